@@ -1,0 +1,60 @@
+"""The ``shipper`` command; thin: each verb is one file that calls a room, imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from shipper import __version__
+from shipper.errors import MissingExtra, ShipperError
+
+# verb -> module with a click command (or group) named ``command``
+VERBS: dict[str, str] = {
+    "run": "shipper.cli.run",
+    "gateway": "shipper.cli.gateway",
+    "demo": "shipper.cli.demo",
+    "check": "shipper.cli.check",
+    "config": "shipper.cli.config",
+    "status": "shipper.cli.status",
+    "drain": "shipper.cli.drain",
+    "whoami": "shipper.cli.whoami",
+    "bake": "shipper.cli.bake",
+    "audit": "shipper.cli.audit",
+    "cat": "shipper.cli.cat",
+    "replay": "shipper.cli.replay",
+    "quarantine": "shipper.cli.quarantine",
+}
+# what a missing third-party module means to the person who typed the verb
+_SIDECAR_MODULES = {"aiohttp", "asyncinotify", "isal", "msgspec", "obstore", "yaml", "rich"}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = VERBS.get(cmd_name)
+        if module is None:
+            return None
+        try:
+            command: Any = importlib.import_module(module).command
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").split(".")[0] in _SIDECAR_MODULES:
+                raise click.ClickException(str(MissingExtra(f"shipper {cmd_name}", "sidecar"))) from missing
+            raise
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ShipperError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.version_option(__version__, prog_name="shipper")
+def main() -> None:
+    """Get everything off an ephemeral host before it dies, and prove what arrived."""

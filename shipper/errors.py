@@ -1,0 +1,132 @@
+"""The errors Shipper raises, so that a caller can tell whose doing a failure was and what to do next.
+
+::
+
+    ShipperError
+    ├── ConfigError            you: a setting is wrong; says its path and the nearest right name
+    ├── MissingExtra           you: an optional part is not installed; says the pip command
+    ├── StateError             the state directory cannot be used as it is
+    │   ├── StateUnwritable    mount a writable directory there
+    │   ├── StateLocked        another sidecar runs on it
+    │   └── StateDamaged       set aside; says what was lost and what is rebuilt
+    ├── MalformedOtlp          the world: bytes that are not the OTLP message they claim to be
+    ├── DamagedSegment         the world: a spool segment whose checksum fails; says directory, segment, offset
+    ├── SpoolFull              a disk limit is reached and the policy is to refuse
+    ├── RangeGone              a range that was promised can no longer be read again
+    └── DeliveryError          what a destination's answer means; raised by exporters only
+        ├── Retryable          try the very same again, after ``wait`` seconds if given
+        ├── Unusable           the destination is set up wrongly (401, 404, 3xx, HTML): hold everything, try rarely, say it loudly
+        ├── TooLarge           halve it
+        └── Rejected           the content is refused: isolate the offender by halving, then quarantine it
+
+Anything else that escapes is a bug and is meant to surface.
+"""
+
+from __future__ import annotations
+
+
+class ShipperError(Exception):
+    """Base of every error that Shipper raises on purpose; its text is fit for a person to read."""
+
+
+class ConfigError(ShipperError):
+    """A setting is wrong. ``path`` is where it stands, for example ``shipper.yaml: files[0].include``."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class MissingExtra(ShipperError):
+    """An optional part is not installed; the text carries the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part: pip install 'ephemeral-shipper[{extra}]'")
+        self.extra = extra
+
+
+class StateError(ShipperError):
+    """The state directory cannot be used as it is."""
+
+
+class StateUnwritable(StateError):
+    """The state directory cannot be written; mount a writable directory there or set ``SHIPPER_STATE_DIR``."""
+
+
+class StateLocked(StateError):
+    """Another sidecar runs on this state directory."""
+
+
+class StateDamaged(StateError):
+    """A state file is damaged; ``set_aside`` is where it was moved to, or empty when it was left in place."""
+
+    def __init__(self, path: str, reason: str, set_aside: str = "") -> None:
+        where = f"; set aside as {set_aside}" if set_aside else ""
+        super().__init__(f"{path} is damaged ({reason}){where}")
+        self.path = path
+        self.reason = reason
+        self.set_aside = set_aside
+
+
+class MalformedOtlp(ShipperError):
+    """Bytes are not the OTLP message they claim to be; ``offset`` is the byte where that showed."""
+
+    def __init__(self, problem: str, offset: int = 0) -> None:
+        super().__init__(f"not valid OTLP at byte {offset}: {problem}")
+        self.problem = problem
+        self.offset = offset
+
+
+class DamagedSegment(ShipperError):
+    """A spool segment does not hold what was written to it."""
+
+    def __init__(self, directory: str, segment: str, offset: int, problem: str) -> None:
+        super().__init__(f"{directory}/{segment} is damaged at byte {offset}: {problem}")
+        self.directory = directory
+        self.segment = segment
+        self.offset = offset
+        self.problem = problem
+
+
+class SpoolFull(ShipperError):
+    """A spool may not grow further: its limit is reached, or the disk is full. Nothing was accepted."""
+
+
+class RangeGone(ShipperError):
+    """A range of a stream can no longer be read again (the file was truncated or replaced by somebody)."""
+
+    def __init__(self, stream: str, start: int, end: int, reason: str) -> None:
+        super().__init__(f"{stream} [{start}, {end}) can no longer be read: {reason}")
+        self.stream = stream
+        self.start = start
+        self.end = end
+        self.reason = reason
+
+
+class DeliveryError(ShipperError):
+    """What a destination's answer means for the request it was given."""
+
+
+class Retryable(DeliveryError):
+    """Try the very same request again, not before ``wait`` seconds if the destination said so."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class Unusable(DeliveryError):
+    """The destination is set up wrongly, whatever is sent: nothing is given up, it is tried again rarely and said loudly."""
+
+
+class TooLarge(DeliveryError):
+    """The request is larger than the destination takes; send it in halves."""
+
+
+class Rejected(DeliveryError):
+    """The content is refused for good. With ``isolate`` false, halving it would not help (quarantine all of it)."""
+
+    def __init__(self, reason: str, *, isolate: bool = True) -> None:
+        super().__init__(reason)
+        self.isolate = isolate

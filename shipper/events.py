@@ -1,0 +1,194 @@
+"""Everything Shipper says about itself: one small type each, which emits its metric and its log line together.
+
+A component never logs or counts by hand; it reports an event. So a line in the log always has its counter, each can be
+found here, and a message that would repeat is said at most once a minute per subject (with how often it was held back).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shipper.clock import Clock
+
+EXPOSURE_BUCKETS = (0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
+REPEAT_SECONDS = 60.0
+
+
+class Metrics:
+    """The sidecar's own metrics, in a registry of their own (names: ``shipper_<thing>_<unit>[_total]``)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        by_destination = ("destination",)
+        self.exposure = Histogram(
+            "shipper_exposure_seconds",
+            "Time from a record being seen to its acknowledgement by the destination.",
+            by_destination,
+            buckets=EXPOSURE_BUCKETS,
+            registry=r,
+        )
+        self.oldest = Gauge(
+            "shipper_oldest_unacknowledged_seconds",
+            "Age of the oldest record not yet acknowledged: what a sudden death would cost now.",
+            by_destination,
+            registry=r,
+        )
+        self.backlog = Gauge(
+            "shipper_backlog_bytes", "Bytes written but not acknowledged.", ("destination", "stream"), registry=r
+        )
+        self.acknowledged = Counter(
+            "shipper_acknowledged_records_total", "Records a destination said it has.", by_destination, registry=r
+        )
+        self.acknowledged_bytes = Counter(
+            "shipper_acknowledged_bytes_total", "Source bytes a destination said it has.", by_destination, registry=r
+        )
+        self.requests = Counter(
+            "shipper_requests_sent_total", "Requests by what became of them.", ("destination", "outcome"), registry=r
+        )
+        self.retried = Counter(
+            "shipper_retried_requests_total", "Requests sent again, by cause.", ("destination", "cause"), registry=r
+        )
+        self.quarantined = Counter(
+            "shipper_quarantined_records_total",
+            "Records set aside on disk, by cause.",
+            ("destination", "cause"),
+            registry=r,
+        )
+        self.rejected = Counter(
+            "shipper_rejected_records_total", "Records refused in a partial success.", by_destination, registry=r
+        )
+        self.dropped = Counter(
+            "shipper_dropped_records_total", "Records given up, by cause.", ("destination", "cause"), registry=r
+        )
+        self.lost_bytes = Counter(
+            "shipper_lost_bytes_total", "Bytes destroyed before they could be read, by cause.", ("cause",), registry=r
+        )
+        self.drain_state = Gauge(
+            "shipper_drain_state", "1 for the state the sidecar is in, 0 for the others.", ("state",), registry=r
+        )
+        self.received = Counter(
+            "shipper_received_records_total", "Records taken in by a receiver.", ("receiver", "signal"), registry=r
+        )
+        self.refused = Counter(
+            "shipper_refused_requests_total",
+            "Requests a receiver did not take, by cause.",
+            ("receiver", "cause"),
+            registry=r,
+        )
+        self.duplicates = Counter(
+            "shipper_duplicate_records_total",
+            "Records that came again and were not stored twice.",
+            ("receiver",),
+            registry=r,
+        )
+        self.spool_bytes = Gauge("shipper_spool_bytes", "Bytes the spool holds on disk.", ("spool",), registry=r)
+        self.problems = Counter(
+            "shipper_problems_total", "Things that went wrong and were survived, by kind.", ("kind",), registry=r
+        )
+        self.open_files = Gauge("shipper_open_files", "Descriptors held by file tailing.", registry=r)
+        self.streams = Gauge("shipper_streams", "Streams known and not yet retired.", registry=r)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events. ``level`` is the log level; ``subject`` tells repeats apart."""
+
+    level: ClassVar[int] = logging.INFO
+
+    def text(self) -> str:
+        """One sentence for a person: what happened, where, what to do next."""
+        raise NotImplementedError
+
+    def subject(self) -> str:
+        """Repeats with the same subject are said at most once a minute; empty: always said."""
+        return ""
+
+    def count(self, metrics: Metrics) -> None:
+        """Move the metrics that belong to this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Event):
+    """Something worth saying once that has no counter: started, stopped, a decision taken."""
+
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Event):
+    """Something went wrong and was survived. ``kind`` is a fixed word (a metric label), ``message`` says where and what next."""
+
+    level: ClassVar[int] = logging.WARNING
+    kind: str
+    message: str
+    about: str = ""
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return self.message
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.kind} {self.about}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.problems.labels(self.kind).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class BytesLost(Event):
+    """Bytes were destroyed by somebody before they could be read; the range names them."""
+
+    level: ClassVar[int] = logging.ERROR
+    stream: str
+    name: str
+    start: int
+    end: int
+    cause: str  # a fixed word: truncated, replaced, deleted, ...
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.name}: bytes [{self.start}, {self.end}) were {self.cause} before they could be read ({self.stream})"
+        )
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.lost_bytes.labels(self.cause).inc(self.end - self.start)
+
+
+class Reporter:
+    """Takes events: logs each (repeats held back) and moves its metrics."""
+
+    def __init__(self, clock: Clock, metrics: Metrics | None = None, logger: logging.Logger | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self._clock = clock
+        self._logger = logger or logging.getLogger("shipper")
+        self._said: dict[tuple[type[Event], str], tuple[float, int]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Report one event; never raises into the caller."""
+        event.count(self.metrics)
+        subject = event.subject()
+        held = 0
+        if subject:
+            now = self._clock.monotonic()
+            last, held = self._said.get((type(event), subject), (float("-inf"), 0))
+            if now - last < REPEAT_SECONDS:
+                self._said[(type(event), subject)] = (last, held + 1)
+                return
+            if len(self._said) > 10_000:
+                self._said.clear()
+            self._said[(type(event), subject)] = (now, 0)
+        again = f" ({held} more like this in between)" if held else ""
+        self._logger.log(event.level, "%s%s", event.text(), again)
