@@ -126,7 +126,7 @@ class Stream(ABC):
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """Two cuts that together are ``cut``, at an event border near its middle; None for a single record."""
 
-    def released(self, below: int) -> None:
+    def released(self, below: int) -> None:  # noqa: B027 - many streams hold nothing
         """Every destination is done with all positions below ``below``: resources that hold them may go."""
 
     @property
