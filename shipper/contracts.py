@@ -134,6 +134,10 @@ class Stream(ABC):
         """True when nothing will ever be appended again and ``frontier`` is final."""
         return False
 
+    def first_seen(self, position: int) -> float | None:
+        """When (the clock's monotonic seconds) the bytes below ``position`` were first seen to exist; None: not known."""
+        return None
+
 
 class Hub(Protocol):
     """Where sources announce streams; the pumps listen. All calls are made on the event loop."""
