@@ -187,6 +187,7 @@ class Limits:
     requests_per_second: float = 5.0  # pace of requests that are not full
     burst: int = 20
     max_in_flight: int = 4
+    max_batches: int = 64  # in one request: what names them may have to fit a header of 8 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,7 @@ class Exporter(ABC):
     name: str
     limits: Limits
     keeps_accounts: bool = False  # wants the account every 15 s, not only birth and farewell
+    accounts_known: bool = True  # False while ``keeps_accounts`` is still being found out: hold account streams back
 
     @abstractmethod
     def __init__(self, name: str, settings: Any, context: ExporterContext) -> None:
