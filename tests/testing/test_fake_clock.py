@@ -1,0 +1,141 @@
+"""The fake clock: time moves only when told, and wakes sleepers as real time would."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shipper.clock import Clock, Deadline
+from shipper.testing.clock import FakeClock
+
+
+def test_time_stands_still_until_moved() -> None:
+    """Both clocks move together, and only by advance."""
+    clock: Clock = (fake := FakeClock(monotonic=5.0, wall_ns=7))
+    assert (clock.monotonic(), clock.wall_ns()) == (5.0, 7)
+    fake.advance(1.5)
+    assert (clock.monotonic(), clock.wall_ns()) == (6.5, 1_500_000_007)
+
+
+def test_wall_clock_jumps_alone() -> None:
+    """An NTP step changes the wall clock and no deadline."""
+    clock = FakeClock()
+    deadline = Deadline.after(clock, 10)
+    before = clock.wall_ns()
+    clock.jump_wall(-3600)
+    assert clock.wall_ns() == before - 3600 * 10**9
+    assert deadline.remaining() == 10
+    clock.set_wall_ns(42)
+    assert clock.wall_ns() == 42
+
+
+def test_advance_refuses_to_go_back() -> None:
+    """A monotonic clock cannot be turned back."""
+    with pytest.raises(ValueError, match="does not go back"):
+        FakeClock().advance(-1)
+
+
+def test_sleepers_wake_in_order_of_their_moment() -> None:
+    """Whoever is due earlier runs earlier, and equal moments keep the order of going to sleep."""
+
+    async def scenario() -> list[str]:
+        clock = FakeClock()
+        order: list[str] = []
+
+        async def sleeper(name: str, seconds: float) -> None:
+            await clock.sleep(seconds)
+            order.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name, seconds in (("late", 3.0), ("early", 1.0), ("early too", 1.0), ("never yet", 9.0)):
+                group.create_task(sleeper(name, seconds))
+            await clock.settle()
+            assert clock.sleeping() == 4
+            assert clock.advance(3.0) == 3
+            await clock.settle()
+            seen = order.copy()
+            clock.advance(6.0)
+        return seen
+
+    assert asyncio.run(scenario()) == ["early", "early too", "late"]
+
+
+def test_run_wakes_each_sleeper_at_its_own_moment() -> None:
+    """A loop that sleeps one second at a time runs ten times in ten seconds, each at the right time."""
+
+    async def scenario() -> list[float]:
+        clock = FakeClock(monotonic=0.0)
+        moments: list[float] = []
+
+        async def ticker() -> None:
+            while True:
+                await clock.sleep(1.0)
+                moments.append(clock.monotonic())
+
+        task = asyncio.create_task(ticker())
+        await clock.run(10.5)
+        task.cancel()
+        assert clock.monotonic() == 10.5
+        return moments
+
+    assert asyncio.run(scenario()) == [float(n) for n in range(1, 11)]
+
+
+def test_cancelled_sleeper_is_forgotten() -> None:
+    """A cancelled sleep neither counts nor is woken."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        task = asyncio.create_task(clock.sleep(1))
+        await clock.settle()
+        task.cancel()
+        await clock.settle()
+        assert clock.sleeping() == 0
+        assert clock.next_due() is None
+        assert clock.advance(2) == 0
+
+    asyncio.run(scenario())
+
+
+def test_sleeping_for_nothing_does_not_block() -> None:
+    """A sleep of zero seconds returns without the time being moved."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        await clock.sleep(0)
+        await clock.sleep(-1)
+        assert clock.sleeping() == 0
+
+    asyncio.run(scenario())
+
+
+def test_autojump_passes_an_hour_at_once() -> None:
+    """Inside autojump time passes by itself whenever everybody sleeps."""
+
+    async def scenario() -> float:
+        clock = FakeClock(monotonic=0.0)
+        async with clock.autojump():
+            await clock.sleep(1800)
+            await asyncio.gather(clock.sleep(1800), clock.sleep(900))
+        return clock.monotonic()
+
+    assert asyncio.run(scenario()) == 3600.0
+
+
+def test_until_sleeping_waits_for_real_work() -> None:
+    """A task that does real I/O before it sleeps is waited for."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+
+        async def work() -> None:
+            await asyncio.to_thread(lambda: None)
+            await clock.sleep(5)
+
+        task = asyncio.create_task(work())
+        await clock.until_sleeping()
+        clock.advance(5)
+        await task
+
+    asyncio.run(scenario())
