@@ -8,7 +8,8 @@
     ├── StateError             the state directory cannot be used as it is
     │   ├── StateUnwritable    mount a writable directory there
     │   ├── StateLocked        another sidecar runs on it
-    │   └── StateDamaged       set aside; says what was lost and what is rebuilt
+    │   ├── StateDamaged       set aside; says what was lost and what is rebuilt
+    │   └── LedgerFull         the disk is full: nothing was written, try the same again later
     ├── MalformedOtlp          the world: bytes that are not the OTLP message they claim to be
     ├── DamagedSegment         the world: a spool segment whose checksum fails; says directory, segment, offset
     ├── SpoolFull              a disk limit is reached and the policy is to refuse
@@ -67,6 +68,10 @@ class StateDamaged(StateError):
         self.path = path
         self.reason = reason
         self.set_aside = set_aside
+
+
+class LedgerFull(StateError):
+    """The ledger could not be written because the disk is full or fails; nothing changed, the same call may be repeated."""
 
 
 class MalformedOtlp(ShipperError):
