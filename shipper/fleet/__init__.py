@@ -1,1 +1,1 @@
-"""Room ``fleet``."""
+"""What a fleet left behind: reading the archive, proving what arrived, showing it and sending it on."""

@@ -1,0 +1,228 @@
+"""Writes requests as objects into a directory or a bucket, with a range list beside each that says what it holds.
+
+Object and range list are fixed by the request alone, so a repeat after a crash overwrites the same object with the same
+bytes. The range list is written last: whoever finds one may rely on its object. Layout: `shipper.fleet.layout`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from isal import isal_zlib
+
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
+from shipper.errors import ConfigError, Retryable, Unusable
+from shipper.fleet.layout import (
+    DEFAULT_PARTITION,
+    RANGE_LIST_VERSION,
+    Entry,
+    RangeList,
+    encode_range_list,
+    object_key,
+    ranges_key,
+)
+from shipper.fleet.store import BUCKET_SCHEMES, Store, StoreUnavailable, StoreUnusable, is_local, local_path, open_store
+from shipper.otlp.scan import scan
+
+MIB = 1 << 20
+MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; both in-flight objects are held in memory
+SEND_SECONDS = 60.0  # an upload that takes longer is given up and repeated
+GZIP_LEVEL = 2
+
+
+class ArchiveSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Options of an ``archive`` destination. Sizes in bytes, times in seconds."""
+
+    url: str  # a directory, file:///..., s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
+    prefix: str = ""  # a folder below ``url``
+    compression: Literal["gzip", "none"] = "gzip"
+    partition: str = DEFAULT_PARTITION  # strftime, UTC
+    object_bytes: int = 16 * MIB  # an object of this size is written at once
+    linger: float = 30.0  # an object that is not full is written after this time
+    options: dict[str, str] = {}  # for the bucket: region, endpoint, access_key_id, ...
+    trust_local: bool = False  # count a directory of this host, or a bucket on it, as off-host
+
+
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    key: str
+    data: bytes = field(repr=False)
+    ranges_key: str
+    ranges: bytes = field(repr=False)
+
+
+class ArchiveExporter(Exporter):
+    """See the module. Takes all signals and keeps accounts, which is what an audit reads."""
+
+    Settings: ClassVar[type[ArchiveSettings]] = ArchiveSettings
+    keeps_accounts = True
+
+    def __init__(self, name: str, settings: ArchiveSettings, context: ExporterContext) -> None:
+        _validate(name, settings)
+        self.name = name
+        self.limits = Limits(
+            max_wire_bytes=settings.object_bytes,
+            max_raw_bytes=max(settings.object_bytes, MAX_RAW_BYTES),
+            linger=settings.linger,
+            requests_per_second=1.0,
+            burst=4,
+            max_in_flight=2,
+            max_batches=16_384,
+        )
+        self._settings = settings
+        self._context = context
+        self._store: Store | None = None
+
+    def prepare(self, request: Request) -> Prepared:
+        """Build the object and its range list; both depend on the request only (but for the time of writing)."""
+        gzip = self._settings.compression == "gzip"
+        ranges = list(_entries(request))
+        key = object_key(self._settings.partition, request.signal, request.id, _oldest(request), gzip=gzip)
+        data = _compress(request) if gzip else b"".join(batch.payload for batch in request.batches)
+        listing = RangeList(
+            version=RANGE_LIST_VERSION,
+            object=key,
+            signal=request.signal,
+            size=request.raw_bytes,
+            written_ns=self._context.clock.wall_ns(),
+            batches=ranges,
+        )
+        objects = _Objects(key, data, ranges_key(request.id), encode_range_list(listing))
+        return Prepared(request.id, request.signal, objects, len(data))
+
+    async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
+        """Write the object, then its range list; only both together are an acknowledgement."""
+        objects: _Objects = prepared.body
+        try:
+            async with asyncio.timeout(min(SEND_SECONDS, deadline.remaining())):
+                store = self._opened()
+                await store.put(objects.key, objects.data)
+                await store.put(objects.ranges_key, objects.ranges)
+        except TimeoutError as error:
+            raise Retryable(f"{self.describe()} did not take an object in time") from error
+        except StoreUnavailable as error:
+            raise Retryable(str(error)) from error
+        except StoreUnusable as error:
+            raise Unusable(str(error)) from error
+        return Accepted()
+
+    def trusted(self) -> bool:
+        """A directory of this host dies with it, so it is off-host only when somebody says so."""
+        return self._settings.trust_local or not is_local(self._settings.url, self._settings.options)
+
+    def describe(self) -> str:
+        """The archive's place."""
+        prefix = self._settings.prefix.strip("/")
+        return self._settings.url.rstrip("/") + (f"/{prefix}" if prefix else "")
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = open_store(self.describe(), self._settings.options, create=True)
+        return self._store
+
+
+def _validate(name: str, settings: ArchiveSettings) -> None:
+    path = f"destinations.{name}"
+    scheme = urlsplit(settings.url).scheme
+    if not settings.url:
+        raise ConfigError(f"{path}.url", "says where the archive lies: a directory, s3://bucket/prefix, gs:// or az://")
+    if local_path(settings.url) is None and scheme not in BUCKET_SCHEMES:
+        raise ConfigError(
+            f"{path}.url", f"unknown kind of archive {scheme!r}; a directory, file://, s3://, gs:// or az://"
+        )
+    if not 64 * 1024 <= settings.object_bytes <= 1024 * MIB:
+        raise ConfigError(f"{path}.object_bytes", "must lie between 64 KiB and 1 GiB")
+    if not 0 <= settings.linger <= 3600:
+        raise ConfigError(f"{path}.linger", "must lie between 0 and 3600 seconds")
+    if ".." in (settings.partition + "/" + settings.prefix).split("/"):
+        raise ConfigError(f"{path}.partition", "must not lead out of the archive ('..')")
+
+
+def _compress(request: Request) -> bytes:
+    packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
+    parts = [packer.compress(batch.payload) for batch in request.batches]
+    parts.append(packer.flush())
+    return b"".join(parts)
+
+
+def _oldest(request: Request) -> int:
+    """The time of the oldest record, for the path; the time of observation where no record carries one."""
+    times = [scan(batch.signal, batch.payload).oldest_ns or batch.cut.observed_ns for batch in request.batches]
+    return min(times)
+
+
+def _entries(request: Request) -> Iterator[Entry]:
+    at = 0
+    for batch in request.batches:
+        if batch.members:
+            yield from _member_entries(batch, at)
+        else:
+            yield _own_entry(batch, at)
+        at += len(batch.payload)
+
+
+def _own_entry(batch: Batch, at: int) -> Entry:
+    return Entry(
+        life=batch.life,
+        stream=batch.stream,
+        kind=batch.kind,
+        start=batch.cut.start,
+        end=batch.cut.end,
+        records=batch.cut.records,
+        offset=at,
+        length=len(batch.payload),
+        crc32=isal_zlib.crc32(batch.payload),
+        received_ns=batch.cut.observed_ns,
+    )
+
+
+def _member_entries(batch: Batch, at: int) -> Iterator[Entry]:
+    """The hosts' batches inside a gateway's; bytes between them came from strangers and are listed as the gateway's own.
+
+    Such bytes have no positions of their own here. Their offset in the payload serves: a frame takes more room in the
+    spool than in the payload, so it stays inside the batch's range, and it is the same in every repeat.
+    """
+    payload = memoryview(batch.payload)
+    done = 0
+    for member in sorted(batch.members, key=lambda member: member.offset):
+        if member.offset > done:
+            yield _stranger_entry(batch, done, member.offset, at)
+        done = member.offset + member.length
+        yield Entry(
+            life=member.life,
+            stream=member.stream,
+            kind=member.kind,
+            start=member.start,
+            end=member.end,
+            records=member.records,
+            offset=at + member.offset,
+            length=member.length,
+            crc32=isal_zlib.crc32(payload[member.offset : done]),
+            received_ns=member.received_ns,
+            via=batch.key,
+        )
+    if done < len(payload):
+        yield _stranger_entry(batch, done, len(payload), at)
+
+
+def _stranger_entry(batch: Batch, start: int, end: int, at: int) -> Entry:
+    content = batch.payload[start:end]
+    return Entry(
+        life=batch.life,
+        stream=batch.stream,
+        kind=batch.kind,
+        start=batch.cut.start + start,
+        end=batch.cut.start + end,
+        records=scan(batch.signal, content).records,
+        offset=at + start,
+        length=len(content),
+        crc32=isal_zlib.crc32(content),
+        received_ns=batch.cut.observed_ns,
+        via=batch.key,
+    )
