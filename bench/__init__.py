@@ -1,0 +1,1 @@
+"""Measurements: paired cases, named for the path they measure. ``python -m bench`` prints the table."""

@@ -1,0 +1,205 @@
+"""The cases. Each returns rows of (case, figure, unit, value)."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.process import Sidecar, Sink, cores, start, wait_for
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    case: str
+    figure: str
+    unit: str
+    value: float
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="shipper-bench-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def plain_line(rng: random.Random) -> bytes:
+    """A 200-byte access line with a fresh request id, user, path and duration."""
+    text = (
+        f"2026-11-23T02:00:{rng.randrange(60):02d}.{rng.randrange(1000):03d}Z INFO checkout request"
+        f" id={rng.getrandbits(64):016x} user={rng.randrange(10**6)} method=GET path=/api/v1/items/{rng.randrange(10**5)}"
+        f" status={rng.choice((200, 200, 200, 404, 500))} duration_ms={rng.random() * 100:.2f} agent=mobile/4.2 region=eu-west-1"
+    )
+    return text.encode().ljust(199, b".")[:199] + b"\n"
+
+
+def json_line(rng: random.Random) -> bytes:
+    """A 380-byte JSON line with time, level, trace context and fields."""
+    return (
+        f'{{"time":"2026-11-23T02:00:{rng.randrange(60):02d}.{rng.randrange(1000):03d}Z","level":"info","trace_id":"'
+        f'{rng.getrandbits(128):032x}","span_id":"{rng.getrandbits(64):016x}","service":"checkout","msg":"request handled",'
+        f'"http":{{"method":"GET","path":"/api/v1/items/{rng.randrange(10**5)}","status":{rng.choice((200, 404))}}},'
+        f'"user":{rng.randrange(10**6)},"duration_ms":{rng.random() * 100:.3f},"region":"eu-west-1","agent":"mobile/4.2"}}\n'
+    ).encode()
+
+
+def make_file(path: Path, size: int, line: Callable[[random.Random], bytes]) -> int:
+    """A file of about ``size`` bytes; how many lines it has. A block of 20,000 different lines is repeated."""
+    rng = random.Random(1)
+    block = [line(rng) for _ in range(20_000)]
+    data = b"".join(block)
+    times = max(1, size // len(data))
+    with open(path, "wb") as out:
+        for _ in range(times):
+            out.write(data)
+    return times * len(block)
+
+
+def throughput(name: str, line: Callable[[random.Random], bytes], size: int, **env: str) -> list[Row]:
+    """A backlog, shipped and acknowledged on one core."""
+    with workplace() as directory:
+        log = directory / "app.log"
+        lines = make_file(log, size, line)
+        size = log.stat().st_size
+        sink = Sink(directory)
+        begun = time.monotonic()
+        sidecar = Sidecar(directory, sink.endpoint, str(log), **env)
+        wait_for(lambda: sink.records() > 0, 30, "the first record")
+        startup_cpu, startup = sidecar.cpu(), time.monotonic() - begun
+        before = sink.records()
+        wait_for(lambda: sink.records() >= lines, 300, "the last record")
+        cpu, wall = sidecar.cpu() - startup_cpu, time.monotonic() - begun - startup
+        total_cpu = sidecar.cpu()
+        peak = sidecar.memory("VmHWM")
+        sidecar.terminate()
+        taken = sink.stop()
+    share = (lines - before) / lines
+    return [
+        Row(name, "throughput", "lines/s", (lines - before) / wall),
+        Row(name, "throughput", "MB/s", size * share / wall / MB),
+        Row(name, "CPU", "CPU-s/GB", cpu / (size * share / 1e9)),
+        Row(name, "CPU with start-up", "CPU-s/GB", total_cpu / (size / 1e9)),
+        Row(name, "memory, peak RSS", "MB", peak),
+        Row(name, "wire/file", "ratio", taken["wire_bytes"] / size),
+        Row(name, "missing", "lines", lines - taken["records"]),
+    ]
+
+
+def exposure(name: str, rate: float, seconds: float, delay: float, **env: str) -> list[Row]:
+    """Lines written one by one at ``rate``; the time from each write to the sink's answer."""
+    with workplace() as directory:
+        log = directory / "app.log"
+        log.touch()
+        sink = Sink(directory, delay=delay, keep=True)
+        sidecar = Sidecar(directory, sink.endpoint, str(log), **env)
+        wait_for(lambda: (directory / "state" / "admin.sock").exists(), 30, "the sidecar's start")
+        time.sleep(1.5)
+        writer = start(["-m", "bench.writer", str(log), str(rate), str(seconds)], cores()[1])
+        before = sidecar.cpu()
+        writer.wait()
+        cpu = (sidecar.cpu() - before) / seconds
+        sidecar.terminate()
+        taken = sink.stop()
+    delays = taken["delays"]
+    if not delays:
+        return [Row(name, "missing", "lines", rate * seconds)]
+    cut = statistics.quantiles(delays, n=1000)
+    return [
+        Row(name, "exposure p50", "ms", cut[499] * 1000),
+        Row(name, "exposure p99", "ms", cut[989] * 1000),
+        Row(name, "exposure max", "ms", delays[-1] * 1000),
+        Row(name, "CPU", "% of a core", cpu * 100),
+        Row(name, "requests", "1/s", taken["requests"] / seconds),
+    ]
+
+
+def drain(name: str, size: int, raw_rate: float) -> list[Row]:
+    """SIGTERM with a backlog and a sink of ``raw_rate`` uncompressed bytes a second."""
+    with workplace() as directory:
+        log = directory / "app.log"
+        lines = make_file(log, size, plain_line)
+        sink = Sink(directory, raw_rate=raw_rate)
+        sidecar = Sidecar(directory, sink.endpoint, str(log), SHIPPER_DRAIN_EPHEMERAL="true")
+        wait_for(lambda: sink.records() > 0, 30, "the first record")
+        took = sidecar.terminate()
+        code = sidecar.process.returncode
+        taken = sink.stop()
+        last = (time.time_ns() - taken["last_ns"]) / 1e9
+    return [
+        Row(name, "exit after SIGTERM", "s", took),
+        Row(name, "exit after the last answer, at most", "s", last),
+        Row(name, "left", "lines", lines - taken["records"]),
+        Row(name, "exit status", "", float(code)),
+    ]
+
+
+def idle(name: str) -> list[Row]:
+    """A sidecar with a quiet file."""
+    with workplace() as directory:
+        log = directory / "app.log"
+        log.write_bytes(b"one line\n")
+        sink = Sink(directory)
+        sidecar = Sidecar(directory, sink.endpoint, str(log))
+        wait_for(lambda: sink.records() > 0, 30, "the first record")
+        time.sleep(3)
+        before = sidecar.cpu()
+        time.sleep(7)
+        cpu = (sidecar.cpu() - before) / 7
+        memory = sidecar.memory("VmRSS")
+        sidecar.terminate()
+        sink.stop()
+    return [Row(name, "memory, RSS", "MB", memory), Row(name, "CPU", "% of a core", cpu * 100)]
+
+
+def capacity(name: str) -> list[Row]:
+    """How fast the sink is by itself, so that it can be seen not to be the bottleneck."""
+    with workplace() as directory:
+        sink = Sink(directory)
+        result = subprocess.run(
+            ["taskset", "-c", str(cores()[0]), sys.executable, "-m", "bench.blast", str(sink.port), "3"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ.copy(),
+        )
+        sink.stop()
+    return [Row(name, "wire bytes taken", "MB/s", float(result.stdout))]
+
+
+CASES: dict[str, Callable[[int], list[Row]]] = {
+    "sink-capacity": lambda size: capacity("sink-capacity"),
+    "file-plain-otlp-gzip": lambda size: throughput("file-plain-otlp-gzip", plain_line, size),
+    "file-plain-otlp-nogzip": lambda size: throughput(
+        "file-plain-otlp-nogzip", plain_line, size, OTEL_EXPORTER_OTLP_COMPRESSION="none"
+    ),
+    "file-json-otlp-gzip": lambda size: throughput("file-json-otlp-gzip", json_line, size),
+    "exposure-lone-line-sink-2ms": lambda size: exposure("exposure-lone-line-sink-2ms", 4, 30, 0.002),
+    "exposure-lone-line-sink-50ms": lambda size: exposure("exposure-lone-line-sink-50ms", 4, 30, 0.050),
+    "exposure-100-sink-2ms": lambda size: exposure("exposure-100-sink-2ms", 100, 10, 0.002),
+    "exposure-100-sink-50ms": lambda size: exposure("exposure-100-sink-50ms", 100, 10, 0.050),
+    "exposure-5000-sink-2ms": lambda size: exposure("exposure-5000-sink-2ms", 5000, 10, 0.002),
+    "exposure-5000-sink-50ms": lambda size: exposure("exposure-5000-sink-50ms", 5000, 10, 0.050),
+    "exposure-5000-low-sink-2ms": lambda size: exposure(
+        "exposure-5000-low-sink-2ms", 5000, 10, 0.002, SHIPPER_MODE="low-exposure"
+    ),
+    "exposure-5000-low-sink-50ms": lambda size: exposure(
+        "exposure-5000-low-sink-50ms", 5000, 10, 0.050, SHIPPER_MODE="low-exposure"
+    ),
+    "idle": lambda size: idle("idle"),
+    "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
+    "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
+}

@@ -1,0 +1,159 @@
+"""A sink that is no bottleneck: a process of its own that takes OTLP/HTTP, answers, and decodes only afterwards.
+
+It keeps the bodies as they came with the moment of its answer, so that what arrived and how late is worked out when
+nothing is being measured any more. ``capacity`` in bench/cases.py shows how fast it is by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import time
+import zlib
+from dataclasses import dataclass
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass
+class Taken:
+    """What was received so far."""
+
+    keep: bool
+    delay: float
+    raw_rate: float
+    records: int = 0
+    raw_bytes: int = 0
+    wire_bytes: int = 0
+    requests: int = 0
+    busy_until: float = 0.0
+    first_ns: int = 0
+    last_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.kept: list[tuple[int, bytes]] = []
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with Content-Length, as the exporters send it."""
+
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
+        self._buffer = bytearray()
+        self._need = 0
+        self._head: dict[bytes, bytes] = {}
+        self._method = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while self._take_one():
+            pass
+
+    def _take_one(self) -> bool:
+        if not self._head:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            lines = bytes(self._buffer[:end]).split(b"\r\n")
+            self._method = lines[0].split(b" ")[0]
+            self._head = {k.lower(): v.strip() for k, _, v in (line.partition(b":") for line in lines[1:])}
+            self._need = int(self._head.get(b"content-length", b"0"))
+            del self._buffer[: end + 4]
+        if len(self._buffer) < self._need:
+            return False
+        body = bytes(self._buffer[: self._need])
+        del self._buffer[: self._need]
+        head, self._head = self._head, {}
+        if self._method == b"POST":
+            self._answer_later(head, body)
+        else:
+            self._transport.write(NOT_FOUND)
+        return True
+
+    def _answer_later(self, head: dict[bytes, bytes], body: bytes) -> None:
+        taken = self._taken
+        raw = records = 0
+        for entry in head.get(b"shipper-batches", b"").split(b","):
+            parts = entry.strip().split(b":")
+            if len(parts) == 4:  # a fifth part names the kind: account and life do not count
+                raw += int(parts[2])
+                records += int(parts[3])
+        now = time.monotonic()
+        wait = taken.delay
+        if taken.raw_rate:
+            taken.busy_until = max(now, taken.busy_until) + raw / taken.raw_rate
+            wait += taken.busy_until - now
+        loop = asyncio.get_running_loop()
+        loop.call_later(wait, self._answer, body, raw, records) if wait else self._answer(body, raw, records)
+
+    def _answer(self, body: bytes, raw: int, records: int) -> None:
+        taken = self._taken
+        self._transport.write(ANSWER)
+        now = time.time_ns()
+        taken.requests += 1
+        taken.records += records
+        taken.raw_bytes += raw
+        taken.wire_bytes += len(body)
+        if records:
+            taken.first_ns = taken.first_ns or now
+            taken.last_ns = now
+        if taken.keep:
+            taken.kept.append((now, body))
+
+
+def delays(kept: list[tuple[int, bytes]]) -> list[float]:
+    """Seconds from each line's own ``ns=`` stamp to the answer that acknowledged it."""
+    found = []
+    for at, body in kept:
+        raw = zlib.decompress(body, 31) if body[:2] == b"\x1f\x8b" else body
+        for part in raw.split(b" ns=")[1:]:
+            found.append((at - int(part[:19])) / 1e9)
+    return found
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Serve until SIGTERM, then write what was taken as JSON."""
+    taken = Taken(arguments.keep, arguments.delay, arguments.raw_rate)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    server = await loop.create_server(lambda: Connection(taken), "127.0.0.1", 0)
+    write(arguments.port_file, str(server.sockets[0].getsockname()[1]))
+
+    async def publish() -> None:
+        while True:
+            write(f"{arguments.out}.live", json.dumps({"records": taken.records}))
+            await asyncio.sleep(0.02)
+
+    live = asyncio.ensure_future(publish())
+    await stop.wait()
+    live.cancel()
+    names = ("records", "raw_bytes", "wire_bytes", "requests", "first_ns", "last_ns")
+    result: dict[str, object] = {name: getattr(taken, name) for name in names}
+    result["delays"] = sorted(delays(taken.kept))
+    write(arguments.out, json.dumps(result))
+
+
+def write(path: str, text: str) -> None:
+    """Atomically."""
+    with open(f"{path}.new", "w", encoding="ascii") as out:
+        out.write(text)
+    os.rename(f"{path}.new", path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port-file", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--raw-rate", type=float, default=0.0, help="uncompressed bytes a second; 0: as fast as it can")
+    parser.add_argument("--keep", action="store_true", help="keep bodies, to work out delays")
+    asyncio.run(serve(parser.parse_args()))
