@@ -1,0 +1,40 @@
+"""Rules of the house that a tool does not check by itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_each_test_says_in_one_sentence_what_it_shows(path: Path) -> None:
+    """Reading the tests' docstrings in order is reading the manual."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            assert ast.get_docstring(node), f"{path.name}:{node.lineno} {node.name} has no sentence"
+
+
+def test_no_test_sleeps_for_time_to_pass() -> None:
+    """Waiting is done on a condition (looked at every few hundredths of a second at most), or on an injected clock."""
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "asyncio.sleep"):
+                seconds = node.args[0]
+                polls = isinstance(seconds, ast.Constant) and float(str(seconds.value)) <= 0.05
+                assert polls, f"{path.name}:{node.lineno} sleeps for {ast.unparse(seconds)}"
+
+
+@pytest.mark.parametrize("room", ["contracts", "labels", "otlp", "spool"])
+def test_what_a_service_imports_needs_only_the_base_install(room: str) -> None:
+    """The rooms that will run inside services import neither the sidecar's packages nor grpc nor the SDK."""
+    unwanted = ("aiohttp", "msgspec", "isal", "obstore", "yaml", "asyncinotify", "rich", "grpc", "opentelemetry.sdk")
+    script = f"import sys, shipper.{room}; print([name for name in {unwanted!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
