@@ -1,0 +1,55 @@
+"""What can be set about tailing, as plain values: the configuration file is somebody else's business."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass, field
+from typing import Literal
+
+MIN_LINE_BYTES = 16
+
+
+def _default_max_open_files() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1024 if soft == resource.RLIM_INFINITY else max(8, min(1024, soft // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class FileGroup:
+    """Files that are read alike. Patterns know ``*``, ``?``, ``[...]`` and ``**`` (any number of directories).
+
+    ``exclude``: a pattern without a slash is held against the name alone. ``start_at``: where to begin in a file that is
+    there at the very first start; files that appear later are always read from their beginning. ``max_line_bytes``: a
+    longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
+    ``resource``: content of the Resource message for these files, where it differs from the host's.
+    """
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    start_at: Literal["beginning", "end"] = "beginning"
+    max_line_bytes: int = 1 << 20
+    hold: float = 0.5
+    resource: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_line_bytes < MIN_LINE_BYTES:
+            raise ValueError(f"max_line_bytes must be at least {MIN_LINE_BYTES}, not {self.max_line_bytes}")
+        object.__setattr__(self, "include", tuple(map(os.path.abspath, self.include)))
+        object.__setattr__(self, "exclude", tuple(os.path.abspath(p) if "/" in p else p for p in self.exclude))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """Everything `FileSource` needs to know. A file belongs to the first group that matches it.
+
+    ``poll_interval``: seconds between looks where the kernel does not notify. ``rescan_interval``: seconds between looks
+    at everything, for what no notification tells (network file systems, hard links elsewhere). ``notify``: use inotify.
+    ``max_open_files``: descriptors held at most; only files that are read and acknowledged to their end are closed for it.
+    """
+
+    groups: tuple[FileGroup, ...]
+    poll_interval: float = 1.0
+    rescan_interval: float = 15.0
+    notify: bool = True
+    max_open_files: int = field(default_factory=_default_max_open_files)
