@@ -1,0 +1,53 @@
+"""Settings: one typed schema, read from a file, the environment and the command line, with the origin of every value.
+
+`load` gives a finished `Config`; `convert` gives an exporter's settings the same treatment (paths in errors, nearest
+names, sizes and durations). Needs the ``sidecar`` extra (msgspec, PyYAML).
+"""
+
+from shipper.config.convert import ConfigErrors, FromText, convert
+from shipper.config.layers import Origin
+from shipper.config.load import Loaded, load
+from shipper.config.schema import (
+    Account,
+    Admin,
+    Config,
+    Destination,
+    Drain,
+    FileLimits,
+    Files,
+    Gateway,
+    Labels,
+    Log,
+    Quarantine,
+    Role,
+)
+from shipper.config.units import Seconds, Size, parse_seconds, parse_size
+from shipper.config.validate import is_loopback, split_address, validate
+
+__all__ = [
+    "Account",
+    "Admin",
+    "Config",
+    "ConfigErrors",
+    "Destination",
+    "Drain",
+    "FileLimits",
+    "Files",
+    "FromText",
+    "Gateway",
+    "Labels",
+    "Loaded",
+    "Log",
+    "Origin",
+    "Quarantine",
+    "Role",
+    "Seconds",
+    "Size",
+    "convert",
+    "is_loopback",
+    "load",
+    "parse_seconds",
+    "parse_size",
+    "split_address",
+    "validate",
+]

@@ -1,0 +1,165 @@
+"""Every setting there is, with its meaning, unit and default; the one place where a setting is added.
+
+The structs are frozen and refuse unknown keys. Empty text means "not set" where a default is worked out at load time
+(state directory and what lies in it), so that the finished `Config` a room sees has no open questions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from shipper.config.units import Seconds, Size
+
+Role: TypeAlias = Literal["sidecar", "gateway"]
+"""What this process is; some settings are demanded of one role only."""
+
+MIB = 1 << 20
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: frozen, and unknown keys are refused."""
+
+
+class Labels(Section, frozen=True):
+    """Who this host is, where it is known better than it can be detected. Empty: detect it."""
+
+    service: Annotated[str, Meta(description="service.name of what runs here.")] = ""
+    release: Annotated[str, Meta(description="The release this host runs (service.version).")] = ""
+    image: Annotated[str, Meta(description="The image it was born from: a digest, an AMI, a reference.")] = ""
+    generation: Annotated[str, Meta(description="One deploy's set of hosts; a rollback makes a new one.")] = ""
+    environment: Annotated[str, Meta(description="deployment.environment.name: production, staging, ...")] = ""
+    host: Annotated[str, Meta(description="A name for this host that no other host has.")] = ""
+    attributes: Annotated[dict[str, str], Meta(description="Further resource attributes put on every record.")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class Files(Section, frozen=True):
+    """A group of log files to tail."""
+
+    include: Annotated[list[str], Meta(description="Globs of files to tail; ** crosses directories.", min_length=1)]
+    exclude: Annotated[list[str], Meta(description="Globs of files to leave out.")] = msgspec.field(
+        default_factory=list
+    )
+    start_at: Annotated[
+        Literal["beginning", "end"], Meta(description="Where to begin in a file that exists at the first start.")
+    ] = "beginning"
+    max_line_bytes: Annotated[Size, Meta(description="A longer line is split and its parts are marked.")] = MIB
+    hold: Annotated[Seconds, Meta(description="How long an unfinished last line may wait for its end.")] = 0.5
+    attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of these files.")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class FileLimits(Section, frozen=True):
+    """Bounds on the tailing of files as a whole."""
+
+    max_open_files: Annotated[int, Meta(description="Descriptors held open at most.", ge=8)] = 1024
+    poll_interval: Annotated[
+        Seconds, Meta(description="How often to look where the kernel does not notify.", ge=0.01)
+    ] = 1.0
+
+
+class Destination(Section, frozen=True):
+    """Where to send; what ``options`` may hold is the exporter's own matter, in the file they stand beside ``type``."""
+
+    type: Annotated[str, Meta(description="The exporter, by its entry-point name.")] = "otlp"
+    options: Annotated[dict[str, Any], Meta(description="The exporter's settings.")] = msgspec.field(
+        default_factory=dict
+    )
+
+
+class Drain(Section, frozen=True):
+    """What happens on SIGTERM, SIGINT, `shipper drain`, or a notice."""
+
+    deadline: Annotated[Seconds, Meta(description="Time for a drain when no notice says otherwise.")] = 25.0
+    quiet: Annotated[
+        Seconds, Meta(description="Silence that counts as the end where it cannot be told whether writers are left.")
+    ] = 0.25
+    reserve: Annotated[Seconds, Meta(description="Time kept before the deadline for the farewell.")] = 1.0
+    ephemeral: Annotated[
+        Literal["auto", "true", "false"],
+        Meta(description="Whether a SIGTERM ends the life of the host (true), or only this run (false)."),
+    ] = "auto"
+
+
+class Admin(Section, frozen=True):
+    """How to ask this process how it is."""
+
+    listen: Annotated[str, Meta(description="host:port for /metrics, /livez and /readyz over TCP; empty: off.")] = (
+        "127.0.0.1:9477"
+    )
+    insecure: Annotated[
+        bool, Meta(description="Allow an address that is not loopback: whoever reaches it can read the metrics.")
+    ] = False
+    socket: Annotated[str, Meta(description="Unix socket for shipper status and drain; <state_dir>/admin.sock.")] = ""
+
+
+class Account(Section, frozen=True):
+    """The account of this life that is kept off-host."""
+
+    interval: Annotated[
+        Seconds, Meta(description="How often it is stated to destinations that keep accounts.", ge=0.1)
+    ] = 15.0
+
+
+class Log(Section, frozen=True):
+    """Shipper's own log, on standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is said.")] = "info"
+    format: Annotated[Literal["text", "json"], Meta(description="For people, or one JSON object a line.")] = "text"
+
+
+class Quarantine(Section, frozen=True):
+    """What destinations refuse for good is set aside on disk."""
+
+    max_bytes: Annotated[
+        Size, Meta(description="Disk space for it; beyond that, refused records are dropped and counted.")
+    ] = 256 * MIB
+
+
+class Gateway(Section, frozen=True):
+    """The OTLP receiver of `shipper gateway`."""
+
+    listen: Annotated[str, Meta(description="host:port to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    token_file: Annotated[str, Meta(description="File with the bearer token clients must send, one a line.")] = ""
+    insecure: Annotated[bool, Meta(description="Allow an address that is not loopback without TLS and a token.")] = (
+        False
+    )
+    max_body: Annotated[Size, Meta(description="Largest request body as it comes over the wire.")] = 64 * MIB
+    max_decompressed: Annotated[Size, Meta(description="Largest request body once decompressed.")] = 64 * MIB
+    fsync: Annotated[
+        Literal["always", "interval", "never"],
+        Meta(description="When spooled data is forced to disk: before it is acknowledged, every 0.2 s, or by the OS."),
+    ] = "always"
+    spool_max: Annotated[Size, Meta(description="Disk space for what the destinations have not yet taken.")] = 4 << 30
+
+
+class Config(Section, frozen=True):
+    """All settings of a sidecar or a gateway."""
+
+    state_dir: Annotated[
+        str, Meta(description="Ledger, life, quarantine; /var/lib/shipper, or the XDG state directory when not root.")
+    ] = ""
+    spool_dir: Annotated[str, Meta(description="Where services spool to; <state_dir>/spool.")] = ""
+    labels: Annotated[Labels, Meta(description="Who this host is.")] = Labels()
+    files: Annotated[list[Files], Meta(description="Log files to tail.")] = msgspec.field(default_factory=list)
+    file_limits: Annotated[FileLimits, Meta(description="Bounds on tailing.")] = FileLimits()
+    destinations: Annotated[
+        dict[str, Destination], Meta(description="Where everything goes, by a name of your choice.")
+    ] = msgspec.field(default_factory=dict)
+    mode: Annotated[
+        Literal["default", "low-exposure"],
+        Meta(description="low-exposure: send at once, at the price of more and smaller requests."),
+    ] = "default"
+    drain: Annotated[Drain, Meta(description="How to end.")] = Drain()
+    admin: Annotated[Admin, Meta(description="Metrics, health, and the admin socket.")] = Admin()
+    account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
+    log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()
+    quarantine: Annotated[Quarantine, Meta(description="What was refused for good.")] = Quarantine()
+    gateway: Annotated[Gateway, Meta(description="Only read by shipper gateway.")] = Gateway()

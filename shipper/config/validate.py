@@ -1,0 +1,129 @@
+"""Settings that are each well-formed and yet cannot work, alone or together. Pure: looks at nothing but the settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+
+from shipper.config.convert import Path, dotted, raise_all
+from shipper.config.schema import Config, Role
+from shipper.errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_PORTS = range(65_536)
+_LEAST_LINE = 64
+Problem = tuple[Path, str]
+
+
+def validate(config: Config, role: Role | None = None, locate: Callable[[Path], str] = dotted) -> list[str]:
+    """Check what cannot be seen from one value alone; returns warnings, raises `ConfigError` or `ConfigErrors`.
+
+    With a ``role``, also what that role needs in order to run. ``locate`` names a path in an error.
+    """
+    problems = [
+        *_labels(config),
+        *_files(config),
+        *_destinations(config, role),
+        *_drain(config),
+        *_admin(config),
+        *_gateway(config),
+    ]
+    raise_all([ConfigError(locate(path), problem) for path, problem in problems])
+    if role == "sidecar" and not config.files:
+        return ["no files to tail are configured: give files:, SHIPPER_TAIL or --tail"]
+    return []
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``host:port`` or ``[v6]:port``; raises ValueError with a sentence for a person."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"'{text}': write an IPv6 address in brackets, such as [::1]:4318")
+    if not colon or not host or not port.isdecimal() or int(port) not in _PORTS:
+        raise ValueError(f"expected host:port such as 127.0.0.1:4318, got '{text}'")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on ``host``; any other name than ``localhost`` counts as reachable."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _labels(config: Config) -> Iterator[Problem]:
+    for name in ("service", "release", "image", "generation", "environment", "host"):
+        value = getattr(config.labels, name)
+        if not value.isprintable() or len(value) > 256:
+            yield ("labels", name), "must be printable text of at most 256 characters"
+
+
+def _files(config: Config) -> Iterator[Problem]:
+    for index, group in enumerate(config.files):
+        for key, patterns in (("include", group.include), ("exclude", group.exclude)):
+            for at, pattern in enumerate(patterns):
+                if not pattern or "\0" in pattern:
+                    yield ("files", index, key, at), "a glob must not be empty"
+        if group.max_line_bytes < _LEAST_LINE:
+            yield ("files", index, "max_line_bytes"), f"must be at least {_LEAST_LINE} bytes"
+
+
+def _destinations(config: Config, role: Role | None) -> Iterator[Problem]:
+    for name in config.destinations:
+        if not _NAME.fullmatch(name):
+            yield ("destinations", name), "a destination's name is letters, digits, '-' and '_' only"
+    if role is not None and not config.destinations:
+        wanted = "SHIPPER_ARCHIVE or SHIPPER_OTLP_ENDPOINT" if role == "gateway" else "OTEL_EXPORTER_OTLP_ENDPOINT"
+        yield ("destinations",), f"nowhere to send to: set {wanted}, or name a destination in the file"
+
+
+def _drain(config: Config) -> Iterator[Problem]:
+    if config.drain.reserve >= config.drain.deadline:
+        yield ("drain", "reserve"), f"must be less than drain.deadline ({config.drain.deadline:g} s)"
+
+
+def _listener(path: Path, text: str) -> tuple[str, list[Problem]]:
+    try:
+        return split_address(text)[0], []
+    except ValueError as problem:
+        return "", [(path, str(problem))]
+
+
+def _admin(config: Config) -> Iterator[Problem]:
+    admin = config.admin
+    if admin.listen:
+        host, problems = _listener(("admin", "listen"), admin.listen)
+        yield from problems
+        if not problems and not is_loopback(host) and not admin.insecure:
+            yield (
+                ("admin", "listen"),
+                f"{host} can be reached from other machines; set admin.insecure: true if that is meant",
+            )
+    if len(admin.socket.encode()) > 107:  # sun_path of struct sockaddr_un
+        yield ("admin", "socket"), f"'{admin.socket}' is too long for a unix socket (at most 107 bytes)"
+
+
+def _gateway(config: Config) -> Iterator[Problem]:
+    gateway = config.gateway
+    host, problems = _listener(("gateway", "listen"), gateway.listen)
+    yield from problems
+    if bool(gateway.tls_cert) != bool(gateway.tls_key):
+        missing = "tls_key" if gateway.tls_cert else "tls_cert"
+        yield ("gateway", missing), "tls_cert and tls_key belong together"
+    safe = gateway.tls_cert and gateway.token_file
+    if not problems and not is_loopback(host) and not safe and not gateway.insecure:
+        yield (
+            ("gateway", "listen"),
+            f"{host} can be reached from other machines: set tls_cert, tls_key and token_file, or insecure: true",
+        )
+    if gateway.max_decompressed < gateway.max_body:
+        yield ("gateway", "max_decompressed"), "must not be less than gateway.max_body"
+    for key in ("max_body", "spool_max"):
+        if getattr(gateway, key) < 1 << 16:
+            yield ("gateway", key), "must be at least 64KiB"
