@@ -1,0 +1,78 @@
+"""What an answer to an OTLP/HTTP request means (opentelemetry-proto ``docs/specification.md``, OTLP/HTTP Response).
+
+Stricter than the specification in one way: only an answer that *is* an OTLP response acknowledges. More patient in another:
+where it calls an answer final that a person can mend (401, 404, a redirect), nothing is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from shipper.contracts import Accepted, Signal
+from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
+from shipper.otlp.answer import parse_response, parse_status
+from shipper_exporters._http import excerpt, retry_after
+
+MAX_ANSWER = 64 << 10
+_LATER = frozenset({408, 425, 429})
+_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
+_TOO_LARGE = frozenset({413, 414, 431})
+_BAD_CONTENT = frozenset({400, 422})
+_STATUS_TYPES = frozenset({"application/x-protobuf", "application/protobuf", "application/json"})
+
+
+def passing(status: int) -> bool:
+    """Whether a status speaks of the moment only: busy, restarting, something behind it down."""
+    return status in _LATER or status >= 500
+
+
+def success(signal: Signal, status: int, headers: Mapping[str, str], body: bytes, where: str) -> Accepted:
+    """What a 2xx answer acknowledges. Raises `Unusable` when it is not an OTLP response."""
+    content_type = headers.get("Content-Type", "")
+    try:
+        if len(body) > MAX_ANSWER:
+            raise MalformedOtlp(f"more than {MAX_ANSWER} bytes", MAX_ANSWER)
+        rejected, message = parse_response(signal, body, content_type)
+    except MalformedOtlp as error:
+        raise Unusable(
+            f"{where} answered {status} with something that is not OTLP ({excerpt(error.problem)}): {excerpt(body, 80)}"
+        ) from None
+    return Accepted(rejected, excerpt(message))
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wall_ns: int) -> DeliveryError:
+    """What an answer that is not 2xx means."""
+    said = _said(headers, body)
+    reason = f"{where} answered {_named(status)}" + (f": {said}" if said else "")
+    if 300 <= status < 400:
+        to = excerpt(headers.get("Location", "")) or "nowhere"
+        return Unusable(
+            f"{where} answered {_named(status)}, which leads to {to}; if that is right, make it the endpoint"
+        )
+    if status in _MISCONFIGURED:
+        return Unusable(reason)
+    if status in _TOO_LARGE or (status == 400 and "too large" in said.lower()):  # the Collector's way to say 413
+        return TooLarge(reason)
+    if passing(status):
+        return Retryable(reason, retry_after(headers, wall_ns))
+    return Rejected(reason, isolate=status in _BAD_CONTENT)
+
+
+def _said(headers: Mapping[str, str], body: bytes) -> str:
+    """What the server says about it: a google.rpc.Status as the specification has it, else the beginning of the body."""
+    content_type = headers.get("Content-Type", "")
+    if content_type.partition(";")[0].strip().lower() in _STATUS_TYPES:
+        try:
+            if message := parse_status(body[:MAX_ANSWER], content_type):
+                return excerpt(message)
+        except MalformedOtlp:
+            return excerpt(body)
+    return excerpt(body)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
