@@ -1,0 +1,108 @@
+"""Parts of a spooled frame: which records, which bytes, and which members of it a range of units is.
+
+A batch of another host must stay provable when a frame is split for a destination. So a split goes along the borders of
+members first; a member that has to be split itself is given proportional shares of its range, which together are it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from shipper.contracts import Member, Signal
+from shipper.errors import MalformedOtlp, RangeGone
+from shipper.otlp.scan import scan
+from shipper.otlp.splice import take, units
+from shipper.spool.frame import Frame
+from shipper.spool.header import FrameHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some consecutive units of a frame, as a request of their own."""
+
+    payload: bytes
+    records: int
+    members: tuple[Member, ...]
+
+
+class Splittable:
+    """A frame of one signal that can be cut at its units. Raises `RangeGone` when it was not written by a Shipper."""
+
+    def __init__(self, frame: Frame, signal: Signal, stream: str) -> None:
+        try:
+            self.header = FrameHeader.decode(frame.header)
+        except ValueError as error:
+            raise RangeGone(stream, frame.start, frame.end, str(error)) from error
+        self.frame = frame
+        self.units = self.header.units
+        self._signal = signal
+        self._stream = stream
+
+    @property
+    def start(self) -> int:
+        """The position of the first unit."""
+        return self.frame.start
+
+    @property
+    def end(self) -> int:
+        """The position behind the frame."""
+        return self.frame.end
+
+    def position(self, unit: int) -> int:
+        """The position of a unit; behind the last one, the frame's end."""
+        return self.frame.start + unit if unit < max(1, self.units) else self.frame.end
+
+    def unit(self, position: int) -> int:
+        """The unit at a position."""
+        return min(max(position - self.frame.start, 0), self.units)
+
+    def whole(self) -> Part:
+        """The frame as it was written."""
+        return Part(self.frame.payload, self.header.records, self.header.members)
+
+    def part(self, first: int, last: int) -> Part:
+        """The units ``[first, last)``. Raises `RangeGone` when the payload is not what its header says."""
+        if first == 0 and last >= self.units:
+            return self.whole()
+        try:
+            if _tile(self.header.members, len(self.frame.payload)):
+                return self._of_members(first, last)
+            payload = take(self._signal, self.frame.payload, first, last)
+            return Part(payload, scan(self._signal, payload).records, ())
+        except (MalformedOtlp, ValueError) as error:
+            raise RangeGone(self._stream, self.start, self.end, f"cannot be split: {error}") from error
+
+    def _of_members(self, first: int, last: int) -> Part:
+        pieces: list[bytes] = []
+        members: list[Member] = []
+        offset = unit = 0
+        for member in self.header.members:
+            data = self.frame.payload[member.offset : member.offset + member.length]
+            count = units(self._signal, data)
+            a, b = max(first - unit, 0), min(last - unit, count)
+            empty_here = count == 0 and (first <= unit < last or unit == last == self.units)
+            unit += count
+            if a >= b and not empty_here:
+                continue
+            whole = empty_here or b - a == count
+            piece = data if whole else take(self._signal, data, a, b)
+            members.append(replace(member, offset=offset) if whole else self._share(member, a, b, count, piece, offset))
+            pieces.append(piece)
+            offset += len(piece)
+        return Part(b"".join(pieces), sum(member.records for member in members), tuple(members))
+
+    def _share(self, member: Member, a: int, b: int, count: int, piece: bytes, offset: int) -> Member:
+        span = member.end - member.start
+        start, end = (member.start + span * n // count for n in (a, b))
+        records = scan(self._signal, piece).records
+        return replace(member, start=start, end=end, records=records, offset=offset, length=len(piece))
+
+
+def _tile(members: tuple[Member, ...], length: int) -> bool:
+    """True when members follow each other without a gap and are the whole payload."""
+    at = 0
+    for member in members:
+        if member.offset != at:
+            return False
+        at += member.length
+    return bool(members) and at == length
