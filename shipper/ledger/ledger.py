@@ -1,78 +1,83 @@
-"""The on-host account of a life."""
+"""The on-host account of a life, as the rest of the sidecar sees it: one object, one file, nothing half-done.
+
+Each concern has a file of its own (`facts`, `streams`, `cursors`, `delivery`, `accepted`); they are joined here because a
+transaction may span them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from shipper.contracts import Cut, Signal
-from shipper.events import Reporter
-from shipper.intervals import IntervalSet
-from shipper.ledger.rows import Cursor, Loss, OpenRequest, Settlement, StreamAccount, StreamRow
+from shipper.contracts import StreamKind
+from shipper.events import Reporter, Said
+from shipper.ledger.accepted import Accepted
+from shipper.ledger.cursors import Kind
+from shipper.ledger.delivery import Delivery
+from shipper.ledger.facts import Facts
+from shipper.ledger.rows import DestinationAccount, StreamAccount, StreamRow
+from shipper.ledger.store import Store, Unfit
 
 
-class Ledger:
-    """The account of one life in one SQLite file. Not thread-safe: use it from one thread, or through `LedgerThread`."""
+class Ledger(Facts, Delivery, Accepted):
+    """The account of one life in one SQLite file. Use it from one thread at a time, or through `LedgerThread`.
+
+    Every changing call is a transaction of its own unless made inside `transaction`. It raises `LedgerFull` when the disk is
+    full or fails: then nothing changed, in the file or in memory, and the same call may be made again.
+    """
 
     @classmethod
     def open(cls, path: Path, *, report: Reporter) -> Ledger:
-        raise NotImplementedError
+        """Open ``path``, making it if need be.
 
-    def close(self) -> None: ...
-    def get(self, key: str) -> str | None:
-        raise NotImplementedError
+        Raises `StateDamaged` when the file is corrupt, contradicts itself, or is not a ledger this version knows: it was then
+        set aside, so opening again begins a new one. Raises `StateUnwritable`, `StateLocked` or `LedgerFull` otherwise.
+        """
+        store = Store(path)
+        try:
+            ledger = cls(store)
+        except (Unfit, LookupError, TypeError, ValueError, sqlite3.Error) as error:
+            raise store.unusable(error) from error
+        flying = sum(1 for _ in ledger._in_flight.values())
+        if flying:
+            report(Said(f"{path}: {flying} requests without an outcome from the run before are sent again unchanged"))
+        return ledger
 
-    def put(self, key: str, value: str) -> None: ...
-    def begin_run(self) -> int:
-        raise NotImplementedError
-
-    def next_seq(self) -> int:
-        raise NotImplementedError
-
-    def put_stream(self, row: StreamRow) -> None: ...
-    def streams(self) -> list[StreamRow]:
-        raise NotImplementedError
-
-    def seen(self, stream: str, size: int) -> None: ...
-    def finish(self, stream: str, final: int) -> None: ...
-    def retire(self, stream: str) -> None: ...
-    def cursor(self, destination: str, stream: str) -> Cursor:
-        raise NotImplementedError
-
-    def commit(
-        self, destination: str, request_id: str, signal: Signal, cuts: Sequence[tuple[str, Cut]], shaping: str = ""
-    ) -> None: ...
-    def open_requests(self, destination: str) -> list[OpenRequest]:
-        raise NotImplementedError
-
-    def acknowledge(self, destination: str, request_id: str, rejected: int = 0) -> None: ...
-    def replace(
-        self, destination: str, request_id: str, parts: Sequence[tuple[str, Sequence[tuple[str, Cut]]]]
-    ) -> None: ...
-    def settle(self, destination: str, request_id: str, how: Settlement, cause: str) -> None: ...
-    def give_up(self, destination: str, stream: str, start: int, end: int, records: int, cause: str) -> None: ...
-    def losses(self, destination: str) -> list[Loss]:
-        raise NotImplementedError
-
-    def adopt(self, destination: str, stream: str, intervals: IntervalSet) -> None: ...
-    def low(self, stream: str, destinations: Iterable[str]) -> int:
-        raise NotImplementedError
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Several calls that take effect together or not at all; may be nested."""
+        with self._store.transaction():
+            yield
 
     def account(self, destinations: Iterable[str], changed_since: int = -1) -> list[StreamAccount]:
-        raise NotImplementedError
+        """The figures of every data stream, retired ones included, least recently changed first.
 
-    def accepted(self, life: str, stream: str) -> IntervalSet:
-        raise NotImplementedError
+        With ``changed_since`` (the largest ``changed`` of an earlier answer of this process) only of those that changed
+        after it; that costs nothing for the others.
+        """
+        names = list(destinations)
+        found = [
+            StreamAccount(row, {name: self._figures(name, row) for name in names}, change)
+            for row, change in self._changed_since(changed_since)
+            if row.kind is StreamKind.DATA
+        ]
+        return found[::-1]
 
-    def accepted_streams(self, life: str) -> dict[str, IntervalSet]:
-        raise NotImplementedError
+    def _figures(self, destination: str, row: StreamRow) -> DestinationAccount:
+        """What the account says of one stream at one destination."""
+        state = self._state(destination, row.id)
+        return DestinationAccount(
+            read_to=state.cut_to,
+            counts=state.counts(),
+            pending=state.pending,
+            unread=sum(b - a for a, b in state.done.missing(state.cut_to, row.size)),
+            acknowledged=tuple(state.ranges[Kind.ACKNOWLEDGED].pairs()),
+            lost=tuple(state.ranges[Kind.LOST].pairs()),
+            quarantined=tuple(state.ranges[Kind.QUARANTINED].pairs()),
+        )
 
-    def add_accepted(self, life: str, stream: str, start: int, end: int, at_ns: int) -> None: ...
-    def spool_indexed(self, name: str) -> int:
-        raise NotImplementedError
-
-    def set_spool_indexed(self, name: str, position: int) -> None: ...
-    def forget_accepted(self, before_ns: int) -> int:
-        raise NotImplementedError
-
-    def life_ended(self, life: str, at_ns: int) -> None: ...
+    def close(self) -> None:
+        """Close the file; nothing may be called afterwards."""
+        self._store.close()
