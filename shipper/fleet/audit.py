@@ -1,0 +1,173 @@
+"""What arrived and what did not, for every life: the hosts' claims held against what the archive really has.
+
+A host's word is used for two things only: how much there was (read, filtered, given up), and which of it a destination
+said to have. Whether it is here is decided by the archive's own bytes (`shipper.fleet.balance`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from shipper.fleet.archive import Archive
+from shipper.fleet.balance import Standing, balance, gaps
+from shipper.fleet.cover import Cover, common, cover, without
+from shipper.fleet.holdings import Held, Holdings, Seen, Stored, take_stock
+from shipper.fleet.labels import labels_of
+from shipper.fleet.report import AuditReport, Ended, LifeReport, summed
+from shipper.fleet.statements import Life, StatedStream, lives
+from shipper.fleet.truth import compare
+from shipper.intervals import IntervalSet
+
+SILENCE_SECONDS = 60.0  # four accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which lives to show; empty means all. ``since_ns``: those heard of since then."""
+
+    host: str = ""
+    life: str = ""
+    since_ns: int = 0
+
+    def takes(self, life: LifeReport) -> bool:
+        """True for a life that is asked for."""
+        if self.host and self.host not in (life.host, life.labels.get("host")):
+            return False
+        return (not self.life or life.life.startswith(self.life)) and life.heard_ns >= self.since_ns
+
+
+def audit(
+    archive: Archive | str,
+    *,
+    truth: Mapping[str, int] | None = None,
+    now_ns: int | None = None,
+    silence: float = SILENCE_SECONDS,
+    which: Which | None = None,
+    destination: str = "",
+) -> AuditReport:
+    """Audit an archive.
+
+    ``truth``: what somebody outside counted, see `shipper.fleet.truth.compare`. ``silence``: seconds without a statement
+    after which a life that said no farewell counts as dead. ``destination``: the name by which the hosts' accounts know
+    the way into this archive; found out when empty. Raises `StoreUnusable` or `StoreUnavailable`.
+    """
+    if isinstance(archive, str):
+        archive = Archive.open(archive)
+    now = time.time_ns() if now_ns is None else now_ns
+    found = take_stock(archive)
+    told = lives(found.events)
+    report = AuditReport(
+        archive.name, now, found.objects, found.unlisted_objects, found.unlisted_records, list(found.damage)
+    )
+    quiet = now - round(silence * 1e9)
+    late = _late_since(told.values(), quiet)
+    for life, streams in _by_life(found, told).items():
+        row = _describe(life, told.get(life), found.seen.get(life), quiet)
+        if which is None or which.takes(row):
+            standing = Standing(going_on=_goes_on(row, quiet), on_the_way=late is not None and row.heard_ns >= late)
+            _balance(row, told.get(life), streams, standing, destination)
+            report.lives.append(row)
+    report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
+    report.totals = summed(row.counts for row in report.lives if row.role != "gateway")
+    if truth is not None:
+        report.truth = compare(report, truth)
+    return report
+
+
+def _by_life(found: Holdings, told: Mapping[str, Life]) -> dict[str, dict[str, Held]]:
+    by_life: dict[str, dict[str, Held]] = {life: {} for life in told}
+    for (life, stream), held in found.streams.items():
+        by_life.setdefault(life, {})[stream] = held
+    return by_life
+
+
+def _late_since(told: Iterable[Life], quiet: int) -> int | None:
+    """Since when something a gateway took may not be here yet; None when no gateway is alive.
+
+    A gateway acknowledges before it archives: what hosts said lately may still lie in its spool.
+    """
+    alive = [life for life in told if life.first.role == "gateway" and _ended(life, quiet) == "alive"]
+    if not alive:
+        return None
+    waiting = min(life.heard_ns - round((life.exposure.get("oldest") or 0.0) * 1e9) for life in alive)
+    return min(quiet, waiting)
+
+
+def _ended(life: Life, quiet: int) -> Ended:
+    statement = life.last.statement
+    if life.last.what == "farewell":
+        if not statement.ends_life:
+            return "stopped"
+        return "expired" if statement.outcome == "expired" else "drained"
+    if life.heard_ns >= quiet:
+        return "alive"
+    return "notice" if any("notice" in note for note in life.notes) else "silent"
+
+
+def _goes_on(row: LifeReport, quiet: int) -> bool:
+    """A run that just stopped may be started again; after a while of silence what it left counts as missing."""
+    return row.ended == "alive" or (row.ended in ("stopped", "no account") and row.heard_ns >= quiet)
+
+
+def _describe(life: str, told: Life | None, seen: Seen | None, quiet: int) -> LifeReport:
+    """Who it is and how it ended; no figures yet."""
+    if told is None:
+        labels = labels_of(seen.resource) if seen else {}
+        row = LifeReport(life, labels.get("host", ""), "", labels, "no account")
+        return replace(row, born_ns=seen.first_ns, heard_ns=seen.last_ns) if seen else row
+    ended = _ended(told, quiet)
+    statement = told.last.statement
+    return LifeReport(
+        life=life,
+        host=statement.host,
+        role=statement.role,
+        labels=dict(statement.labels),
+        ended=ended,
+        born_ns=told.first.born_ns,
+        heard_ns=told.heard_ns,
+        unknown_after_ns=statement.at_ns if ended in ("silent", "notice") else None,
+        runs=statement.run - told.first.run + 1,
+        reason=statement.reason,
+        notes=list(told.notes) + ([] if told.born else ["its birth record is not here"]),
+        refused=dict(told.refused),
+        exposure=dict(told.exposure),
+        skipped_statements=told.skipped,
+    )
+
+
+def _balance(
+    row: LifeReport, told: Life | None, streams: Mapping[str, Held], standing: Standing, destination: str
+) -> None:
+    """Fill in the figures, stream by stream."""
+    covers = {stream: cover(held.sound) for stream, held in streams.items()}
+    stated = told.streams if told else {}
+    name = destination or _leading_here(stated.values(), covers)
+    for stream in sorted(stated.keys() | streams.keys(), key=lambda stream: _place(stated.get(stream), stream)):
+        whole = covers.get(stream) or Cover[Stored]()
+        if stream in stated:
+            held = streams.get(stream) or Held(stated[stream].signal)
+            left = told.left if told else []
+            out = IntervalSet((gap.start, gap.end) for gap in left if (gap.stream, gap.destination) == (stream, name))
+            row.streams.append(balance(stated[stream], name, held, whole, out, standing))
+        else:
+            row.streams.append(gaps(stream, streams[stream], whole, standing))
+    row.counts = summed(stream.counts for stream in row.streams)
+
+
+def _place(stated: StatedStream | None, stream: str) -> tuple[str, str]:
+    return (stated.name if stated else "", stream)
+
+
+def _leading_here(stated: Iterable[StatedStream], covers: Mapping[str, Cover[Stored]]) -> str:
+    """The destination whose acknowledged ranges fit best what is here; the first one when none has anything here."""
+    fit: dict[str, tuple[int, int]] = {}
+    for stream in stated:
+        here = covers[stream.id].ranges if stream.id in covers else IntervalSet()
+        for name, claims in stream.destinations.items():
+            acknowledged = IntervalSet(claims.acknowledged_ranges)
+            shared, elsewhere = fit.get(name, (0, 0))
+            shared += common(acknowledged, here).total()
+            fit[name] = shared, elsewhere + without(acknowledged, here).total()
+    return min(fit, key=lambda name: (-fit[name][0], fit[name][1]), default="")

@@ -1,0 +1,156 @@
+"""The balance of one stream: what was claimed, what is here, and what to call the difference.
+
+While a life goes on, what is not acknowledged is *pending*. Once it has ended, by farewell or by silence, what is neither
+here nor declared (dropped, quarantined) is *missing*; so is, at any time, what a destination said to have and has not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shipper.fleet.cover import Cover, common, without
+from shipper.fleet.holdings import Held, Stored
+from shipper.fleet.report import Counts, StreamReport
+from shipper.fleet.statements import Claims, StatedStream
+from shipper.intervals import IntervalSet
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may still come: the life goes on; or a living gateway may hold what it took lately."""
+
+    going_on: bool
+    on_the_way: bool
+
+
+@dataclass(slots=True)
+class _Shares:
+    """Positions that are not here, by what that means."""
+
+    missing: IntervalSet
+    unproved: IntervalSet
+    pending: IntervalSet
+
+
+def balance(
+    stated: StatedStream, name: str, held: Held, whole: Cover[Stored], left: IntervalSet, standing: Standing
+) -> StreamReport:
+    """Compare a stream's claims for destination ``name`` with what is here.
+
+    ``whole``: what is here and sound, each position once. ``left``: what a farewell says did not get out.
+    """
+    claims = stated.destinations.get(name) or Claims(read_to=stated.start)
+    here = whole.ranges
+    declared = IntervalSet([*claims.lost_ranges, *claims.quarantined_ranges])
+    existing = left.copy()
+    reach = max(claims.read_to, stated.start, *(end for _, end in here), 0 if standing.going_on else stated.size)
+    existing.add(min(stated.start, reach), reach)
+    absent = without(existing, here, declared)
+    damaged = without(_ranges(held.damaged), here)
+    shares = _share(absent, IntervalSet(claims.acknowledged_ranges), claims.trusted, standing)
+    for start, end in damaged:
+        shares.missing.add(start, end)
+    shares.pending = without(shares.pending, damaged)
+    return StreamReport(
+        id=stated.id,
+        name=stated.name,
+        signal=stated.signal,
+        destination=name,
+        trusted=claims.trusted,
+        read_to=claims.read_to,
+        counts=_count(claims, held, whole, shares, standing),
+        missing_ranges=shares.missing.pairs(),
+        damaged_ranges=damaged.pairs(),
+        pending_ranges=shares.pending.pairs(),
+        unproved_ranges=shares.unproved.pairs(),
+        lost_ranges=without(IntervalSet(claims.lost_ranges), here).pairs(),
+        quarantined_ranges=without(IntervalSet(claims.quarantined_ranges), here).pairs(),
+        overlapping_ranges=whole.overlaps.pairs(),
+    )
+
+
+def gaps(stream: str, held: Held, whole: Cover[Stored], standing: Standing) -> StreamReport:
+    """A stream that no account names: what lies between stored ranges must have existed."""
+    here = whole.ranges
+    pairs = here.pairs()
+    damaged = without(_ranges(held.damaged), here)
+    missing = damaged.copy()
+    if pairs and not (standing.going_on or standing.on_the_way):
+        for start, end in here.missing(pairs[0][0], pairs[-1][1]):
+            missing.add(start, end)
+    counts = Counts(archived=whole.records, duplicates=sum(batch.records for batch in whole.spare))
+    counts.missing = sum(batch.records for batch in _uncovered(held, whole))
+    counts.read = counts.archived + counts.missing
+    return StreamReport(
+        id=stream,
+        name="",
+        signal=held.signal,
+        stated=False,
+        counts=counts,
+        missing_ranges=missing.pairs(),
+        damaged_ranges=damaged.pairs(),
+        overlapping_ranges=whole.overlaps.pairs(),
+    )
+
+
+def _share(absent: IntervalSet, acknowledged: IntervalSet, trusted: bool, standing: Standing) -> _Shares:
+    """A local relay's word proves nothing either way, so what it took is neither proved nor missing."""
+    claimed = common(absent, acknowledged)
+    rest = without(absent, acknowledged)
+    unproved = IntervalSet() if trusted else claimed
+    if standing.on_the_way:
+        return _Shares(IntervalSet(), unproved, without(absent, unproved))
+    if standing.going_on:
+        return _Shares(claimed if trusted else IntervalSet(), unproved, rest)
+    return _Shares(without(absent, unproved), unproved, IntervalSet())
+
+
+def _count(claims: Claims, held: Held, whole: Cover[Stored], shares: _Shares, standing: Standing) -> Counts:
+    acknowledged = IntervalSet(claims.acknowledged_ranges)
+    left_host = claims.acknowledged + claims.pending
+    short = max(0, left_host - sum(batch.records for batch in whole.chosen if batch.start < claims.read_to))
+    damaged = sum(batch.records for batch in _uncovered(held, whole))
+    if standing.on_the_way:
+        missing = damaged
+    elif not claims.trusted:
+        missing = max(min(short, claims.pending) if shares.missing else 0, damaged)
+    elif standing.going_on:
+        arrived = sum(batch.records for batch in whole.chosen if acknowledged.overlaps(batch.start, batch.end))
+        missing = max(claims.acknowledged - arrived, damaged)
+    else:
+        missing = max(short, damaged)
+    rest = max(0, short - missing)
+    counts = Counts(
+        archived=whole.records,
+        filtered=claims.filtered,
+        sampled=claims.sampled,
+        dropped=claims.dropped,
+        quarantined=claims.quarantined,
+        rejected=claims.rejected,
+        missing=missing,
+        duplicates=sum(batch.records for batch in whole.spare),
+        unread=claims.unread,
+    )
+    if standing.going_on or standing.on_the_way:
+        counts.unproved = min(rest, claims.acknowledged) if shares.unproved else 0
+        counts.pending = rest - counts.unproved
+    else:
+        counts.unproved = rest
+    # what is here or lost beyond the last statement was evidently read too
+    counts.read = max(claims.read, _accounted(counts))
+    return counts
+
+
+def _accounted(counts: Counts) -> int:
+    declared = counts.filtered + counts.sampled + counts.dropped + counts.quarantined + counts.rejected
+    return counts.archived + counts.pending + counts.unproved + counts.missing + declared
+
+
+def _uncovered(held: Held, whole: Cover[Stored]) -> list[Stored]:
+    """Damaged batches of which no sound copy is here; each once, however often it was stored."""
+    here = whole.ranges
+    return [batch for batch in set(held.damaged) if not here.covers(batch.start, batch.end)]
+
+
+def _ranges(batches: list[Stored]) -> IntervalSet:
+    return IntervalSet((batch.start, batch.end) for batch in batches)
