@@ -1,0 +1,103 @@
+"""Who a host is: its labels with the origin of each, and the resource attributes they become on every record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shipper import __version__
+from shipper.labels.finding import LABELS, AttributeValue, Candidate
+from shipper.labels.image import image_attributes
+
+UNKNOWN_SERVICE = "unknown_service"  # what OpenTelemetry demands where no service.name is known
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label: its value (empty: unknown), where that came from, and every place that was looked at, strongest first."""
+
+    name: str
+    value: str
+    origin: str
+    tried: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The labels of one host, fixed for its life; ``life`` is empty until the life is known."""
+
+    service: Label
+    release: Label
+    image: Label
+    generation: Label
+    environment: Label
+    host: Label
+    extra: Mapping[str, AttributeValue] = field(default_factory=dict)
+    in_container: bool = False
+    problems: tuple[str, ...] = ()
+    life: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        labels: Mapping[str, Label],
+        *,
+        extra: Mapping[str, AttributeValue],
+        in_container: bool = False,
+        problems: tuple[str, ...] = (),
+    ) -> Identity:
+        """An identity from its labels by name."""
+        return cls(*(labels[name] for name in LABELS), extra=extra, in_container=in_container, problems=problems)
+
+    def all(self) -> tuple[Label, ...]:
+        """All labels, in the order they are shown."""
+        return tuple(getattr(self, name) for name in LABELS)
+
+    def values(self) -> dict[str, str]:
+        """Label name -> value, as accounts carry them; unknown ones are empty."""
+        return {label.name: label.value for label in self.all()}
+
+    def with_life(self, life: str) -> Identity:
+        """The same identity in a known life."""
+        return dataclasses.replace(self, life=life)
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """The resource attributes of every record: OpenTelemetry's names where it has one, ``shipper.*`` otherwise."""
+        stated: dict[str, AttributeValue] = {
+            "service.name": self.service.value or UNKNOWN_SERVICE,
+            "service.version": self.release.value,
+            "deployment.environment.name": self.environment.value,
+            "shipper.generation": self.generation.value,
+            "shipper.life.id": self.life,
+            "telemetry.distro.name": "shipper",
+            "telemetry.distro.version": __version__,
+        }
+        image = image_attributes(self.image.value, self.in_container, "host.image.name" in self.extra)
+        merged = {**image, **self.extra, **{key: value for key, value in stated.items() if value}}
+        merged.pop("deployment.environment", None)  # the old name of deployment.environment.name
+        return dict(sorted(merged.items()))
+
+    def dump(self) -> str:
+        """As JSON, to be kept for the life; without what was tried."""
+        return json.dumps(
+            {
+                "labels": {label.name: [label.value, label.origin] for label in self.all()},
+                "extra": dict(self.extra),
+                "in_container": self.in_container,
+                "life": self.life,
+            }
+        )
+
+    @classmethod
+    def restore(cls, text: str) -> Identity:
+        """What `dump` gave. Raises ValueError for anything else."""
+        try:
+            content: dict[str, Any] = json.loads(text)
+            labels = {name: Label(name, *content["labels"][name]) for name in LABELS}
+            identity = cls.of(labels, extra=content["extra"], in_container=content["in_container"])
+            return identity.with_life(content["life"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an identity: {error}") from error

@@ -1,0 +1,193 @@
+"""Binds the state directory to one life: earlier state is taken up only if it is surely this host's, in this boot.
+
+An image carries its builder's remains, a volume comes from another pod, a disk is cloned: what such state says is true of
+another life and must not be shipped as ours. It is set aside, whole, and said; it is never deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from shipper.clock import Clock
+from shipper.ids import uuid7
+from shipper.labels.state import read_private, sync_directory, unwritable, write_atomically
+from shipper.labels.witness import Witness, same_life
+
+LIFE_FILE = "life.json"
+SET_ASIDE = "set-aside"
+VERSION = 1
+_MAX_BYTES = 64 * 1024
+OF_A_LIFE = ("ledger.db*", "spool", "spool.*", "held", LIFE_FILE)
+"""Names in the state directory that belong to a life, ``life.json`` last: while it stands, setting aside can be repeated.
+The quarantine is not among them: what is in it names its life and stays readable where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LifeRecord:
+    """What ``life.json`` holds. ``born_ns``: wall time of the first start; ``runs``: how many runs this life has had."""
+
+    life: str
+    boot_id: str
+    kind: str
+    value: str
+    born_ns: int
+    runs: int
+    known: Mapping[str, str] = field(default_factory=dict)
+    in_container: bool = False
+
+    def witness(self) -> Witness:
+        """The witnesses of the life that wrote the record."""
+        return Witness(self.boot_id, self.kind, self.value, self.known, self.in_container)
+
+    def dump(self) -> bytes:
+        """As JSON."""
+        content = {
+            "version": VERSION,
+            "life": self.life,
+            "boot_id": self.boot_id,
+            "witness": {"kind": self.kind, "value": self.value},
+            "known": dict(self.known),
+            "in_container": self.in_container,
+            "born_ns": self.born_ns,
+            "runs": self.runs,
+        }
+        return json.dumps(content, indent=1).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes) -> LifeRecord:
+        """Raises ValueError for anything but what `dump` gives."""
+        try:
+            content: dict[str, Any] = json.loads(raw)
+            if content["version"] != VERSION:
+                raise ValueError(f"version {content['version']} is not known here")
+            record = cls(
+                life=content["life"],
+                boot_id=content["boot_id"],
+                kind=content["witness"]["kind"],
+                value=content["witness"]["value"],
+                born_ns=content["born_ns"],
+                runs=content["runs"],
+                known=dict(content["known"]),
+                in_container=content["in_container"],
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"not a life record ({type(error).__name__}: {error})") from error
+        texts = (record.life, record.boot_id, record.kind, record.value, *record.known, *record.known.values())
+        if not record.life or not all(isinstance(text, str) for text in texts):
+            raise ValueError("not a life record")
+        if not all(isinstance(number, int) for number in (record.born_ns, record.runs)):
+            raise ValueError("not a life record")
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class LifeDecision:
+    """Which life this run belongs to. ``run`` counts from 1; ``set_aside`` is where foreign state went, or None."""
+
+    life: str
+    born_ns: int
+    run: int
+    resumed: bool
+    set_aside: str | None
+    reason: str
+
+
+def adopt_or_begin(
+    state_dir: str, witness: Witness, clock: Clock, *, role: Literal["sidecar", "gateway"] = "sidecar"
+) -> LifeDecision:
+    """Take up the life the directory holds, or begin one; the caller holds the directory's lock.
+
+    A gateway always takes it up: what it has spooled was acknowledged to other hosts, and belongs to the directory, not to
+    the machine the directory is mounted on. Raises `StateUnwritable`.
+    """
+    try:
+        return _decide(state_dir, witness, clock, role)
+    except OSError as error:
+        raise unwritable(state_dir, error) from error
+
+
+def _decide(state_dir: str, now: Witness, clock: Clock, role: str) -> LifeDecision:
+    path = os.path.join(state_dir, LIFE_FILE)
+    try:
+        record = LifeRecord.parse(read_private(path, _MAX_BYTES))
+    except FileNotFoundError:
+        remains = _remains(state_dir)
+        if not remains or role == "gateway":
+            return _begin(state_dir, now, clock, None, "first start")
+        return _set_aside_and_begin(state_dir, now, clock, "unknown", "nothing tells whose it is (no life.json)")
+    except ValueError as problem:
+        return _without_record(state_dir, now, clock, role, str(problem))
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+            raise
+        return _without_record(state_dir, now, clock, role, "not a regular file")
+    if role == "gateway":
+        return _resume(path, record, now, "a gateway's state belongs to its directory")
+    same, reason = same_life(record.witness(), now)
+    if same:
+        return _resume(path, record, now, reason)
+    return _set_aside_and_begin(state_dir, now, clock, record.life, reason)
+
+
+def _without_record(state_dir: str, now: Witness, clock: Clock, role: str, problem: str) -> LifeDecision:
+    reason = f"{LIFE_FILE} is damaged ({problem})"
+    if role == "gateway":  # what is spooled stays and is delivered; only the name of the life is lost
+        target = _move(state_dir, [LIFE_FILE], "damaged", clock)
+        return _begin(state_dir, now, clock, target, reason)
+    return _set_aside_and_begin(state_dir, now, clock, "damaged", reason)
+
+
+def _resume(path: str, record: LifeRecord, now: Witness, reason: str) -> LifeDecision:
+    """Count the run, and remember witnesses that were not known before (a later run may be allowed to see more)."""
+    known = {**record.known, **now.known}
+    strongest = replace(record, known=known, runs=record.runs + 1, boot_id=now.boot_id or record.boot_id)
+    if now.kind:
+        strongest = replace(strongest, kind=now.kind, value=now.value)
+    try:
+        write_atomically(path, strongest.dump())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason += "; the disk is full, so this run is not counted in life.json"
+    return LifeDecision(record.life, record.born_ns, strongest.runs, True, None, reason)
+
+
+def _begin(state_dir: str, now: Witness, clock: Clock, set_aside: str | None, reason: str) -> LifeDecision:
+    born_ns = clock.wall_ns()
+    life = uuid7(born_ns)
+    record = LifeRecord(life, now.boot_id, now.kind, now.value, born_ns, 1, now.known, now.in_container)
+    write_atomically(os.path.join(state_dir, LIFE_FILE), record.dump())
+    return LifeDecision(life, born_ns, 1, False, set_aside, reason)
+
+
+def _set_aside_and_begin(state_dir: str, now: Witness, clock: Clock, of: str, reason: str) -> LifeDecision:
+    target = _move(state_dir, _remains(state_dir), of, clock)
+    return _begin(state_dir, now, clock, target, f"earlier state set aside: {reason}")
+
+
+def _remains(state_dir: str) -> list[str]:
+    """Names in the directory that belong to a life, in the order they may be moved."""
+    names = sorted(os.listdir(state_dir))
+    return [name for pattern in OF_A_LIFE for name in names if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _move(state_dir: str, names: list[str], of: str, clock: Clock) -> str:
+    """Move entries into ``set-aside/<life>``; after a crash in between the next start goes on in the same place."""
+    label = of if len(of) == 36 and of.replace("-", "").isalnum() else f"{of}-{clock.wall_ns() // 1_000_000_000}"
+    target = os.path.join(state_dir, SET_ASIDE, label)
+    os.makedirs(target, mode=0o700, exist_ok=True)
+    for name in names:
+        place, count = os.path.join(target, name), 0
+        while os.path.lexists(place):
+            count += 1
+            place = os.path.join(target, f"{name}.{count}")
+        os.rename(os.path.join(state_dir, name), place)
+    sync_directory(target)
+    sync_directory(state_dir)
+    return target
