@@ -11,6 +11,7 @@ from typing import Any
 
 from shipper.contracts import Signal
 from shipper.errors import MalformedOtlp
+from shipper.otlp.jsonform import load
 from shipper.otlp.wire import LENGTH, VARINT, expect, field, fields, read_varint, text, utf8, varint_field
 
 _REJECTED = {
@@ -71,7 +72,7 @@ def _from_protobuf(body: bytes) -> tuple[int, str]:
 
 
 def _from_json(signal: Signal, body: bytes) -> tuple[int, str]:
-    answer = _object(_load(body), "the answer")
+    answer = _object(load(body), "the answer")
     partial = _object(answer.get("partialSuccess"), "partialSuccess")
     message = partial.get("errorMessage")
     if message is None:
@@ -79,17 +80,6 @@ def _from_json(signal: Signal, body: bytes) -> tuple[int, str]:
     if not isinstance(message, str):
         raise MalformedOtlp("errorMessage is no string")
     return _count(partial.get(_REJECTED[signal]), _REJECTED[signal]), message
-
-
-def _load(body: bytes) -> Any:
-    try:
-        return jsonlib.loads(body.decode())
-    except UnicodeDecodeError as error:
-        raise MalformedOtlp("not valid UTF-8", error.start) from None
-    except jsonlib.JSONDecodeError as error:
-        raise MalformedOtlp(f"not valid JSON: {error.msg}", error.pos) from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, or nesting of thousands of levels
-        raise MalformedOtlp("JSON beyond what a parser takes") from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
@@ -121,7 +111,7 @@ def encode_status(message: str, json: bool = False, code: int = 0) -> bytes:
 def parse_status(body: bytes, content_type: str) -> str:
     """The message of a google.rpc.Status. Raises `MalformedOtlp` when the body is none."""
     if content_type.partition(";")[0].strip().lower() == _JSON:
-        message = _object(_load(body), "the status").get("message")
+        message = _object(load(body), "the status").get("message")
         if message is not None and not isinstance(message, str):
             raise MalformedOtlp("message is no string")
         return message or ""

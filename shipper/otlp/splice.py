@@ -102,16 +102,16 @@ def add_resource_attributes(signal: Signal, data: bytes, attributes: Mapping[str
 def _labelled(data: bytes, at: int, end: int, encoded: Mapping[str, bytes]) -> bytes:
     """The content of a resource envelope with the missing attributes at the end of its resource."""
     present: set[str] = set()
-    first: tuple[int, int, int, int] | None = None
+    first: tuple[int, int, int] | None = None
     for number, wire, start, value, stop in fields(data, at, end):
         if number == 1:
             expect(wire, LENGTH, "a resource", start)
             present |= _keys(data, value, stop)
-            first = first or (start, value, stop, 0)
+            first = first or (start, value, stop)
     missing = b"".join(more for key, more in encoded.items() if key not in present)
     if first is None:
         return field(1, missing) + data[at:end]
-    start, value, stop, _ = first
+    start, value, stop = first
     return b"".join((data[at:start], field(1, data[value:stop] + missing), data[stop:end]))
 
 
