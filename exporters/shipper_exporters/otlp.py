@@ -119,8 +119,8 @@ class OtlpExporter(Exporter):
         body: OtlpBody = prepared.body
         status, headers, answer = await self._call("POST", url, deadline, MAX_ANSWER, body)
         if not 200 <= status < 300:
-            raise failure(status, headers, answer, str(url), self._context.clock.wall_ns())
-        accepted = success(prepared.signal, status, headers, answer, str(url))
+            raise failure(status, headers, answer, _shown(url), self._context.clock.wall_ns())
+        accepted = success(prepared.signal, status, headers, answer, _shown(url))
         self._learn(headers)
         self._refuse_ourselves()
         return Accepted(min(accepted.rejected, body.records), accepted.message)
@@ -134,12 +134,12 @@ class OtlpExporter(Exporter):
         if status == 404 or (status < 300 and GATEWAY_HEADER not in headers):
             return None
         if status >= 300:
-            raise failure(status, headers, answer, str(url), self._context.clock.wall_ns())
+            raise failure(status, headers, answer, _shown(url), self._context.clock.wall_ns())
         try:
             streams = json.loads(answer)["streams"]
             return {str(stream): IntervalSet((int(a), int(b)) for a, b in pairs) for stream, pairs in streams.items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise Retryable(f"{url}: what it says it has of this life makes no sense") from None
+            raise Retryable(f"{_shown(url)}: what it says it has of this life makes no sense") from None
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a relay on this host, unless it is a gateway or the settings say so."""
@@ -166,7 +166,7 @@ class OtlpExporter(Exporter):
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One exchange, whatever status it ends with; a failure below HTTP is raised as what it means."""
         if deadline.expired():
-            raise Retryable(f"{url}: the deadline came before it could be sent")
+            raise Retryable(f"{_shown(url)}: the deadline came before it could be sent")
         patience = Patience(self._context.clock, self._settings.timeout, deadline)
         options: dict[str, Any] = {"headers": self._headers_for(body), "ssl": self._tls.context()}
         if body is not None:
@@ -183,9 +183,9 @@ class OtlpExporter(Exporter):
                     return await self._exchange(method, url, limit, reused, options)
         except TimeoutError:
             when = "before the deadline" if deadline.expired() else f"for {self._settings.timeout:g} s"
-            raise Retryable(f"{url}: no answer {when}") from None
+            raise Retryable(f"{_shown(url)}: no answer {when}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise network_failure(error, str(url)) from None
+            raise network_failure(error, _shown(url)) from None
 
     async def _exchange(
         self, method: str, url: URL, limit: int, reused: set[bool], options: dict[str, Any]
@@ -251,6 +251,11 @@ class OtlpExporter(Exporter):
                 )
             except Unusable as error:
                 raise wrong(self.name, "endpoint", str(error)) from None
+
+
+def _shown(url: URL) -> str:
+    """A URL for a message: without its query, where some vendors want a secret."""
+    return str(url.with_query(None))
 
 
 def _names(batches: Sequence[Batch]) -> dict[str, str]:
