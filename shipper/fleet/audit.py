@@ -14,7 +14,7 @@ from shipper.fleet.archive import Archive
 from shipper.fleet.balance import Standing, balance, gaps
 from shipper.fleet.cover import Cover, common, cover, without
 from shipper.fleet.holdings import Held, Holdings, Seen, Stored, take_stock
-from shipper.fleet.labels import labels_of
+from shipper.fleet.labels import labels_of, named
 from shipper.fleet.report import AuditReport, Ended, LifeReport, summed
 from shipper.fleet.statements import Life, StatedStream, lives
 from shipper.fleet.truth import compare
@@ -35,7 +35,7 @@ class Which:
         """True for a life that is asked for."""
         if self.host and self.host not in (life.host, life.labels.get("host")):
             return False
-        return (not self.life or life.life.startswith(self.life)) and life.heard_ns >= self.since_ns
+        return named(life.life, self.life) and life.heard_ns >= self.since_ns
 
 
 def audit(
@@ -65,6 +65,7 @@ def audit(
     late = _late_since(told.values(), quiet)
     for life, streams in _by_life(found, told).items():
         row = _describe(life, told.get(life), found.seen.get(life), quiet)
+        row.role = row.role or ("gateway" if life in found.gateways else "unknown")
         if which is None or which.takes(row):
             standing = Standing(going_on=_goes_on(row, quiet), on_the_way=late is not None and row.heard_ns >= late)
             _balance(row, told.get(life), streams, standing, destination)

@@ -50,6 +50,7 @@ class Holdings:
     streams: dict[Key, Held] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
+    gateways: set[str] = field(default_factory=set)  # lives that carried what others sent
     damage: list[Damage] = field(default_factory=list)
     objects: int = 0
     unlisted_objects: int = 0
@@ -71,6 +72,7 @@ def take_stock(archive: Archive) -> Holdings:
     for (_, via), (signal, stored, sound) in carried.items():
         life, stream, _ = via.rsplit("/", 2)
         held = found.held((life, stream), signal)
+        found.gateways.add(life)
         (held.sound if sound else held.damaged).append(stored)
     for name in index.unlisted:
         _add_unlisted(found, archive.loose(name))

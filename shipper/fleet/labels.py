@@ -28,3 +28,8 @@ def labels_of(resource: Mapping[str, AttributeValue]) -> dict[str, str]:
                 labels[label] = str(value[0] if isinstance(value, list) else value)
                 break
     return labels
+
+
+def named(life: str, wanted: str) -> bool:
+    """True when ``wanted`` is the life's id or how it begins or ends (tables show the end); an empty one is any life."""
+    return life.startswith(wanted) or life.endswith(wanted)

@@ -1,0 +1,85 @@
+"""``shipper audit``: what arrived and what did not, for every life of every host."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from shipper.cli.archives import MOMENT, Unusable, archive_argument, pairs, readable_archive
+
+
+@click.command()
+@archive_argument
+@click.option("--json", "as_json", is_flag=True, help="The machine form (shipper.fleet.report says what is in it).")
+@click.option("--host", default="", metavar="NAME", help="Only this host.")
+@click.option("--life", default="", metavar="ID", help="Only this life (its id, or how that begins or ends).")
+@click.option(
+    "--since", type=MOMENT, default=0, help="Only lives heard of since (2026-11-23T04:00, or 10m ago as 10m)."
+)
+@click.option(
+    "--silence",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds without a word after which a life that said no farewell counts as dead.",
+)
+@click.option(
+    "--destination",
+    default="",
+    metavar="NAME",
+    help="What the hosts call the way into this archive; default: found out.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON file: {subject: records emitted} to compare with.",
+)
+def command(
+    archive: str,
+    options: tuple[str, ...],
+    as_json: bool,
+    host: str,
+    life: str,
+    since: int,
+    silence: float,
+    destination: str,
+    truth: str | None,
+) -> None:
+    """Compare what hosts said with what ARCHIVE really holds.
+
+    ARCHIVE is a directory or s3://, gs://, az://. Exit code 0: nothing is missing; 1: something is missing or damaged;
+    2: the archive cannot be read.
+    """
+    from shipper.fleet.archive import Archive
+    from shipper.fleet.audit import Which, audit
+    from shipper.fleet.table import show
+
+    emitted = _truth(truth) if truth else None
+    with readable_archive():
+        report = audit(
+            Archive.open(archive, pairs(options)),
+            truth=emitted,
+            silence=silence,
+            which=Which(host, life, since),
+            destination=destination,
+        )
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        show(report)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _truth(path: str) -> dict[str, int]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            truth = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{path}: {error}") from error
+    if not isinstance(truth, dict) or not all(isinstance(count, int) for count in truth.values()):
+        raise Unusable(f"{path}: must be a JSON object of subject: count")
+    return truth
+
