@@ -167,6 +167,69 @@ class BytesLost(Event):
         metrics.lost_bytes.labels(self.cause).inc(self.end - self.start)
 
 
+@dataclass(frozen=True, slots=True)
+class Received(Event):
+    """A receiver took records in: they are durable and were acknowledged to the sender."""
+
+    level: ClassVar[int] = logging.DEBUG
+    receiver: str
+    signal: str
+    records: int
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: received {self.records} records ({self.signal})"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.received.labels(self.receiver, self.signal).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateRecords(Event):
+    """Records came again; ``stored`` when their batch overlapped one stored before only in part, so it was kept."""
+
+    receiver: str
+    records: int
+    stored: bool
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        what = "stored again, as they came in another batch than before" if self.stored else "not stored again"
+        return f"{self.receiver}: {self.records} records came twice and were {what}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.stored}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.duplicates.labels(self.receiver).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused(Event):
+    """A receiver did not take a request; the sender was told why. ``cause`` is a fixed word."""
+
+    level: ClassVar[int] = logging.WARNING
+    receiver: str
+    cause: str
+    status: int
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: refused a request with {self.status}: {self.message}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.refused.labels(self.receiver, self.cause).inc()
+
+
 class Reporter:
     """Takes events: logs each (repeats held back) and moves its metrics."""
 
@@ -192,3 +255,99 @@ class Reporter:
             self._said[(type(event), subject)] = (now, 0)
         again = f" ({held} more like this in between)" if held else ""
         self._logger.log(event.level, "%s%s", event.text(), again)
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """A request will be sent again. ``cause`` is a fixed word (a metric label), ``reason`` what the destination said."""
+
+    level: ClassVar[int] = logging.WARNING
+    destination: str
+    cause: str
+    reason: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: will be tried again: {self.reason}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.destination} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.retried.labels(self.destination, self.cause).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined(Event):
+    """A destination refuses a batch for good; it was set aside on disk under ``id``."""
+
+    level: ClassVar[int] = logging.ERROR
+    destination: str
+    key: str
+    records: int
+    cause: str  # a fixed word: rejected, too_large
+    reason: str
+    id: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.destination} refused {self.records} records ({self.key}): {self.reason}; "
+            f"kept in quarantine, see: shipper quarantine show {self.id}"
+        )
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.destination} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.quarantined.labels(self.destination, self.cause).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Event):
+    """Records that were cut but not yet acknowledged cannot be read again: they are given up, by range."""
+
+    level: ClassVar[int] = logging.ERROR
+    destination: str
+    name: str
+    key: str
+    records: int
+    cause: str  # a fixed word
+    reason: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.name}: {self.records} records ({self.key}) are given up for {self.destination}, which had not "
+            f"acknowledged them: {self.reason}"
+        )
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.dropped.labels(self.destination, self.cause).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class PartialSuccess(Event):
+    """A destination took a request but refused some of its records, without saying which."""
+
+    level: ClassVar[int] = logging.WARNING
+    destination: str
+    rejected: int
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination} refused {self.rejected} records of a request it took: {self.message or 'no reason given'}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return self.destination
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.rejected.labels(self.destination).inc(self.rejected)

@@ -1,0 +1,121 @@
+"""Reading the body of a request that a stranger sent: bounded in size, in memory over all requests, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+from dataclasses import dataclass
+
+from aiohttp import StreamReader, web
+from isal import igzip, isal_zlib
+
+from shipper.sources.refusal import INVALID_ARGUMENT, Refusal, bad, later, too_large
+
+_GzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub takes the class for an instance
+_PIECE = 1 << 20
+_INLINE = 64 << 10  # compressed bodies below this are decompressed on the event loop
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes of all requests under way together."""
+
+    limit: int
+    used: int = 0
+
+    def take(self, amount: int) -> None:
+        """Count bytes in. Raises a `Refusal` (503) when that would be too many."""
+        if self.used and self.used + amount > self.limit:
+            raise later("busy", f"{self.used} bytes of other requests are being stored; send this again")
+        self.used += amount
+
+
+class Held:
+    """What one request holds of the budget; a context manager that gives it back."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._amount = 0
+
+    def take(self, amount: int) -> None:
+        """See `Budget.take`."""
+        self._budget.take(amount)
+        self._amount += amount
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.used -= self._amount
+
+
+def coding(header: str) -> str:
+    """``gzip`` or ``identity``. Raises a `Refusal` (415) for a content coding that OTLP receivers need not take."""
+    name = header.strip().lower() or "identity"
+    if name not in ("gzip", "identity"):
+        raise Refusal(
+            415, INVALID_ARGUMENT, "encoding", f"Content-Encoding {name[:40]!r} is not taken; use gzip or none"
+        )
+    return name
+
+
+async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decompressed: int, seconds: float) -> bytes:
+    """The body of a request, decompressed.
+
+    ``seconds``: how long a sender may take for it. Raises a `Refusal`: 413 over a limit, 503 when too much is under
+    way or the sender is too slow (not 408, which OTLP senders do not retry), 400 for a body that is no gzip or is cut
+    short, 415 for another coding.
+    """
+    how = coding(request.headers.get("Content-Encoding", ""))
+    limit = max_body if how == "gzip" else min(max_body, max_decompressed)
+    try:
+        async with asyncio.timeout(seconds):
+            wire = await _receive(request.content, request.content_length, held, limit)
+    except TimeoutError:
+        raise later("slow", f"the body did not arrive within {seconds:g} s") from None
+    if how == "identity":
+        return wire
+    if len(wire) < _INLINE:
+        body = _gunzip(wire, max_decompressed)
+    else:
+        body = await asyncio.to_thread(_gunzip, wire, max_decompressed)
+    held.take(len(body))
+    return body
+
+
+async def _receive(content: StreamReader, stated: int | None, held: Held, limit: int) -> bytes:
+    if stated is not None:
+        if stated > limit:
+            raise too_large(f"the body of {stated} bytes is larger than the limit of {limit} bytes")
+        held.take(stated)
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await content.readany():
+        size += len(piece)
+        if size > limit:
+            raise too_large(f"the body is larger than the limit of {limit} bytes")
+        if stated is None:
+            held.take(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _gunzip(wire: bytes, limit: int) -> bytes:
+    """All members of a gzip body, never more than ``limit`` bytes and one piece in memory."""
+    if not wire:
+        return b""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        with igzip.open(io.BytesIO(wire)) as file:  # type: ignore[no-untyped-call]
+            while piece := file.read(_PIECE):
+                size += len(piece)
+                if size > limit:
+                    raise too_large(f"the body is larger than {limit} bytes when decompressed")
+                pieces.append(piece)
+    except EOFError:
+        raise bad("gzip", "the gzip body is cut short") from None
+    except (gzip.BadGzipFile, _GzipError) as error:
+        raise bad("gzip", f"the body is not valid gzip: {error}") from None
+    return b"".join(pieces)
