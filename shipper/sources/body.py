@@ -54,9 +54,8 @@ def coding(header: str) -> str:
     """``gzip`` or ``identity``. Raises a `Refusal` (415) for a content coding that OTLP receivers need not take."""
     name = header.strip().lower() or "identity"
     if name not in ("gzip", "identity"):
-        raise Refusal(
-            415, INVALID_ARGUMENT, "encoding", f"Content-Encoding {name[:40]!r} is not taken; use gzip or none"
-        )
+        message = f"Content-Encoding {name[:40]!r} is not taken; use gzip or none"
+        raise Refusal(415, INVALID_ARGUMENT, "encoding", message, {"Accept-Encoding": "gzip"})
     return name
 
 

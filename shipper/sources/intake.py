@@ -66,7 +66,7 @@ class Intake:
                     rows += self._rows_of(frame.header, spool.name)
                 at = frames[-1].end
                 await self._ledger.call(_index, rows, spool.name, at)
-            self._indexed[signal].add(0, at)
+            self._indexed[signal].add(0, max(at, spool.frontier()))
 
     async def take(self, signal: Signal, body: bytes, origin: Origin) -> None:
         """Store what is new in ``body``; return when it is durable.
@@ -135,7 +135,6 @@ class Intake:
             count = units(signal, body) if signal is Signal.METRICS else records
         header = FrameHeader(records, count, self._observed(origin, now), members=tuple(members))
         span = await self._store(signal, body, header)
-        self._indexed[signal].add(*span)
         rows = [_row(member) for member in members]
         ended = signal is Signal.LOGS and self._says_farewell(body, members)
         await self._remember(signal, span, rows, origin.life if ended else "", now)
@@ -154,6 +153,7 @@ class Intake:
             raise later("full", str(error)) from error
         except StateError as error:
             raise later("disk", str(error)) from error
+        self._indexed[signal].add(*span)
         return span
 
     async def _remember(self, signal: Signal, span: tuple[int, int], rows: list[Row], ended: str, now: int) -> None:
