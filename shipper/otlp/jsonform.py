@@ -198,7 +198,7 @@ def _double(value: Any, where: str, levels: int) -> bytes:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MalformedOtlp(f"{where} is no number")
     try:
-        return struct.pack("<d", value)
+        return struct.pack("<d", float(value))
     except OverflowError:
         raise MalformedOtlp(f"{where} is too large a number") from None
 

@@ -25,12 +25,11 @@ _SCHEMA: dict[str, dict[int, str]] = {
     "EntityRef": {1: _STRING, 2: _STRING, 3: _STRING, 4: _STRING},
     "Scope": {1: _STRING, 2: _STRING, 3: "KeyValue"},
     "KeyValue": {1: _STRING, 2: "AnyValue"},
-    "AnyValue": {1: _STRING, 5: "ArrayValue", 6: "KeyValueList", 7: "bytes"},
+    "AnyValue": {1: _STRING, 5: "ArrayValue", 6: "KeyValueList"},
     "ArrayValue": {1: "AnyValue"},
     "KeyValueList": {1: "KeyValue"},
-    "bytes": {},
 }
-"""The length-delimited fields of what envelopes hold beside records."""
+"""The strings and messages in what envelopes hold beside records."""
 
 
 @dataclass(frozen=True, slots=True)
