@@ -1,0 +1,328 @@
+"""One committed request from its first attempt to its end: every answer has its consequence here, and none is lost.
+
+The bytes of a request are let go as soon as the exporter has prepared them; whatever is needed again later (halves, a
+quarantined batch) is read again from its stream, which gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from shipper.clock import Clock
+from shipper.contracts import Accepted, Batch, Cut, Exporter, Prepared, Request
+from shipper.errors import DeliveryError, RangeGone, Rejected, Retryable, ShipperError, TooLarge, Unusable
+from shipper.events import Dropped, PartialSuccess, Problem, Quarantined, Reporter, Retried
+from shipper.ids import uuid7
+from shipper.ledger import Ledger
+from shipper.pump.backoff import LONGEST, UNUSABLE_FIRST, Backoff
+from shipper.pump.books import Books
+from shipper.pump.gate import Gate
+from shipper.pump.gather import Parcel, Sizing
+from shipper.pump.lane import Piece
+from shipper.pump.window import Window
+
+INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
+SEVERAL_OFFENDERS = 32  # see `_Trial`
+_STATUS = re.compile(r"\b([1-5]\d\d)\b")
+
+
+class QuarantineStore(Protocol):
+    """Where refused batches are kept; `shipper.pump.quarantine.Quarantine` is the real one."""
+
+    def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
+        """Keep a batch durably; its id. Raises OSError or `ShipperError` when that is impossible now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Pieces that need nothing more from this destination; ``acknowledged`` false: set aside or given up."""
+
+    pieces: Sequence[Piece]
+    acknowledged: bool
+    records: int = 0
+
+
+@dataclass(slots=True)
+class _Trial:
+    """Bounds the search for offenders in one request.
+
+    With k offenders, halving is refused 2k - 1 times more often than accepted. Past a limit on that difference the
+    content as a whole is what the destination does not take, and further halving would only be a flood of requests.
+    """
+
+    refused: int = 0
+    accepted: int = 0
+
+    @property
+    def hopeless(self) -> bool:
+        return self.refused - self.accepted > SEVERAL_OFFENDERS
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a courier works with, shared by everything that belongs to one destination."""
+
+    exporter: Exporter
+    books: Books
+    gate: Gate
+    window: Window
+    sizing: Sizing
+    quarantine: QuarantineStore
+    threads: ThreadPoolExecutor
+    clock: Clock
+    report: Reporter
+    random: Random
+    life: str
+
+
+class _ExporterFailed(Exception):
+    """An exporter raised what it must not raise; the text says what."""
+
+
+@contextmanager
+def _exporter_at_work() -> Iterator[None]:
+    """Around calls into an exporter: a bug there must lose nothing, a bug of ours must surface."""
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except Exception as error:
+        raise _ExporterFailed(f"{type(error).__name__}: {error}") from error
+
+
+class Courier:
+    """Delivers the requests of one destination. ``done`` is called, on the event loop, for whatever is settled."""
+
+    def __init__(self, tools: Tools, done: Callable[[Done], None]) -> None:
+        self._tools = tools
+        self._done = done
+        self._name = tools.exporter.name
+        self._outcomes = tools.report.metrics.requests
+
+    async def deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
+        """Return when every piece of ``parcel`` is settled. ``batches`` is emptied; empty: they are read again."""
+        trial = _Trial()
+        stack = [parcel]
+        while stack:
+            current = stack.pop()
+            answer = await self._until_answered(current, batches)
+            if isinstance(answer, Accepted):
+                trial.accepted += 1
+                await self._acknowledge(current, answer)
+                continue
+            trial.refused += isinstance(answer, Rejected)
+            stack.extend(reversed(await self._refused(current, answer, trial)))
+
+    async def _until_answered(self, parcel: Parcel, batches: list[Batch]) -> Accepted | TooLarge | Rejected:
+        """Send the same again until there is an answer about this request (and not about the destination)."""
+        backoff = Backoff(self._tools.random)
+        prepared: Prepared | None = None
+        while True:
+            try:
+                if prepared is None:
+                    prepared = await self._prepare(parcel, batches)
+                    if prepared is None:
+                        return Accepted()
+                await self._tools.gate.passed()
+                answer = await self._attempt(prepared)
+            except (TooLarge, Rejected) as error:
+                self._count("too_large" if isinstance(error, TooLarge) else "rejected")
+                return error
+            except Retryable as error:
+                await self._retry_later(error, backoff)
+            except Unusable as error:
+                self._hold_unusable(error, backoff)
+            except _ExporterFailed as error:
+                await self._survive(error, backoff)
+            else:
+                self._count("partial" if answer.rejected else "accepted")
+                return answer
+
+    async def _prepare(self, parcel: Parcel, batches: list[Batch]) -> Prepared | None:
+        """The exporter's form of the request; None when there is nothing to send in it."""
+        if not batches:
+            batches = await self._read_again(parcel)
+        full = tuple(batch for batch in batches if batch.payload)
+        batches.clear()
+        if not full:
+            return None
+        request = Request(parcel.id, parcel.signal, full)
+        raw = request.raw_bytes
+        exporter = self._tools.exporter
+        with _exporter_at_work():
+            if raw <= INLINE_BYTES:
+                prepared = exporter.prepare(request)
+            else:
+                loop = asyncio.get_running_loop()
+                prepared = await loop.run_in_executor(self._tools.threads, exporter.prepare, request)
+        source = sum(batch.cut.end - batch.cut.start for batch in full)
+        self._tools.sizing.measured(source=source, raw=raw, wire=prepared.wire_bytes)
+        return prepared
+
+    async def _attempt(self, prepared: Prepared) -> Accepted:
+        async with self._tools.window.sending():
+            began = self._tools.clock.monotonic()
+            with _exporter_at_work():
+                answer = await self._tools.exporter.send(prepared, self._tools.gate.deadline)
+            self._tools.window.answered(self._tools.clock.monotonic() - began)
+        return answer
+
+    async def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
+        cause = cause_of(error)
+        self._count("retryable")
+        self._tools.report(Retried(self._name, cause, str(error)))
+        if error.wait is not None or cause in ("http_429", "http_503"):
+            self._tools.window.mercy()
+        if error.wait is not None:
+            self._tools.gate.hold(error.wait, self._tools.gate.capped(backoff.next()))
+        else:
+            await self._tools.gate.pause(backoff)
+
+    def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
+        self._count("unusable")
+        self._tools.report(
+            Problem("destination-unusable", f"{self._name} cannot be used as it is set up: {error}", self._name)
+        )
+        slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, floor=0.8)
+        slow.attempts = backoff.attempts
+        self._tools.gate.hold(self._tools.gate.capped(slow.next()))
+        backoff.attempts = slow.attempts
+
+    async def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
+        self._count("failed")
+        self._tools.report(
+            Problem("exporter-bug", f"the exporter of {self._name} failed in a way it should not: {error}", self._name)
+        )
+        slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, longest=2 * LONGEST, floor=0.8)
+        slow.attempts = backoff.attempts
+        await self._tools.gate.pause(slow)
+        backoff.attempts = slow.attempts
+
+    async def _acknowledge(self, parcel: Parcel, answer: Accepted) -> None:
+        if not parcel.pieces:  # all of it was gone when it was to be read again
+            return
+        rejected = max(0, min(answer.rejected, parcel.records))
+        if rejected:
+            self._tools.report(PartialSuccess(self._name, rejected, answer.message))
+        await self._tools.books.call(Ledger.acknowledge, self._name, parcel.id, rejected)
+        self._done(Done(parcel.pieces, True, parcel.records - rejected))
+
+    async def _refused(self, parcel: Parcel, answer: TooLarge | Rejected, trial: _Trial) -> list[Parcel]:
+        """The halves to try next; none when what is left was quarantined."""
+        too_large = isinstance(answer, TooLarge)
+        if too_large and parcel.records > 1:
+            source = sum(piece.cut.end - piece.cut.start for piece in parcel.pieces)
+            self._tools.sizing.too_large(int(source * self._tools.sizing.raw_per_source))
+        if isinstance(answer, TooLarge) or (answer.isolate and not trial.hopeless):
+            halves = await self._halves(parcel)
+            if halves:
+                return halves
+        await self._quarantine(parcel, "too_large" if too_large else "rejected", str(answer))
+        return []
+
+    async def _halves(self, parcel: Parcel) -> list[Parcel]:
+        """Two parcels in place of one, in the books first; none when it is a single record."""
+        if len(parcel.pieces) > 1:
+            middle = len(parcel.pieces) // 2
+            parts = [parcel.pieces[:middle], parcel.pieces[middle:]]
+        else:
+            (piece,) = parcel.pieces
+            try:
+                cuts = piece.lane.stream.halve(piece.cut)
+            except RangeGone:
+                return [parcel]  # reading it again says so too, and gives it up
+            if cuts is None:
+                return []
+            parts = [[Piece(piece.lane, cut, piece.since)] for cut in cuts]
+        return await self._replace(parcel, parts)
+
+    async def _replace(self, parcel: Parcel, parts: Sequence[list[Piece]]) -> list[Parcel]:
+        now = self._tools.clock.wall_ns()
+        parcels = [Parcel(uuid7(now), parcel.signal, pieces, parcel.began) for pieces in parts]
+        rows: list[tuple[str, list[tuple[str, Cut]]]] = [(p.id, [piece.key for piece in p.pieces]) for p in parcels]
+        await self._tools.books.call(Ledger.replace, self._name, parcel.id, rows)
+        return parcels
+
+    async def _quarantine(self, parcel: Parcel, cause: str, reason: str) -> None:
+        backoff = Backoff(self._tools.random, first=1.0)
+        for batch in await self._read_again(parcel):
+            if batch.payload:
+                where = await self._put_aside(batch, cause, reason, backoff)
+                self._tools.report(Quarantined(self._name, batch.key, batch.cut.records, cause, reason, where))
+        if parcel.pieces:
+            await self._tools.books.call(Ledger.settle, self._name, parcel.id, "quarantined", cause)
+            self._done(Done(parcel.pieces, False))
+
+    async def _put_aside(self, batch: Batch, cause: str, reason: str, backoff: Backoff) -> str:
+        loop = asyncio.get_running_loop()
+        put = self._tools.quarantine.put
+        while True:
+            try:
+                return await loop.run_in_executor(self._tools.threads, put, batch, self._name, reason, cause)
+            except (OSError, ShipperError) as error:
+                self._tools.report(
+                    Problem("quarantine", f"cannot set aside what {self._name} refused, kept pending: {error}")
+                )
+            await self._tools.gate.pause(backoff)
+
+    async def _read_again(self, parcel: Parcel) -> list[Batch]:
+        """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted."""
+        batches: list[Batch] = []
+        gone: list[tuple[Piece, RangeGone]] = []
+        for piece in parcel.pieces:
+            try:
+                batches.append(await self._reread(piece))
+            except RangeGone as error:
+                gone.append((piece, error))
+            await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
+        if gone:
+            await self._give_up(parcel, gone)
+        return batches
+
+    async def _reread(self, piece: Piece) -> Batch:
+        backoff = Backoff(self._tools.random, first=1.0)
+        while True:
+            try:
+                return piece.lane.stream.reread(piece.cut)
+            except OSError as error:
+                name = piece.lane.stream.name
+                self._tools.report(Problem("read", f"{name} cannot be read now, tried again: {error}", name))
+            await self._tools.gate.pause(backoff)
+
+    async def _give_up(self, parcel: Parcel, gone: list[tuple[Piece, RangeGone]]) -> None:
+        lost = [piece for piece, _ in gone]
+        kept = [piece for piece in parcel.pieces if piece not in lost]
+        if kept:
+            # Other bytes need another name: a destination may have the whole under the old one.
+            rest, dead = await self._replace(parcel, [kept, lost])
+            parcel.id, parcel.pieces = rest.id, rest.pieces
+            dead_id = dead.id
+        else:
+            dead_id, parcel.pieces = parcel.id, []
+        await self._tools.books.call(Ledger.settle, self._name, dead_id, "dropped", "gone")
+        for piece, error in gone:
+            stream, cut = piece.lane.stream, piece.cut
+            key = f"{self._tools.life}/{stream.id}/{cut.start}-{cut.end}"
+            self._tools.report(Dropped(self._name, stream.name, key, cut.records, "gone", error.reason))
+        self._done(Done(lost, False))
+
+    def _count(self, outcome: str) -> None:
+        self._outcomes.labels(self._name, outcome).inc()
+
+
+def cause_of(error: DeliveryError) -> str:
+    """A fixed word for a metric label out of what an exporter said."""
+    text = str(error)
+    status = _STATUS.search(text.rpartition(": ")[2] or text) or _STATUS.search(text)
+    if status:
+        return f"http_{status.group(1)}"
+    if re.search(r"time|no answer|deadline", text, re.IGNORECASE):
+        return "timeout"
+    return "connection" if re.search(r"connect", text, re.IGNORECASE) else "other"

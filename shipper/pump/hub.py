@@ -1,0 +1,125 @@
+"""Where sources announce streams and pumps hear of them; it lets go of what every destination is done with."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from shipper.clock import Clock
+from shipper.contracts import Stream
+from shipper.events import BytesLost, Reporter
+from shipper.intervals import IntervalSet
+from shipper.ledger import Ledger, LedgerThread
+from shipper.pump.books import Books
+
+
+class Follower(Protocol):
+    """What the hub needs of a pump. All calls are made on the event loop and return at once."""
+
+    def follow(self, stream: Stream) -> None:
+        """Take the stream up at this pump's own cursor."""
+
+    def look(self, stream: str) -> None:
+        """Something may be there to cut."""
+
+    def low(self, stream: Stream) -> int | None:
+        """Everything below is settled here; None when this destination does not get the stream at all."""
+
+    def forget(self, stream: str) -> None:
+        """The stream is retired."""
+
+    def wake(self) -> None:
+        """There is work for `Hub.tidy`."""
+
+
+class Hub:
+    """See `shipper.contracts.Hub`. A source makes a stream known to the ledger (`put_stream`) before it adds it here."""
+
+    def __init__(self, ledger: LedgerThread, *, clock: Clock, report: Reporter) -> None:
+        self._books = Books(ledger, clock, report)
+        self._report = report
+        self._streams: dict[str, Stream] = {}
+        self._followers: list[Follower] = []
+        self._released: dict[str, int] = {}
+        self._ended: dict[str, int] = {}  # finished streams and their final size
+        self._lost: dict[str, IntervalSet] = {}
+        self._to_finish: list[tuple[str, int]] = []
+        self._to_retire: list[str] = []
+
+    def streams(self) -> list[Stream]:
+        """All streams known and not yet retired."""
+        return list(self._streams.values())
+
+    def get(self, stream: str) -> Stream | None:
+        """The stream of that id, if it is known here."""
+        return self._streams.get(stream)
+
+    def attach(self, follower: Follower) -> None:
+        """A pump joins; it hears of every stream there is and will be."""
+        self._followers.append(follower)
+        for stream in self._streams.values():
+            follower.follow(stream)
+
+    def add(self, stream: Stream) -> None:
+        """See `shipper.contracts.Hub.add`. Adding an id again puts the new object in the place of the old one."""
+        self._streams[stream.id] = stream
+        self._report.metrics.streams.set(len(self._streams))
+        for follower in self._followers:
+            follower.follow(stream)
+        if stream.finished:
+            self.finished(stream)
+
+    def ready(self, stream: Stream) -> None:
+        """See `shipper.contracts.Hub.ready`."""
+        for follower in self._followers:
+            follower.look(stream.id)
+
+    def finished(self, stream: Stream) -> None:
+        """See `shipper.contracts.Hub.finished`."""
+        if stream.id not in self._streams or stream.id in self._ended:
+            return
+        self._ended[stream.id] = stream.frontier()
+        self._to_finish.append((stream.id, stream.frontier()))
+        self.ready(stream)
+        self.moved(stream)
+        self._wake_one()
+
+    def moved(self, stream: Stream) -> None:
+        """A pump is done with more of ``stream``: let go of what all are done with, retire it when that is all."""
+        if stream.id not in self._streams or not self._followers:
+            return
+        lows = [low for follower in self._followers if (low := follower.low(stream)) is not None]
+        low = min(lows, default=stream.frontier())
+        if low > self._released.get(stream.id, stream.start):
+            self._released[stream.id] = low
+            stream.released(low)
+        if stream.id in self._ended and low >= self._ended[stream.id]:
+            self._retire(stream)
+
+    def lost(self, stream: Stream, start: int, end: int, cause: str) -> None:
+        """Unread bytes were destroyed; said and counted once, however many destinations find out."""
+        known = self._lost.setdefault(stream.id, IntervalSet())
+        for a, b in known.missing(start, end):
+            self._report(BytesLost(stream.id, stream.name, a, b, cause))
+        known.add(start, end)
+
+    async def tidy(self) -> None:
+        """Write down what finished and what was retired."""
+        while self._to_finish:
+            await self._books.call(Ledger.finish, *self._to_finish.pop())
+        while self._to_retire:
+            await self._books.call(Ledger.retire, self._to_retire.pop())
+
+    def _retire(self, stream: Stream) -> None:
+        del self._streams[stream.id]
+        del self._ended[stream.id]
+        self._released.pop(stream.id, None)
+        self._lost.pop(stream.id, None)
+        self._report.metrics.streams.set(len(self._streams))
+        for follower in self._followers:
+            follower.forget(stream.id)
+        self._to_retire.append(stream.id)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._followers:
+            self._followers[0].wake()

@@ -1,0 +1,49 @@
+"""Finds exporters by entry point, the built-in ones exactly as a stranger's, and builds them from plain settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from shipper.config.convert import convert
+from shipper.contracts import Exporter, ExporterContext
+from shipper.errors import ConfigError
+
+GROUP = "shipper.exporters"
+
+
+def load_exporters() -> dict[str, EntryPoint]:
+    """All installed exporters by type name; none of them is imported yet."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def make_exporter(
+    type_: str, name: str, raw_settings: Mapping[str, Any], context: ExporterContext, *, where: str = ""
+) -> Exporter:
+    """The exporter of type ``type_`` for destination ``name``; ``where`` begins the path in errors.
+
+    Raises `ConfigError` for an unknown type or wrong settings, `MissingExtra` when a part it needs is not installed.
+    """
+    kind = exporter_class(type_, where=where)
+    settings = convert(dict(raw_settings), kind.Settings, where)
+    return kind(name, settings, context)
+
+
+def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:
+    """The class registered as ``type_``. Raises `ConfigError` when there is none or it is no exporter."""
+    path = f"{where}.type" if where else "type"
+    installed = load_exporters()
+    entry = installed.get(type_)
+    if entry is None:
+        near = difflib.get_close_matches(type_, installed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(path, f"no exporter {type_!r}; {hint}installed are: {', '.join(installed) or 'none'}")
+    try:
+        kind = entry.load()
+    except ImportError as error:
+        raise ConfigError(path, f"the exporter {type_!r} ({entry.value}) cannot be loaded: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Exporter)):
+        raise ConfigError(path, f"what is installed as exporter {type_!r} ({entry.value}) is no Exporter")
+    return kind

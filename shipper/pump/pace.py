@@ -1,0 +1,38 @@
+"""The token bucket that keeps five thousand quiet hosts from being a denial of service to their destination."""
+
+from __future__ import annotations
+
+from shipper.clock import Clock
+
+
+class TokenBucket:
+    """``rate`` tokens a second, at most ``burst`` saved up; full at the start, so that first words go at once."""
+
+    __slots__ = ("_at", "_burst", "_clock", "_rate", "_tokens")
+
+    def __init__(self, clock: Clock, rate: float, burst: int) -> None:
+        if rate <= 0 or burst < 1:
+            raise ValueError(f"a bucket needs a positive rate and a burst of at least one, not {rate} and {burst}")
+        self._clock = clock
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens = self._burst
+        self._at = clock.monotonic()
+
+    def wait(self) -> float:
+        """Seconds until a token is there; 0 when one is there now."""
+        self._refill()
+        # A wake-up a hair too early must not find 0.9999999 of a token and wait again for nothing.
+        return 0.0 if self._tokens >= 1 - 1e-6 else (1 - self._tokens) / self._rate
+
+    def take(self) -> bool:
+        """Take a token; False when there is none."""
+        if self.wait() > 0:
+            return False
+        self._tokens = max(0.0, self._tokens - 1)
+        return True
+
+    def _refill(self) -> None:
+        now = self._clock.monotonic()
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
+        self._at = now

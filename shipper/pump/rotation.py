@@ -1,0 +1,93 @@
+"""Whose turn it is: every stream with something to cut gets one batch per round, so a hot one delays no quiet one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from shipper.contracts import Batch, Signal, StreamKind
+from shipper.pump.gather import Gathering
+from shipper.pump.lane import Lane, Piece
+
+
+class Rotation:
+    """The lanes of one signal that may have something to cut, and the request that is being filled from them."""
+
+    def __init__(self, signal: Signal) -> None:
+        self.signal = signal
+        self.gathering = Gathering(signal)
+        self.since = float("inf")  # since when something waits here (monotonic seconds)
+        self._lanes: deque[Lane] = deque()
+        self._carried: tuple[Piece, Batch] | None = None
+
+    def queue(self, lane: Lane, now: float) -> None:
+        """Give ``lane`` a turn; what tells the life's story goes first."""
+        if lane.queued:
+            return
+        lane.queued = True
+        self.since = min(self.since, now)
+        if lane.stream.kind is StreamKind.LIFE:
+            self._lanes.appendleft(lane)
+        else:
+            self._lanes.append(lane)
+
+    def drop(self, lane: Lane) -> None:
+        """The stream is retired."""
+        if lane.queued:
+            self._lanes.remove(lane)
+            lane.queued = False
+
+    def next(self) -> Lane | None:
+        """The lane whose turn it is, taken out; None when nobody has anything."""
+        return self._lanes.popleft() if self._lanes else None
+
+    def again(self, lane: Lane) -> None:
+        """It has more: back to the end of the queue."""
+        self._lanes.append(lane)
+
+    def out(self, lane: Lane) -> None:
+        """It has nothing now and comes back when it is announced."""
+        lane.queued = False
+
+    def put(self, piece: Piece, batch: Batch, most: float) -> bool:
+        """Put a batch into the request; False when it has to be the first of the next one."""
+        held = self.gathering
+        mixed = held and held.batches[0].life != batch.life
+        if held and (mixed or held.raw + len(batch.payload) > most):
+            self._carried = (piece, batch)
+            return False
+        held.add(piece, batch)
+        return True
+
+    def take(self, now: float) -> Gathering:
+        """The request as filled so far; a new one begins, with what did not fit."""
+        taken, self.gathering = self.gathering, Gathering(self.signal)
+        if self._carried is not None:
+            self.gathering.add(*self._carried)
+            self._carried = None
+        self.since = now if self.waiting else float("inf")
+        return taken
+
+    def rest(self) -> None:
+        """Nothing was there after all."""
+        if not self.waiting:
+            self.since = float("inf")
+
+    @property
+    def blocked(self) -> bool:
+        """True when a batch waits that belongs to the next request: this one is as full as it gets."""
+        return self._carried is not None
+
+    @property
+    def waiting(self) -> bool:
+        """True when there is, or may be, something to send."""
+        return bool(self._lanes) or bool(self.gathering) or self.blocked
+
+    @property
+    def life_first(self) -> bool:
+        """True when a birth or farewell is next."""
+        return bool(self._lanes) and self._lanes[0].stream.kind is StreamKind.LIFE
+
+    def lanes(self) -> Iterator[Lane]:
+        """Those in the queue, in order."""
+        return iter(self._lanes)

@@ -1,0 +1,88 @@
+"""What is on its way to a destination: how much may be, and how long an answer usually takes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from statistics import median
+
+from shipper.clock import Clock
+from shipper.pump.gather import Parcel
+from shipper.pump.pulse import Pulse
+
+REMEMBERED = 31  # answers that the median is taken over
+FIRST_GUESS = 0.1  # seconds an answer takes, before there was one
+SHORTEST_GAP = 0.010  # seconds between part-filled requests while others are in flight and pacing is lifted
+
+
+class Window:
+    """At most ``size`` parcels are open; fewer are actually sent at a time after the destination asked for mercy.
+
+    A parcel that waits for its next attempt is open but not being sent, so it holds nobody back while it waits.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.open: dict[str, Parcel] = {}
+        self._clock = clock
+        self._answers: deque[float] = deque(maxlen=REMEMBERED)
+        self._median = FIRST_GUESS
+        self._sending = 0
+        self._allowed = 1e9
+        self._freed = Pulse()
+        self._last_dispatch = float("-inf")
+
+    @property
+    def usual_answer(self) -> float:
+        """The median time to an answer, seconds."""
+        return self._median
+
+    def has_room(self, size: int) -> bool:
+        """True when one more parcel may be opened."""
+        return len(self.open) < size
+
+    def enter(self, parcel: Parcel) -> None:
+        """A parcel sets out."""
+        self.open[parcel.id] = parcel
+        self._last_dispatch = self._clock.monotonic()
+
+    def leave(self, entered_as: str) -> None:
+        """All of a parcel is settled."""
+        del self.open[entered_as]
+
+    def part_filled_wait(self, size: int, lifted: bool) -> float:
+        """Seconds until a part-filled request need not gather any longer behind those in flight; 0: now.
+
+        It gathers while an answer is due any moment, but never behind a request that takes twice the usual time. With
+        pacing ``lifted`` it also goes when the last one left a fair share of an answer time ago, to use the window.
+        """
+        now = self._clock.monotonic()
+        latest = max((parcel.began for parcel in self.open.values()), default=float("-inf"))
+        behind = latest + 2 * self._median - now
+        if lifted:
+            gap = max(SHORTEST_GAP, self._median / max(1, size))
+            behind = min(behind, self._last_dispatch + gap - now)
+        return max(0.0, behind)
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Around one attempt: waits while fewer attempts at a time are allowed."""
+        while self._sending >= self._allowed:
+            await self._freed.wait(self._clock)
+        self._sending += 1
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            self._freed.beat()
+
+    def answered(self, seconds: float) -> None:
+        """The destination took a request: remember how long that took, and allow one more at a time."""
+        self._answers.append(seconds)
+        self._median = median(self._answers)
+        self._allowed += 1
+        self._freed.beat()
+
+    def mercy(self) -> None:
+        """The destination is overloaded: half as many at a time."""
+        self._allowed = max(1.0, min(self._allowed, float(self._sending)) / 2)
