@@ -1,0 +1,90 @@
+"""``shipper demo``: the main job on one machine, with nothing else installed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from shipper.demo.findings import read_findings
+from shipper.demo.show import LiveView, show_audit, show_generations
+from shipper.demo.story import Fleet, Plan
+from shipper.fleet.archive import Archive
+from shipper.fleet.audit import audit
+
+
+@click.command()
+@click.option(
+    "--hosts", type=click.IntRange(1, 50), default=4, show_default=True, help="Hosts in each of the three generations."
+)
+@click.option(
+    "--rate", type=click.FloatRange(0.1, 2000), default=50.0, show_default=True, help="Requests a second to each host."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(3, 600), default=24.0, show_default=True, help="Seconds of traffic in all."
+)
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep everything in this new directory.",
+)
+def command(hosts: int, rate: float, seconds: float, keep: Path | None) -> None:
+    """Run a fleet of ephemeral hosts, kill them in every way, and prove that nothing is missing.
+
+    \b
+    Three generations: release A, release B with more errors, and the rollback to A. Every host is a real process tree:
+    a service that logs, and a real `shipper run`. On the way some services get SIGKILL, one sidecar is killed and
+    restarted, and the gateway is unreachable for a few seconds.
+
+    Exit status: 0 nothing is missing, 1 something is.
+    """
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise click.ClickException(f"{keep} is not empty; name a new directory")
+    directory = keep.resolve() if keep is not None else Path(tempfile.mkdtemp(prefix="shipper-demo-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False)
+    try:
+        ok = _run(console, Plan(hosts, rate, seconds), directory, kept=keep is not None)
+    except KeyboardInterrupt:
+        console.print("interrupted: every process of the demo is gone")
+        raise SystemExit(130) from None
+    finally:
+        if keep is None:
+            shutil.rmtree(directory, ignore_errors=True)
+    raise SystemExit(0 if ok else 1)
+
+
+def _run(console: Console, plan: Plan, directory: Path, *, kept: bool) -> bool:
+    view = LiveView(console)
+    fleet = Fleet(plan, directory, view.say)
+    view.fleet = fleet
+    try:
+        with Live(view, console=console, refresh_per_second=4, transient=True) as live:
+            if not console.is_terminal:
+                live.stop()
+            asyncio.run(_until_signalled(fleet))
+    finally:
+        fleet.destroy()
+    archive = fleet.gateway.archive
+    report = audit(str(archive), truth={host.name: host.truth().lines for host in fleet.hosts})
+    findings = read_findings(Archive.open(str(archive)))
+    show_generations(console, findings)
+    show_audit(console, report, findings, archive, kept=kept)
+    return report.ok and not report.totals.duplicates
+
+
+async def _until_signalled(fleet: Fleet) -> None:
+    """Run the story; SIGTERM ends it as Ctrl-C does."""
+    story = asyncio.ensure_future(fleet.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, story.cancel)
+    try:
+        await story
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,36 @@
+"""``shipper drain``: tell the sidecar on this host to send everything and exit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from shipper.admin import ask
+from shipper.cli.options import admin_socket, socket_option, state_dir_option
+from shipper.config.units import parse_seconds
+
+
+@click.command()
+@click.option("--deadline", default="", help="Time it may take, for example 20s; default: the configured one.")
+@click.option("--ends-life/--ends-run", default=None, help="Whether the host goes too; default: found out.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it has ended.")
+@state_dir_option
+@socket_option
+def command(deadline: str, ends_life: bool | None, wait: bool, state_dir: str, socket: str) -> None:
+    """Tell the running sidecar to send what is left, write its farewell and exit.
+
+    Exit status: 0 drained, 3 the deadline came first. Example: shipper drain --deadline 20s
+    """
+    wanted: dict[str, Any] = {"reason": "shipper drain", "wait": wait}
+    seconds = None
+    if deadline:
+        seconds = wanted["deadline"] = parse_seconds(deadline)
+    if ends_life is not None:
+        wanted["ends_life"] = ends_life
+    # the sidecar answers within its deadline; without one of ours, its own configured one is the bound
+    patience = (seconds + 10 if seconds is not None else 24 * 3600.0) if wait else 10.0
+    answer = asyncio.run(ask(admin_socket(state_dir, socket), "POST", "/drain", wanted, timeout=patience))
+    click.echo(answer["message"])
+    raise SystemExit(int(answer.get("exit_code", 0)))

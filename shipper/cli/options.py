@@ -1,0 +1,74 @@
+"""Options that several verbs share, so that they mean and say the same everywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(function: F) -> F:
+    """``--config``."""
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        default=None,
+        help="YAML file; default: SHIPPER_CONFIG, or /etc/shipper/shipper.yaml if it exists.",
+    )(function)
+
+
+def state_dir_option(function: F) -> F:
+    """``--state-dir``."""
+    return click.option(
+        "--state-dir",
+        metavar="DIR",
+        default="",
+        help="Ledger, life and quarantine; default: SHIPPER_STATE_DIR, /var/lib/shipper, or the XDG state directory when not root.",
+    )(function)
+
+
+def socket_option(function: F) -> F:
+    """``--socket``."""
+    return click.option("--socket", metavar="PATH", default="", help="Admin socket; default: <state dir>/admin.sock.")(
+        function
+    )
+
+
+def admin_socket(state_dir: str, socket: str) -> str:
+    """Where the running sidecar's admin socket is, by the same rules by which it was started."""
+    from shipper.config import load
+
+    overrides: dict[str, Any] = {}
+    if state_dir:
+        overrides["state_dir"] = state_dir
+    if socket:
+        overrides["admin.socket"] = socket
+    return load(None, env=os.environ, overrides=overrides, role="sidecar").config.admin.socket
+
+
+def set_up_logging(level: str, style: str) -> None:
+    """Shipper's own log goes to standard error; ``style`` is ``text`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines() if style == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    logger = logging.getLogger("shipper")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        return json.dumps(
+            {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        )

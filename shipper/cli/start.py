@@ -1,0 +1,32 @@
+"""What `run` and `gateway` share: read the configuration, set up logging, hand over to the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from shipper.cli.options import set_up_logging
+from shipper.clock import SystemClock
+from shipper.config import Role, load
+from shipper.events import Problem, Reporter
+from shipper.sidecar import Sidecar
+
+
+def start(role: Role, config_file: str | None, overrides: Mapping[str, Any]) -> None:
+    """Run until drained; ends the process with the drain's exit status."""
+    loaded = load(config_file, env=os.environ, overrides=overrides, role=role)
+    set_up_logging(loaded.config.log.level, loaded.config.log.format)
+    clock = SystemClock()
+    report = Reporter(clock)
+    for warning in loaded.warnings:
+        report(Problem("config", warning, about=warning))
+    # What is loaded by now stays for good: leave it out of every later collection.
+    gc.freeze()
+
+    async def live() -> int:
+        return await Sidecar(loaded.config, role, env=os.environ, clock=clock, report=report).run()
+
+    raise SystemExit(asyncio.run(live()))

@@ -1,0 +1,50 @@
+"""``shipper status``: how the sidecar on this host is doing, for people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from shipper.admin import ask
+from shipper.cli.options import admin_socket, socket_option, state_dir_option
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The raw answer.")
+@state_dir_option
+@socket_option
+def command(as_json: bool, state_dir: str, socket: str) -> None:
+    """Show state, identity, and what each destination has and has not."""
+    status = asyncio.run(ask(admin_socket(state_dir, socket), "GET", "/status"))
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+        return
+    click.echo(f"{status['role']} {status['state']}, life {status['life']} run {status['run']}, host {status['host']}")
+    click.echo("labels: " + ", ".join(f"{name}={value}" for name, value in status["labels"].items() if value))
+    click.echo(f"streams: {status['streams']}, open files: {status['open_files']}")
+    for name, destination in status["destinations"].items():
+        _print_destination(name, destination)
+    if problems := status["problems"]:
+        click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
+
+
+def _print_destination(name: str, figures: Mapping[str, Any]) -> None:
+    click.echo(
+        f"{name}: {figures['where']}" + ("" if figures["trusted"] else " (a local relay: what it has is not proved)")
+    )
+    click.echo(
+        f"  backlog {figures['backlog_bytes']:,} bytes, oldest unacknowledged {figures['oldest_seconds']:.3f} s, "
+        f"acknowledged {figures['acknowledged']:,.0f} records"
+    )
+    exposure = figures["exposure"]
+    if exposure["count"]:
+        click.echo(
+            f"  exposure p50 {exposure['p50'] * 1000:.1f} ms, p99 {exposure['p99'] * 1000:.1f} ms, max {exposure['max'] * 1000:.1f} ms"
+        )
+    lost = {word: figures[word] for word in ("quarantined", "rejected", "dropped", "retried") if figures[word]}
+    if lost:
+        click.echo("  " + ", ".join(f"{word} {count:,.0f}" for word, count in lost.items()))
