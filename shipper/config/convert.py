@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
@@ -17,6 +18,8 @@ import msgspec
 from shipper.config.units import describe, parse_seconds, parse_size
 from shipper.errors import ConfigError
 
+_WHOLE = re.compile(r"\s*-?\d+\s*")
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 T = TypeVar("T")
 Path: TypeAlias = tuple[str | int, ...]
 Locate: TypeAlias = Callable[[Path], str]
@@ -161,16 +164,30 @@ def _scalar(raw: Any, kind: Any, plain: Any) -> Any:
         if raw not in choices:
             raise ValueError(f"expected one of {', '.join(map(str, choices))}; got {describe(raw)}")
         return choices[choices.index(raw)]
-    if plain is str and not isinstance(raw, str):
-        hint = ": put it in quotes" if isinstance(raw, bool | int | float) else ""
-        raise ValueError(f"expected text, got {describe(raw)}{hint}")
-    if isinstance(raw, FromText):
-        return (
-            raw
-            if plain is Any
-            else msgspec.convert(str(raw).strip() if plain is not str else str(raw), kind, strict=False)
-        )
+    if plain is Any:
+        return raw
+    if plain is str:
+        if not isinstance(raw, str):
+            hint = "" if raw is None or isinstance(raw, list | dict) else ": put it in quotes"
+            raise ValueError(f"expected text, got {describe(raw)}{hint}")
+        return msgspec.convert(str(raw), kind)
+    if isinstance(raw, str):
+        return _from_text(raw, kind, plain)
     return msgspec.convert(raw, kind)
+
+
+def _from_text(raw: str, kind: Any, plain: Any) -> Any:
+    """Text where a number or a switch is wanted: ``4k``, ``30s``, and what an environment variable can say."""
+    if plain is int and not _WHOLE.fullmatch(raw):
+        return msgspec.convert(parse_size(raw), kind)
+    if plain is float:
+        return msgspec.convert(parse_seconds(raw), kind)
+    if plain is bool and isinstance(raw, FromText):
+        switch = _SWITCHES.get(raw.strip().lower())
+        if switch is None:
+            raise ValueError(f"expected true or false, got {describe(raw)}")
+        return switch
+    return msgspec.convert(str(raw).strip(), kind, strict=not (isinstance(raw, FromText) or plain is int))
 
 
 def _readable(problem: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import msgspec
 
 from shipper.config.convert import Converter, Path, dotted, raise_all
-from shipper.config.env import TAIL, apply_env, otlp_destination
+from shipper.config.env import apply_env, otlp_destination
 from shipper.config.layers import Layers, Origin
 from shipper.config.otel import apply_otel
 from shipper.config.schema import Config, Role
 from shipper.config.substitute import substitute
-from shipper.config.validate import validate
+from shipper.config.validate import LEAST_OPEN_FILES, validate
 from shipper.config.yamlfile import Document, read_document
 from shipper.errors import ConfigError
 from shipper.paths import CONFIG_FILE, default_state_dir
@@ -127,12 +128,16 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
         msgspec.structs.replace(
             group,
             include=[_absolute(pattern, env) for pattern in group.include],
-            exclude=[_absolute(pattern, env) for pattern in group.exclude],
+            exclude=[_absolute(pattern, env) if "/" in pattern else pattern for pattern in group.exclude],
         )
         for group in config.files
     ]
+    limits = config.file_limits
+    if not limits.max_open_files:
+        limits = msgspec.structs.replace(limits, max_open_files=_descriptors())
     return msgspec.structs.replace(
         config,
+        file_limits=limits,
         state_dir=state_dir,
         spool_dir=_absolute(config.spool_dir, env) or os.path.join(state_dir, "spool"),
         admin=msgspec.structs.replace(admin, listen=listen, socket=socket),
@@ -140,11 +145,14 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
     )
 
 
+def _descriptors() -> int:
+    """Half of the descriptors this process may have, at most 1024: the other half is for the network and the state."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1024 if soft == resource.RLIM_INFINITY else max(LEAST_OPEN_FILES, min(1024, soft // 2))
+
+
 def _absolute(path: str, env: Mapping[str, str]) -> str:
     """``path`` seen from the working directory, ``~/`` from the home directory; empty stays empty."""
     if path.startswith("~/") and env.get("HOME"):
         path = env["HOME"] + path[1:]
     return path if not path or os.path.isabs(path) else os.path.join(os.getcwd(), path)
-
-
-__all__ = ["TAIL", "Loaded", "load"]

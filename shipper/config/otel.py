@@ -8,6 +8,8 @@ must not be sent to a gateway that ``SHIPPER_OTLP_ENDPOINT`` names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
 
 from shipper.config.convert import FromText, Path
 from shipper.config.env import is_otlp, otlp_destination
@@ -16,8 +18,9 @@ from shipper.config.layers import Layers, Origin
 PREFIX = "OTEL_EXPORTER_OTLP_"
 SIGNALS = ("logs", "traces", "metrics")
 # suffix of the variable -> option of the otlp exporter
-_OPTIONS = {"TIMEOUT": "timeout", "COMPRESSION": "compression", "CERTIFICATE": "certificate"}
-_CREDENTIALS = {"HEADERS": "headers", "CLIENT_CERTIFICATE": "client_certificate", "CLIENT_KEY": "client_key"}
+_OPTIONS = {"TIMEOUT": "timeout", "COMPRESSION": "compression", "CERTIFICATE": "ca_file"}
+_CREDENTIALS = {"HEADERS": "headers", "CLIENT_CERTIFICATE": "cert_file", "CLIENT_KEY": "key_file"}
+_COMPRESSIONS = ("gzip", "none")
 _GRPC_PORT = ":4317"
 
 
@@ -40,8 +43,8 @@ def apply_otel(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> N
             _fill(layers, path, option, given, suffix, warnings)
         elif PREFIX + suffix in given and option not in (options or {}):
             warnings.append(
-                f"{PREFIX}{suffix} was set for another endpoint and is not used for SHIPPER_OTLP_ENDPOINT; "
-                f"set SHIPPER_OTLP_{suffix} if it is meant for both"
+                f"{PREFIX}{suffix} was set for OTEL_EXPORTER_OTLP_ENDPOINT and is not sent elsewhere; "
+                f"set SHIPPER_OTLP_{option.upper()} if it is meant for this endpoint too"
             )
     _warn_protocol(layers, path, given, warnings)
 
@@ -58,14 +61,44 @@ def _put_endpoints(layers: Layers, path: Path, given: Mapping[str, str]) -> bool
 
 
 def _fill(layers: Layers, path: Path, option: str, given: Mapping[str, str], suffix: str, warnings: list[str]) -> None:
-    # the variable of the logs signal stands for all when the general one is missing: logs are what a sidecar ships first
+    # logs are what a sidecar ships first, so their own variable stands for all signals when the general one is missing
     name = next((n for n in (PREFIX + suffix, f"{PREFIX}LOGS_{suffix}") if n in given), "")
+    for signal in ("TRACES", "METRICS"):
+        other = f"{PREFIX}{signal}_{suffix}"
+        if other in given and given[other] != given.get(name):
+            warnings.append(f"{other} is not used: a destination has one {option} for all signals")
     if not name or layers.get((*path, option)) is not None:
         return
-    value = given[name].strip()
+    value = _value(option, name, given[name].strip(), warnings)
+    if value is not None:
+        layers.put((*path, option), value, Origin("env", name))
+
+
+def _value(option: str, name: str, text: str, warnings: list[str]) -> Any:
+    """A variable's text as the exporter's option; None, and a warning, for what Shipper cannot do."""
     if option == "timeout":
-        value = _milliseconds(name, value, warnings)
-    layers.put((*path, option), FromText(value), Origin("env", name))
+        return FromText(_milliseconds(name, text, warnings))
+    if option == "headers":
+        headers, bad = parse_pairs(text)
+        warnings += [f"{name}: entry {number} is not key=value, ignored" for number in bad]  # its text may be a secret
+        return headers
+    if option == "compression" and text not in _COMPRESSIONS:
+        warnings.append(f"{name}={text}: Shipper compresses with gzip or not at all; gzip is used")
+        return None
+    return FromText(text)
+
+
+def parse_pairs(text: str) -> tuple[dict[str, str], list[int]]:
+    """``key=value,...`` with percent-encoded values, and the numbers (from 1) of the entries that are not like that."""
+    pairs: dict[str, str] = {}
+    bad: list[int] = []
+    for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
+        key, equals, value = entry.partition("=")
+        if equals and key.strip():
+            pairs[key.strip()] = unquote(value.strip())
+        elif entry:
+            bad.append(number)
+    return pairs, bad
 
 
 def _milliseconds(name: str, value: str, warnings: list[str]) -> str:

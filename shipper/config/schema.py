@@ -57,7 +57,10 @@ class Files(Section, frozen=True):
 class FileLimits(Section, frozen=True):
     """Bounds on the tailing of files as a whole."""
 
-    max_open_files: Annotated[int, Meta(description="Descriptors held open at most.", ge=8)] = 1024
+    max_open_files: Annotated[
+        int,
+        Meta(description="Descriptors held open at most; 0: half of what the process may have, at most 1024.", ge=0),
+    ] = 0
     poll_interval: Annotated[
         Seconds, Meta(description="How often to look where the kernel does not notify.", ge=0.01)
     ] = 1.0

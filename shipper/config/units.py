@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "bytes"}, extra_json_schema={"x-unit": "bytes"})]
+Size = Annotated[int, msgspec.Meta(extra={"unit": "bytes"}, extra_json_schema={"x-unit": "bytes"})]
 """A number of bytes; written as a number or as text such as ``512KiB``, ``1MB``, ``4G``."""
 
-Seconds = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "seconds"}, extra_json_schema={"x-unit": "seconds"})]
+Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"}, extra_json_schema={"x-unit": "seconds"})]
 """A duration in seconds; written as a number or as text such as ``250ms``, ``25s``, ``1m30s``."""
 
 _SIZES = {"": 1, "b": 1}

@@ -12,6 +12,7 @@ from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PORTS = range(65_536)
+LEAST_OPEN_FILES = 8
 _LEAST_LINE = 64
 Problem = tuple[Path, str]
 
@@ -24,6 +25,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
     problems = [
         *_labels(config),
         *_files(config),
+        *_file_limits(config),
         *_destinations(config, role),
         *_drain(config),
         *_admin(config),
@@ -72,6 +74,11 @@ def _files(config: Config) -> Iterator[Problem]:
                     yield ("files", index, key, at), "a glob must not be empty"
         if group.max_line_bytes < _LEAST_LINE:
             yield ("files", index, "max_line_bytes"), f"must be at least {_LEAST_LINE} bytes"
+
+
+def _file_limits(config: Config) -> Iterator[Problem]:
+    if config.file_limits.max_open_files < LEAST_OPEN_FILES:
+        yield ("file_limits", "max_open_files"), f"must be at least {LEAST_OPEN_FILES}"
 
 
 def _destinations(config: Config, role: Role | None) -> Iterator[Problem]:

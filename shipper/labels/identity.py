@@ -50,7 +50,17 @@ class Identity:
         problems: tuple[str, ...] = (),
     ) -> Identity:
         """An identity from its labels by name."""
-        return cls(*(labels[name] for name in LABELS), extra=extra, in_container=in_container, problems=problems)
+        return cls(
+            service=labels["service"],
+            release=labels["release"],
+            image=labels["image"],
+            generation=labels["generation"],
+            environment=labels["environment"],
+            host=labels["host"],
+            extra=extra,
+            in_container=in_container,
+            problems=problems,
+        )
 
     def all(self) -> tuple[Label, ...]:
         """All labels, in the order they are shown."""

@@ -10,7 +10,7 @@ import errno
 import fnmatch
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -172,9 +172,13 @@ def _set_aside_and_begin(state_dir: str, now: Witness, clock: Clock, of: str, re
 
 
 def _remains(state_dir: str) -> list[str]:
-    """Names in the directory that belong to a life, in the order they may be moved."""
-    names = sorted(os.listdir(state_dir))
-    return [name for pattern in OF_A_LIFE for name in names if fnmatch.fnmatchcase(name, pattern)]
+    return matching(state_dir, OF_A_LIFE)
+
+
+def matching(directory: str, patterns: Iterable[str]) -> list[str]:
+    """Names in a directory that match one of the patterns, in the patterns' order."""
+    names = sorted(os.listdir(directory))
+    return [name for pattern in patterns for name in names if fnmatch.fnmatchcase(name, pattern)]
 
 
 def _move(state_dir: str, names: list[str], of: str, clock: Clock) -> str:

@@ -1,0 +1,68 @@
+"""``shipper bake``: run while an image is built; leaves in it what release it is, and nothing of the builder."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from shipper.labels.bake import FIELDS, gather, wipe, write
+from shipper.paths import CONFIG_FILE, RELEASE_FILE, default_state_dir
+
+
+@click.command()
+@click.option("--service", default="", help="The service this image runs.")
+@click.option("--release", default="", help="The release it holds; default: from CI, or git describe.")
+@click.option("--image", default="", help="The image's own name or digest, where it is known already.")
+@click.option("--environment", default="", help="Only for images that are built for one environment.")
+@click.option("--commit", default="", help="The commit it was built from; default: from CI, or git.")
+@click.option("--repository", default="", help="The repository's URL; default: from CI, or git.")
+@click.option("--root", default="/", metavar="DIR", help="The image's file tree.")
+@click.option("--output", default=RELEASE_FILE, show_default=True, metavar="FILE", help="Where in the tree to write.")
+@click.option("--state-dir", default="", metavar="DIR", help="The state directory in the tree; default: as configured.")
+@click.option("--wipe-state/--no-wipe-state", default=True, help="Remove what a sidecar left in it.  [default: wipe]")
+def command(root: str, output: str, state_dir: str, wipe_state: bool, **flags: str) -> None:
+    """Write release.json into an image and remove a builder's sidecar state from it.
+
+    \b
+    In a Dockerfile, or as the last step of a machine image's build:
+      RUN shipper bake --service checkout --release 1.4.2
+
+    What no flag says is taken from SHIPPER_ variables, the CI system, or git in the working directory. A generation is
+    never baked: it belongs to a deploy.
+    """
+    baked = gather(flags, os.environ, os.getcwd())
+    if "release" not in baked.fields:
+        raise click.ClickException("no release: give --release, or run in a CI system or a git working copy")
+    removed: list[str] = []
+    place = ""
+    if wipe_state:  # first: where a sidecar runs, nothing is touched
+        place = _inside(root, state_dir or _state_dir(root))
+        removed = wipe(place)
+    target = _inside(root, output)
+    write(baked, target)
+    for name in FIELDS:
+        if name in baked.fields:
+            value, origin = baked.fields[name]
+            click.echo(f"{name:<12} {value}  from {origin}")
+    click.echo(f"{'written':<12} {target}")
+    if removed:
+        click.echo(f"{'wiped':<12} {place}: {', '.join(removed)}")
+
+
+def _inside(root: str, path: str) -> str:
+    return os.path.join(root, path.lstrip("/")) if root != "/" else path
+
+
+def _state_dir(root: str) -> str:
+    """Where a sidecar of this image would keep its state: as its configuration says, else the usual place."""
+    stated = os.environ.get("SHIPPER_STATE_DIR", "").strip()
+    config_file = _inside(root, CONFIG_FILE)
+    if stated or not os.path.lexists(config_file):
+        return stated or default_state_dir(os.environ)
+    try:
+        from shipper.config.yamlfile import read_document
+    except ModuleNotFoundError:  # an image built without the sidecar extra has no sidecar to configure
+        return default_state_dir(os.environ)
+    configured = read_document(config_file).data.get("state_dir")
+    return configured if isinstance(configured, str) and configured else default_state_dir(os.environ)

@@ -1,0 +1,61 @@
+"""``shipper check``: is this configuration file right? Opens the file and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import click
+
+from shipper.cli.destinations import problems
+from shipper.config import ConfigErrors, Loaded, Role, load
+from shipper.errors import ConfigError
+
+
+@click.command()
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--role", type=click.Choice(["sidecar", "gateway"]), default="sidecar", help="What it is to configure.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+def command(file: str | None, role: Role, as_json: bool) -> None:
+    """Validate a configuration FILE (default: the one `shipper run` would read) without side effects.
+
+    The environment counts as it does for `shipper run`. Exit status: 0 right, 1 wrong.
+    """
+    loaded, errors = examine(file, role)
+    warnings = loaded.warnings if loaded else ()
+    name = file or (loaded.path if loaded else "") or "configuration"
+    if as_json:
+        found = [{"path": error.path, "problem": error.problem} for error in errors]
+        click.echo(json.dumps({"file": name, "ok": not errors, "errors": found, "warnings": list(warnings)}))
+    else:
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        for error in errors:
+            click.echo(str(error), err=True)
+        click.echo(
+            _summary(name, loaded) if not errors else f"{name}: {_count(len(errors), 'problem')}", err=bool(errors)
+        )
+    if errors:
+        raise SystemExit(1)
+
+
+def examine(file: str | None, role: Role) -> tuple[Loaded | None, list[ConfigError]]:
+    """The configuration, or None where it cannot even be read, and everything that is wrong with it."""
+    try:
+        loaded = load(file, env=os.environ, role=role)
+    except ConfigErrors as errors:
+        return None, list(errors.all)
+    except ConfigError as error:
+        return None, [error]
+    return loaded, problems(loaded)
+
+
+def _summary(name: str, loaded: Loaded | None) -> str:
+    config: Any = loaded.config if loaded else None
+    counted = f"{_count(len(config.files), 'group')} of files, {_count(len(config.destinations), 'destination')}"
+    return f"{name}: ok ({counted})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,52 @@
+"""Holding the configured destinations against their exporters, without a connection or a file being opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shipper.clock import SystemClock
+from shipper.config import ConfigErrors, Loaded, convert
+from shipper.contracts import ExporterContext
+from shipper.errors import ConfigError
+from shipper.pump.load import exporter_class, load_exporters, make_exporter
+
+
+def problems(loaded: Loaded) -> list[ConfigError]:
+    """What the exporters find wrong with the settings given for them, each named by where it was set."""
+    context = ExporterContext(SystemClock(), life="", run=0, user_agent="shipper check")
+    found: list[ConfigError] = []
+    for name, destination in loaded.config.destinations.items():
+        try:
+            make_exporter(destination.type, name, destination.options, context, where=f"destinations.{name}")
+        except ConfigErrors as errors:
+            found += [_located(error, loaded) for error in errors.all]
+        except ConfigError as error:
+            found.append(_located(error, loaded))
+    return found
+
+
+def defaults(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """By destination, every option of its exporter with the value in force. Raises `ConfigError` for wrong ones."""
+    filled: dict[str, dict[str, Any]] = {}
+    for name, destination in loaded.config.destinations.items():
+        where = f"destinations.{name}"
+        settings = convert(dict(destination.options), exporter_class(destination.type, where=where).Settings, where)
+        filled[name] = msgspec.to_builtins(settings, enc_hook=str)
+    return filled
+
+
+def settings_types() -> Mapping[str, type[msgspec.Struct]]:
+    """The settings struct of every installed exporter, by type name."""
+    return {name: exporter_class(name).Settings for name in load_exporters()}
+
+
+def _located(error: ConfigError, loaded: Loaded) -> ConfigError:
+    origin = loaded.origin(error.path)
+    if origin.kind == "env":
+        return ConfigError(origin.name, error.problem)
+    if origin.kind == "flag":
+        return ConfigError(f"command line: {error.path}", error.problem)
+    return ConfigError(f"{loaded.path}: {error.path}" if loaded.path else error.path, error.problem)

@@ -1,0 +1,83 @@
+"""``shipper whoami``: every label of this host, where it came from, and where else was looked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+
+import click
+
+from shipper.cli.options import config_option
+from shipper.labels import Candidate, Identity, Label, Witness, detect, witness
+from shipper.labels.explicit import Configured
+from shipper.paths import CONFIG_FILE
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also every place that was looked at with what was there, and all attributes."
+)
+def command(config_file: str | None, as_json: bool, verbose: bool) -> None:
+    """Print each label of this host with its value and origin, and what the host is recognised by."""
+    configured, origins = _configured(config_file)
+    identity = detect(configured, os.environ, origins=origins)
+    known = witness("/", os.environ, configured.host if configured else "")
+    if as_json:
+        click.echo(json.dumps(_as_json(identity, known), indent=2))
+        return
+    width = max(len(label.value) for label in identity.all())
+    for label in identity.all():
+        click.echo(f"{label.name:<12} {label.value or '-':<{max(width, 1)}}  {_story(label)}")
+        places = label.tried if verbose else _stronger(label)
+        if verbose:
+            for place in places:
+                click.echo(f"{'':<12}   {place.place}: {place.value or place.note or 'not set'}")
+        elif places:
+            click.echo(f"{'':<12}   not in {', '.join(place.place for place in places)}")
+    click.echo(f"{'witness':<12} {known.kind or '-'} {known.value}, boot {known.boot_id or 'unknown'}")
+    if verbose:
+        for key, value in identity.attributes().items():
+            click.echo(f"{'attribute':<12} {key}={value}")
+    for problem in identity.problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+def _configured(config_file: str | None) -> tuple[Configured | None, dict[str, str]]:
+    """The labels of the configuration. Without a file none is needed, and neither are the libraries that read one."""
+    if not config_file and not os.environ.get("SHIPPER_CONFIG") and not os.path.lexists(CONFIG_FILE):
+        return None, {}
+    from shipper.config import load
+
+    loaded = load(config_file, env=os.environ, complete=False)
+    return loaded.config.labels, {path: str(origin) for path, origin in loaded.origins.items()}
+
+
+def _stronger(label: Label) -> tuple[Candidate, ...]:
+    """The places that would have won, had they held something."""
+    return tuple(itertools.takewhile(lambda place: not place.value, label.tried))
+
+
+def _story(label: Label) -> str:
+    if label.value:
+        return f"from {label.origin}"
+    return f"not found; set {label.name} with SHIPPER_{label.name.upper()}"
+
+
+def _as_json(identity: Identity, known: Witness) -> dict[str, object]:
+    return {
+        "labels": {
+            label.name: {
+                "value": label.value,
+                "origin": label.origin,
+                "tried": [{"place": t.place, "value": t.value, "note": t.note} for t in label.tried],
+            }
+            for label in identity.all()
+        },
+        "attributes": identity.attributes(),
+        "witness": {"kind": known.kind, "value": known.value, "boot_id": known.boot_id, "known": dict(known.known)},
+        "in_container": identity.in_container,
+        "problems": list(identity.problems),
+    }

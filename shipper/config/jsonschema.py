@@ -1,0 +1,57 @@
+"""The JSON schema of the configuration file, for editors that complete and check while one types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shipper.config.schema import Config
+
+_REF = "#/$defs/{name}"
+_UNITS = {
+    "bytes": "a number of bytes, or text such as 512KiB or 4G",
+    "seconds": "seconds, or text such as 250ms or 25s",
+}
+
+
+def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]:
+    """The schema (draft 2020-12). ``exporters``: the settings struct of each installed exporter, by type name."""
+    kinds = list(exporters.values())
+    (root, *settings), definitions = msgspec.json.schema_components([Config, *kinds], ref_template=_REF)
+    choices = []
+    for name, reference in zip(exporters, settings, strict=True):
+        own = definitions[reference["$ref"].rpartition("/")[2]]
+        properties = {"type": {"const": name, "description": "The exporter."}, **own.get("properties", {})}
+        required = [*own.get("required", []), *([] if name == "otlp" else ["type"])]
+        choices.append({**own, "title": f"Destination of type {name}", "properties": properties, "required": required})
+    others = {
+        "title": "Destination of an exporter that is not installed here",
+        "type": "object",
+        "properties": {"type": {"type": "string", "not": {"enum": list(exporters)}}},
+        "required": ["type"],
+    }
+    definitions["Destination"] = {"anyOf": [*choices, others]}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Shipper configuration",
+        **root,
+        "$defs": definitions,
+    }
+    _write_units(schema)
+    return schema
+
+
+def _write_units(node: Any) -> None:
+    """Sizes and durations may be text as well as numbers."""
+    if isinstance(node, dict):
+        unit = node.pop("x-unit", None)
+        if unit in _UNITS:
+            node["type"] = ["integer" if unit == "bytes" else "number", "string"]
+            node["description"] = f"{node.get('description', '')} ({_UNITS[unit]})".strip()
+        for inner in node.values():
+            _write_units(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _write_units(inner)
