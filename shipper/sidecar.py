@@ -1,7 +1,7 @@
 """The composition root: the only module that knows every room. A sidecar and a gateway are the same program.
 
-It opens the state of this life, puts sources, hub, pumps and account together, waits for a stop, has the drain carried
-out and returns its exit status. What it builds lives in `Parts`; nothing here decides how anything is done.
+It has the run put together (`shipper.build`), waits for a stop, has the drain carried out and returns its exit status.
+Nothing here decides how anything is done.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from shipper.admin import Admin
+from shipper.build import build
 from shipper.clock import Clock, Deadline
 from shipper.config import Config, Role
 from shipper.drain.drain import Drain, Order, Outcome
@@ -19,7 +20,7 @@ from shipper.drain.meaning import Meaning, read_meaning
 from shipper.drain.state import DrainState, State
 from shipper.errors import ConfigError
 from shipper.events import Problem, Reporter, Said
-from shipper.parts import Parts, build
+from shipper.parts import Parts
 
 EPHEMERAL = {"auto": None, "true": True, "false": False}
 BACKLOG_LOOK_SECONDS = 1.0  # how often the gauges of backlog and age are brought up to date
