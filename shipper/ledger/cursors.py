@@ -29,11 +29,6 @@ class Kind(StrEnum):
 class State:
     """One cursor in memory. Counts change in place only in a `copy`; interval sets are replaced, never changed."""
 
-    __slots__ = (
-        "acknowledged", "cut_to", "destination", "done", "dropped", "filtered", "guard", "id", "pending", "quarantined",
-        "ranges", "read", "rejected", "resume", "sampled", "shaping", "start", "stream",
-    )  # fmt: skip
-
     def __init__(self, id_: int, destination: str, stream: str, start: int) -> None:
         self.id = id_  # 0 until it is in the file
         self.destination = destination
@@ -45,15 +40,18 @@ class State:
         self.shaping = ""
         self.read = self.acknowledged = self.filtered = self.sampled = 0
         self.dropped = self.quarantined = self.rejected = self.pending = 0
-        self.ranges = {kind: IntervalSet() for kind in Kind}
-        self.done = IntervalSet()  # the union of the ranges, kept because every question is asked of it
+        # ``done`` is the union of the ranges, kept because every question is asked of it; while all of it is of one kind, which
+        # is the usual case, it is that very set. The sets are shared between copies: replaced, never changed.
+        self.done = IntervalSet()
+        self.ranges = dict.fromkeys(Kind, self.done)
+        self.unwritten: dict[tuple[Kind, int], int | None] = {}  # (kind, start) -> end of changed rows, None: gone
 
     def copy(self) -> State:
         """A copy whose counts may change, and whose ranges may be replaced, without this one noticing."""
         other = State.__new__(State)
-        for name in State.__slots__:
-            setattr(other, name, getattr(self, name))
+        other.__dict__.update(self.__dict__)
         other.ranges = self.ranges.copy()
+        other.unwritten = {}
         return other
 
     def counts(self) -> Counts:
@@ -117,14 +115,24 @@ class Cursors(Streams):
         return state or State(0, destination, stream, self._stream(stream).start)
 
     def _keep(self, states: Iterable[State]) -> None:
-        """Write changed cursors (their counts and position; ranges are written by `_mark`) and make them the present ones."""
+        """Write changed cursors and the intervals noted for them, and make them the present ones."""
         changed = list(states)
         self._sql.executemany(
             'UPDATE cursors SET cut_to = ?, resume = ?, guard = ?, shaping = ?, "read" = ?, acknowledged = ?, filtered = ?, '
             "sampled = ?, dropped = ?, quarantined = ?, rejected = ? WHERE id = ?",
             [(*_columns(state), state.id) for state in changed],
         )
+        rows = [(state.id, kind, a, b) for state in changed for (kind, a), b in state.unwritten.items()]
+        gone = [row[:3] for row in rows if row[3] is None]
+        kept = [row for row in rows if row[3] is not None]
+        if gone:
+            self._sql.executemany("DELETE FROM intervals WHERE cursor = ? AND kind = ? AND start = ?", gone)
+        if kept:
+            self._sql.executemany(
+                'INSERT INTO intervals VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "end" = excluded."end"', kept
+            )
         for state in changed:
+            state.unwritten = {}
             self._cursors.set((state.destination, state.stream), state)
             self._touch(state.stream)
 
@@ -142,12 +150,15 @@ class Cursors(Streams):
 
     def _mark(self, state: State, kind: Kind, start: int, end: int) -> None:
         """Positions become done, for the reason ``kind``."""
-        new = state.ranges[kind].copy()
+        old = state.ranges[kind]
+        new = old.copy()
         new.add(start, end)
         self._replace_range(state, kind, new, start, end)
-        done = state.done.copy()
-        done.add(start, end)
-        state.done = done
+        if state.done is old:
+            state.done = new
+        else:
+            state.done = state.done.copy()
+            state.done.add(start, end)
 
     def _unmark(self, state: State, start: int, end: int) -> None:
         """Positions are not done any more, whatever they were done for."""
@@ -161,18 +172,15 @@ class Cursors(Streams):
         state.done = done
 
     def _replace_range(self, state: State, kind: Kind, new: IntervalSet, start: int, end: int) -> None:
-        """Store what changed in and beside ``[start, end)``; in the usual case one row that grew."""
+        """Note for `_keep` what changed in and beside ``[start, end)``; in the usual case one row that grew."""
         before = dict(state.ranges[kind].overlaps(start - 1, end + 1))
         after = dict(new.overlaps(start - 1, end + 1))
-        gone = [(state.id, kind, a) for a in before if a not in after]
-        if gone:
-            self._sql.executemany("DELETE FROM intervals WHERE cursor = ? AND kind = ? AND start = ?", gone)
+        for a in before:
+            if a not in after:
+                state.unwritten[(kind, a)] = None
         for a, b in after.items():
             if before.get(a) != b:
-                self._sql.execute(
-                    'INSERT INTO intervals VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "end" = excluded."end"',
-                    (state.id, kind, a, b),
-                )
+                state.unwritten[(kind, a)] = b
         state.ranges[kind] = new
 
     def _put_in_flight(self, request: OpenRequest, ordinal: int, path: str) -> None:
@@ -218,9 +226,13 @@ class Cursors(Streams):
                 state.sampled, state.dropped, state.quarantined, state.rejected,
             ) = columns  # fmt: skip
             self._cursors.set((destination, stream), state)
+        stored: dict[tuple[int, Kind], IntervalSet] = {}
         for id_, kind, start, end in self._sql.execute('SELECT cursor, kind, start, "end" FROM intervals'):
-            by_id[id_].ranges[Kind(kind)].add(start, end)
-            by_id[id_].done.add(start, end)
+            stored.setdefault((id_, Kind(kind)), IntervalSet()).add(start, end)
+        for (id_, kind), ranges in stored.items():
+            state = by_id[id_]
+            state.ranges[kind] = ranges
+            state.done = IntervalSet([*state.done, *ranges]) if state.done else ranges
         flying: dict[tuple[str, str], IntervalSet] = {}
         for destination, id_, ordinal, path, signal, shaping, cuts in self._sql.execute(
             "SELECT destination, id, ordinal, path, signal, shaping, cuts FROM requests"
