@@ -6,7 +6,6 @@ bytes. The range list is written last: whoever finds one may rely on its object.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from isal import isal_zlib
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
-from shipper.errors import ConfigError, Retryable, Unusable
+from shipper.errors import ConfigError, Retryable, TooLarge, Unusable
 from shipper.fleet.layout import (
     DEFAULT_PARTITION,
     RANGE_LIST_VERSION,
@@ -29,13 +28,23 @@ from shipper.fleet.layout import (
     object_key,
     ranges_key,
 )
-from shipper.fleet.store import BUCKET_SCHEMES, Store, StoreUnavailable, StoreUnusable, is_local, local_path, open_store
+from shipper.fleet.store import (
+    BUCKET_SCHEMES,
+    Store,
+    StoredTooLarge,
+    StoreUnavailable,
+    StoreUnusable,
+    is_local,
+    local_path,
+    open_store,
+)
 from shipper.otlp.scan import scan
 from shipper.otlp.wire import LENGTH, field, fields
+from shipper_exporters._http import Patience
 
 MIB = 1 << 20
 MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; both in-flight objects are held in memory
-SEND_SECONDS = 60.0  # an upload that takes longer is given up and repeated
+SEND_SECONDS = 120.0  # an upload that takes longer is given up and repeated
 GZIP_LEVEL = 2
 
 
@@ -57,7 +66,7 @@ class _Objects:
     key: str
     data: bytes = attribute(repr=False)
     ranges_key: str
-    ranges: bytes = attribute(repr=False)
+    ranges: RangeList = attribute(repr=False)
 
 
 class ArchiveExporter(Exporter):
@@ -83,7 +92,7 @@ class ArchiveExporter(Exporter):
         self._store: Store | None = None
 
     def prepare(self, request: Request) -> Prepared:
-        """Build the object and its range list; both depend on the request only (but for the time of writing)."""
+        """Build the object and its range list; both depend on the request only, so a repeat is the same object."""
         gzip = self._settings.compression == "gzip"
         ranges = list(_entries(request))
         key = object_key(self._settings.partition, request.signal, request.id, _oldest(request), gzip=gzip)
@@ -93,26 +102,31 @@ class ArchiveExporter(Exporter):
             object=key,
             signal=request.signal,
             size=request.raw_bytes,
-            written_ns=self._context.clock.wall_ns(),
+            written_ns=0,
             batches=ranges,
         )
-        objects = _Objects(key, data, ranges_key(request.id), encode_range_list(listing))
+        objects = _Objects(key, data, ranges_key(request.id), listing)
         return Prepared(request.id, request.signal, objects, len(data))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """Write the object, then its range list; only both together are an acknowledgement."""
         objects: _Objects = prepared.body
+        if deadline.expired():
+            raise Retryable(f"{self.describe()}: the deadline came before the object could be written")
         try:
-            async with asyncio.timeout(min(SEND_SECONDS, deadline.remaining())):
+            async with Patience(self._context.clock, SEND_SECONDS, deadline):
                 store = self._opened()
                 await store.put(objects.key, objects.data)
-                await store.put(objects.ranges_key, objects.ranges)
+                listing = msgspec.structs.replace(objects.ranges, written_ns=self._context.clock.wall_ns())
+                await store.put(objects.ranges_key, encode_range_list(listing))
         except TimeoutError as error:
-            raise Retryable(f"{self.describe()} did not take an object in time") from error
+            raise Retryable(f"{self.describe()} did not take the object in time") from error
         except StoreUnavailable as error:
             raise Retryable(str(error)) from error
         except StoreUnusable as error:
             raise Unusable(str(error)) from error
+        except StoredTooLarge as error:
+            raise TooLarge(str(error)) from error
         return Accepted()
 
     def trusted(self) -> bool:

@@ -39,6 +39,10 @@ class StoreUnusable(ShipperError):
     """The place cannot be used as it is set up: not there, no permission, a wrong option."""
 
 
+class StoredTooLarge(ShipperError):
+    """The place does not take objects of this size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One thing in a store; ``modified_ns``: when it was last written, by the store's clock."""
@@ -49,7 +53,7 @@ class Stored:
 
 
 class Store(ABC):
-    """A flat set of keys with bytes. Every method raises `StoreUnavailable` or `StoreUnusable`."""
+    """A flat set of keys with bytes. Methods raise `StoreUnavailable` or `StoreUnusable`, ``put`` also `StoredTooLarge`."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Stored]:
@@ -154,8 +158,8 @@ class Bucket(Store):
             self._store: Any = opener(
                 url,
                 config=dict(options),
-                client_options={"allow_http": plain_http, "timeout": timedelta(seconds=60)},
-                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=60)},
+                client_options={"allow_http": plain_http, "timeout": timedelta(seconds=120)},
+                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=120)},
             )
         except (obstore.exceptions.BaseError, ValueError) as error:
             raise StoreUnusable(f"{url}: {_first_line(error)}") from error
@@ -190,6 +194,8 @@ class Bucket(Store):
         said = f"{self._url}: {_first_line(error)}"
         status = _STATUS.search(str(error))
         code = int(status.group(1)) if status else 0
+        if code == 413:
+            return StoredTooLarge(said)
         refused = 400 <= code < 500 and code not in (408, 429)
         setup = (known.PermissionDeniedError, known.UnauthenticatedError, known.InvalidPathError, FileNotFoundError)
         if refused or isinstance(error, setup) or "edirect" in str(error):

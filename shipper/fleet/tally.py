@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from shipper.contracts import Signal
 from shipper.otlp import decode
 from shipper.otlp.encode import AttributeValue
+from shipper.otlp.messages import envelopes, parse, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +21,16 @@ class Tally:
 
 def tally(signal: Signal, payload: bytes) -> Tally:
     """Count by decoding all of it: stricter than a walk over the envelopes, and faster. Raises `MalformedOtlp`."""
-    message = decode.parse(signal, payload)
-    outer = _resources(signal, message)
-    resource = decode.attributes_of(outer[0].resource.attributes) if outer else {}
-    return Tally(sum(_counts(signal, outer)), resource)
+    count = 0
+    first: Mapping[str, AttributeValue] | None = None
+    for resource, _, units in envelopes(signal, parse(signal, payload)):
+        if first is None:
+            first = decode.attributes_of(resource.attributes)
+        count += sum(len(points(unit)) for unit in units) if signal is Signal.METRICS else len(units)
+    return Tally(count, first or {})
 
 
-def _resources(signal: Signal, message: Any) -> Any:
-    return getattr(
-        message, {"logs": "resource_logs", "traces": "resource_spans", "metrics": "resource_metrics"}[signal]
-    )
-
-
-def _counts(signal: Signal, outer: Any) -> Iterator[int]:
-    for resource in outer:
-        if signal is Signal.LOGS:
-            yield from (len(scope.log_records) for scope in resource.scope_logs)
-        elif signal is Signal.TRACES:
-            yield from (len(scope.spans) for scope in resource.scope_spans)
-        else:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    kind = metric.WhichOneof("data")
-                    yield len(getattr(metric, kind).data_points) if kind else 0
+def unit_sizes(signal: Signal, payload: bytes) -> Iterator[int]:
+    """Records in each unit that `shipper.otlp.splice.take` counts: one, but for metrics. Raises `MalformedOtlp`."""
+    for _, _, units in envelopes(signal, parse(signal, payload)):
+        yield from (len(points(unit)) if signal is Signal.METRICS else 1 for unit in units)
