@@ -137,8 +137,8 @@ _resource = st.builds(
     entity_refs=some(st.builds(common.EntityRef, type=_text, id_keys=some(_text))),
 )
 _scope = st.builds(common.InstrumentationScope, name=_text, version=_text, attributes=pairs)
-_maybe_scope = st.just({}) | st.fixed_dictionaries({"scope": _scope})
-_maybe_resource = st.just({}) | st.fixed_dictionaries({"resource": _resource})
+_maybe_scope: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.fixed_dictionaries({"scope": _scope})
+_maybe_resource: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.fixed_dictionaries({"resource": _resource})
 
 
 @st.composite

@@ -51,11 +51,12 @@ def _envelopes_only() -> Any:
         dependency=["opentelemetry/proto/common/v1/common.proto", "opentelemetry/proto/resource/v1/resource.proto"],
     )
     proto = ".opentelemetry.proto"
-    for name, members in {
+    layout: dict[str, list[tuple[int, Any, Any, str | None]]] = {
         "Request": [(1, 3, 11, ".envelopes.Outer")],
         "Outer": [(1, 1, 11, f"{proto}.resource.v1.Resource"), (2, 3, 11, ".envelopes.Inner"), (3, 1, 9, None)],
         "Inner": [(1, 1, 11, f"{proto}.common.v1.InstrumentationScope"), (2, 3, 12, None), (3, 1, 9, None)],
-    }.items():
+    }
+    for name, members in layout.items():
         message = file.message_type.add(name=name)
         for number, label, kind, type_name in members:
             one = message.field.add(name=f"f{number}", number=number, label=label, type=kind)

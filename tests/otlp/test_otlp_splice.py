@@ -135,9 +135,7 @@ def test_units_that_are_not_there_cannot_be_taken(first: int, last: int) -> None
 def test_damaged_requests_are_refused_or_spliced(data: st.DataObject, signal: Signal) -> None:
     """On arbitrary bytes every operation works or raises MalformedOtlp."""
     content = data.draw(damaged(signal) | st.binary(max_size=60))
-    for attempt in (
-        lambda: take(signal, content, 0, units(signal, content)),
-        lambda: add_resource_attributes(signal, content, {"release": "1"}),
-    ):
-        with suppress(MalformedOtlp):
-            attempt()
+    with suppress(MalformedOtlp):
+        take(signal, content, 0, units(signal, content))
+    with suppress(MalformedOtlp):
+        add_resource_attributes(signal, content, {"release": "1"})
