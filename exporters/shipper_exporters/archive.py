@@ -10,13 +10,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from isal import isal_zlib
+from msgspec import Meta
 
 from shipper.clock import Deadline
+from shipper.config.schema import Section
+from shipper.config.units import Seconds, Size
 from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import ConfigError, Retryable, TooLarge, Unusable
 from shipper.fleet.layout import (
@@ -48,17 +51,21 @@ SEND_SECONDS = 120.0  # an upload that takes longer is given up and repeated
 GZIP_LEVEL = 2
 
 
-class ArchiveSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Options of an ``archive`` destination. Sizes in bytes, times in seconds."""
+class ArchiveSettings(Section, frozen=True):
+    """What ``options`` of a destination of type ``archive`` may hold."""
 
-    url: str  # a directory, file:///..., s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    prefix: str = ""  # a folder below ``url``
-    compression: Literal["gzip", "none"] = "gzip"
-    partition: str = DEFAULT_PARTITION  # strftime, UTC
-    object_bytes: int = 16 * MIB  # an object of this size is written at once
-    linger: float = 30.0  # an object that is not full is written after this time
-    options: dict[str, str] = {}  # for the bucket: region, endpoint, access_key_id, ...
-    trust_local: bool = False  # count a directory of this host, or a bucket on it, as off-host
+    url: Annotated[str, Meta(description="A directory, file://, s3://bucket/prefix, gs:// or az://.")]
+    prefix: Annotated[str, Meta(description="A folder below url.")] = ""
+    compression: Annotated[Literal["gzip", "none"], Meta(description="How objects are compressed.")] = "gzip"
+    partition: Annotated[str, Meta(description="Folders by time: strftime, UTC.")] = DEFAULT_PARTITION
+    object_bytes: Annotated[Size, Meta(description="An object of this size is written at once.")] = 16 * MIB
+    linger: Annotated[Seconds, Meta(description="An object that is not full is written after this time.")] = 30.0
+    options: Annotated[
+        dict[str, str], Meta(description="For the bucket: region, endpoint, access_key_id, ... (obstore's names).")
+    ] = msgspec.field(default_factory=dict)
+    trust_local: Annotated[
+        bool, Meta(description="Count a directory of this host, or a bucket service on it, as off the host.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
