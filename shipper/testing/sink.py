@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import zlib
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import TracebackType
 from typing import Literal
@@ -156,7 +157,7 @@ class Sink:
     """The server. ``answer`` is what every request gets that has no answer scripted; `url` is its base URL.
 
     With ``gateway`` set to a life id it says that it is a Shipper gateway of that life, and tells from ``intervals``
-    what it has. ``bytes_per_second`` slows down its reading; ``clock`` decides delays and slowness.
+    what it has. ``bytes_per_second`` slows down its reading (set before it comes up); ``clock`` decides delays and slowness.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Sink:
         bytes_per_second: float = 0.0,
     ) -> None:
         self.answer = accept()
+        self.judge: Callable[[Received], Answer] | None = None  # decides by content, in place of ``answer``
         self.gateway = gateway
         self.intervals: dict[str, dict[str, IntervalSet]] = {}  # by life, then stream
         self.bytes_per_second = bytes_per_second
@@ -203,9 +205,11 @@ class Sink:
             web.Server(self._serve, auto_decompress=False), handler_cancellation=True, shutdown_timeout=0.01
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self._tls, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        listener = socket.create_server((self.host, self.port))
+        if self.bytes_per_second:  # else the kernel takes megabytes at once, and the sender does not notice
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        self.port = listener.getsockname()[1]
+        await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
 
     async def go_down(self) -> None:
         """Close every connection and listen no more: connecting is refused."""
@@ -250,8 +254,9 @@ class Sink:
         if request.method != "POST" or signal is None:
             return web.Response(status=404, headers=self._own_headers())
         wire = await self._read(request)
-        answer = self._script.popleft() if self._script else self.answer
-        self.received.append(Received(self._clock.monotonic(), signal, request.headers.copy(), wire, answer.keep))
+        received = Received(self._clock.monotonic(), signal, request.headers.copy(), wire, kept=True)
+        answer = self._script.popleft() if self._script else self.judge(received) if self.judge else self.answer
+        self.received.append(received if answer.keep else replace(received, kept=False))
         async with self._news:
             self._news.notify_all()
         return await self._give(answer, signal, request)

@@ -22,7 +22,7 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
     """Return the first true value of ``condition``; fail with ``what`` when it does not come."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not (value := condition()):
+            while not (value := condition()):  # noqa: ASYNC110 - what is waited for is another process
                 await asyncio.sleep(0.01)
             return value
     except TimeoutError:
