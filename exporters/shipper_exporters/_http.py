@@ -24,7 +24,9 @@ from shipper.clock import Clock, Deadline
 from shipper.errors import DeliveryError, Retryable, Unusable
 
 MAX_WAIT = 86_400.0  # a Retry-After beyond a day is taken as a day
-_SLICE = 1 << 16
+_SLICE = 1 << 17
+_UNSENT = 1 << 18
+_LOOK_AGAIN = 0.25
 _DISCARD_PORT = 9  # any port: nothing is sent to it
 
 
@@ -32,7 +34,8 @@ class Patience:
     """Ends what it wraps (`TimeoutError`) when nothing moved for ``seconds``, or at the deadline.
 
     Silence is what is bounded, not the whole call: over a slow link a large request that keeps moving is left to finish,
-    where a fixed limit would have it sent again and again and never arrive.
+    where a fixed limit would have it sent again and again and never arrive. (`connect_socket` keeps what is handed to the
+    kernel, and so looks as if it had moved, small.)
     """
 
     def __init__(self, clock: Clock, seconds: float, deadline: Deadline) -> None:
@@ -59,7 +62,7 @@ class Patience:
 
     async def _watch(self) -> None:
         while (left := min(self._moved + self._seconds, self._deadline.at) - self._clock.monotonic()) > 0:
-            await self._clock.sleep(left)
+            await self._clock.sleep(min(left, _LOOK_AGAIN))  # a notice may have moved the deadline meanwhile
         self._scope.reschedule(asyncio.get_running_loop().time())
 
 
@@ -85,6 +88,14 @@ class Upload(Payload):
         for at in range(0, len(data), _SLICE):
             await writer.write(view[at : at + _SLICE])
             self._progress()
+
+
+def connect_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose kernel buffer takes little more than what the network has room for."""
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    return made
 
 
 class SecretFile:

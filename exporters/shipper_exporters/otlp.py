@@ -29,12 +29,15 @@ from shipper_exporters._http import (
     TlsFiles,
     Upload,
     WatchingResolver,
+    connect_socket,
     is_address,
     network_failure,
     read_bounded,
 )
 from shipper_exporters._otlp_answers import MAX_ANSWER, failure, passing, success
 from shipper_exporters._otlp_settings import OtlpSettings, check, endpoints, wrong
+
+__all__ = ["ACCOUNTS_KNOWN_AFTER", "OtlpBody", "OtlpExporter", "OtlpSettings"]
 
 PROTOBUF = "application/x-protobuf"
 GATEWAY_HEADER = "Shipper-Gateway"  # every answer of a Shipper gateway carries its life id in it
@@ -85,7 +88,10 @@ class OtlpExporter(Exporter):
     async def start(self) -> None:
         """See `Exporter.start`. Asks in the background whether the other side is a Shipper gateway."""
         connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEP_ALIVE, resolver=WatchingResolver(self._addresses)
+            limit=0,
+            keepalive_timeout=_KEEP_ALIVE,
+            resolver=WatchingResolver(self._addresses),
+            socket_factory=connect_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -1,0 +1,495 @@
+"""What the OTLP exporter sends, and what it makes of every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import gzip
+import shutil
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, Batch, Cut, ExporterContext, Request, Signal, StreamKind
+from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
+from shipper.testing import sink as say
+from shipper.testing.clock import START_WALL_NS, FakeClock
+from shipper.testing.sink import Answer, Sink
+from shipper.testing.streams import LIFE, log_batch, log_request
+from shipper_exporters.otlp import OtlpExporter, OtlpSettings
+
+SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
+Scenario = Callable[[OtlpExporter, Sink, FakeClock], Awaitable[None]]
+
+
+def with_sink(scenario: Scenario, *, tls: bool = False, **options: object) -> None:
+    """Run a scenario with a sink and an exporter that sends to it; ``options`` are the exporter's settings."""
+
+    async def run() -> None:
+        clock = FakeClock()
+        server_tls = None
+        if tls:
+            server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server_tls.load_cert_chain(SELF_SIGNED)
+        async with asyncio.timeout(60), Sink(clock=clock, tls=server_tls) as sink:
+            settings = OtlpSettings(**{"endpoint": sink.url, **options})  # type: ignore[arg-type]
+            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "Shipper/9 test"))
+            await exporter.start()
+            try:
+                await scenario(exporter, sink, clock)
+            finally:
+                await exporter.aclose()
+
+    asyncio.run(run())
+
+
+async def send(exporter: OtlpExporter, clock: FakeClock, request: Request | None = None) -> Accepted:
+    return await exporter.send(exporter.prepare(request or log_request(log_batch(["line"]))), Deadline(clock))
+
+
+async def failure(exporter: OtlpExporter, clock: FakeClock) -> DeliveryError:
+    try:
+        await send(exporter, clock)
+    except DeliveryError as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def date_in(seconds: float) -> str:
+    return email.utils.formatdate(START_WALL_NS / 1e9 + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (say.redirect("https://elsewhere.example/v1/logs"), Unusable, "302 Found, which leads to https://elsewhere"),
+        (say.redirect("/login", 301), Unusable, "leads to /login"),
+        (say.redirect("/v1/logs", 307), Unusable, "307"),
+        (say.redirect("", 304), Unusable, "304 Not Modified"),
+        (say.html(), Unusable, "not OTLP (an answer of type 'text/html'): <!DOCTYPE html>"),
+        (say.raw(200, b"OK", "text/plain"), Unusable, "not OTLP"),
+        (say.raw(200, b'{"partialSuccess": "no"}', "application/json"), Unusable, "partialSuccess is no JSON object"),
+        (say.raw(200, b"\xff\xff", say.PROTOBUF), Unusable, "not OTLP"),
+        (say.raw(200, b"\n" * 100_000, say.PROTOBUF), Unusable, "more than 65536 bytes"),
+        (say.refuse(400, "bad\x1b[31m data\nhere"), Rejected, "400 Bad Request: bad [31m data here"),
+        (say.refuse(400, "body: http: request body too large"), TooLarge, "too large"),
+        (say.raw(400, b"Request Too Large", "text/plain"), TooLarge, "Too Large"),
+        (say.refuse(400, "no such field", json=True), Rejected, "400 Bad Request: no such field"),
+        (say.raw(400, b'{"error": "why"}', "application/json"), Rejected, '{"error": "why"}'),
+        (say.html(400), Rejected, "Sign in"),
+        (say.refuse(401), Unusable, "401 Unauthorized"),
+        (say.refuse(403), Unusable, "403 Forbidden"),
+        (say.refuse(404), Unusable, "404 Not Found"),
+        (say.refuse(405), Unusable, "405"),
+        (say.refuse(407), Unusable, "407"),
+        (say.refuse(408), Retryable, "408"),
+        (say.refuse(409), Rejected, "409"),
+        (say.refuse(413), TooLarge, "413"),
+        (say.refuse(415), Rejected, "415"),
+        (say.refuse(422), Rejected, "422"),
+        (say.refuse(425), Retryable, "425"),
+        (say.refuse(429, "slow down"), Retryable, "429 Too Many Requests: slow down"),
+        (say.refuse(431), TooLarge, "431"),
+        (say.refuse(500), Retryable, "500"),
+        (say.html(502), Retryable, "502"),
+        (say.refuse(503, "spool is full"), Retryable, "503 Service Unavailable: spool is full"),
+        (say.refuse(504), Retryable, "504"),
+        (say.refuse(599), Retryable, "answered 599"),
+        (say.cut_off(), Retryable, "in the middle of its answer"),
+        (say.hang_up(), Retryable, "without an answer"),
+        (say.not_http(), Unusable, "does not speak HTTP"),
+    ],
+)
+def test_answers(answer: Answer, error: type[DeliveryError], words: str) -> None:
+    """Every answer that is no acknowledgement is raised as what it means, saying what was answered and by whom."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        sink.answer = answer
+        raised = await failure(exporter, clock)
+        assert type(raised) is error
+        assert words in str(raised)
+        assert str(raised).startswith(f"{sink.url}/v1/logs")
+        assert str(raised).isprintable()
+        assert len(str(raised)) < 600
+
+    with_sink(scenario)
+
+
+@pytest.mark.parametrize(("status", "isolate"), [(400, True), (422, True), (409, False), (415, False)])
+def test_only_bad_content_is_isolated(status: int, isolate: bool) -> None:
+    """Halving to find an offender is asked for only by statuses that speak of the content."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        sink.answer = say.refuse(status)
+        raised = await failure(exporter, clock)
+        assert isinstance(raised, Rejected)
+        assert raised.isolate is isolate
+
+    with_sink(scenario)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("1", 1.0),
+        ("3600", 3600.0),
+        ("0", 0.0),
+        (date_in(90), 90.0),
+        (date_in(-90), 0.0),
+        ("9" * 300, 86_400.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("١", None),
+    ],
+)
+def test_retry_after(status: int, header: str, wait: float | None) -> None:
+    """Retry-After is taken in seconds or as a date; nonsense is as if it were not there, and a day is the most."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        sink.answer = say.refuse(status, retry_after=header)
+        raised = await failure(exporter, clock)
+        assert isinstance(raised, Retryable)
+        assert raised.wait == (None if wait is None else pytest.approx(wait, abs=1))
+
+    with_sink(scenario)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(),
+        Answer(status=202),
+        Answer(body=b"{}", content_type="application/json"),
+        Answer(body=b"", content_type="text/html"),
+        Answer(status=204, body=b"", content_type="text/plain"),
+    ],
+)
+def test_acknowledgements(answer: Answer) -> None:
+    """An OTLP response, or an empty one, with any status of success acknowledges everything."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        sink.answer = answer
+        assert await send(exporter, clock) == Accepted()
+
+    with_sink(scenario)
+
+
+def test_partial_success() -> None:
+    """Records rejected in a partial success are counted, never more than were sent; a warning rejects none."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        request = log_request(log_batch(["a", "b", "c"]))
+        sink.script(say.partial(2, "too old"), say.partial(10**9), say.partial(0, "use\nthe new path"))
+        assert await send(exporter, clock, request) == Accepted(2, "too old")
+        assert await send(exporter, clock, request) == Accepted(3, "")
+        assert await send(exporter, clock, request) == Accepted(0, "use the new path")
+
+    with_sink(scenario)
+
+
+def test_redirects_are_not_followed() -> None:
+    """Nothing is sent to where a redirect leads, and nothing counts as delivered."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        async with Sink() as other:
+            sink.answer = say.redirect(other.url + "/v1/logs", 308)
+            assert isinstance(await failure(exporter, clock), Unusable)
+            assert not other.received
+            assert not other.asked
+
+    with_sink(scenario)
+
+
+def test_refused_connection() -> None:
+    """A destination that is down is tried again."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        await sink.go_down()
+        raised = await failure(exporter, clock)
+        assert isinstance(raised, Retryable)
+        assert "cannot connect" in str(raised)
+        await sink.come_up()
+        assert await send(exporter, clock) == Accepted()
+
+    with_sink(scenario)
+
+
+def test_unknown_host() -> None:
+    """A name that does not resolve is tried again, and said."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        raised = await failure(exporter, clock)
+        assert isinstance(raised, Retryable)
+        assert "cannot be resolved" in str(raised)
+        assert not exporter.trusted()
+
+    with_sink(scenario, endpoint="http://no-such-host.invalid:4318")
+
+
+def test_no_answer() -> None:
+    """A request that stands still for the time-out is given up as retryable."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        sink.answer = say.never()
+        task = asyncio.create_task(failure(exporter, clock))
+        await sink.until_received(1)
+        await clock.run(2.9)
+        assert not task.done()
+        await clock.run(0.2)
+        raised = await task
+        assert isinstance(raised, Retryable)
+        assert "no answer for 3 s" in str(raised)
+
+    with_sink(scenario, timeout=3.0)
+
+
+def test_slow_link_is_not_cut() -> None:
+    """A large request over a slow link takes longer than the time-out, and arrives, because it keeps moving."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        await sink.go_down()
+        sink.bytes_per_second = 1_000_000
+        await sink.come_up()
+        task = asyncio.create_task(send(exporter, clock, log_request(log_batch(["x" * 12_000_000]))))
+        began = clock.monotonic()
+        while not task.done():
+            await clock.run(0.01)
+        assert await task == Accepted()
+        assert clock.monotonic() - began > 11
+
+    with_sink(scenario, timeout=3.0, compression="none")
+
+
+def test_closed_kept_connection_is_not_a_failure() -> None:
+    """A kept connection that is closed just as it is used again costs nothing but a new connection."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        await send(exporter, clock)
+        sink.script(say.hang_up())
+        assert await send(exporter, clock) == Accepted()
+        assert len(sink.received) == 3
+        assert sink.received[1].wire == sink.received[2].wire
+        sink.script(say.hang_up(), say.hang_up())
+        assert isinstance(await failure(exporter, clock), Retryable)
+
+    with_sink(scenario)
+
+
+def test_early_refusal_of_a_large_body() -> None:
+    """A server that answers 413 without reading the body, and closes, is understood."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def run() -> None:
+        clock = FakeClock()
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/logs"
+            settings = OtlpSettings(logs_endpoint=url, compression="none")
+            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test"))
+            await exporter.start()
+            with pytest.raises(TooLarge):
+                await send(exporter, clock, log_request(log_batch(["x" * 200_000])))
+            await exporter.aclose()
+
+    asyncio.run(run())
+
+
+def test_what_is_sent() -> None:
+    """A request carries its batches joined in order, and the headers by which a gateway tells what it is."""
+    first = log_batch(["a", "b"], stream="file-1", start=10, observed_ns=2000)
+    second = log_batch(["birth"], stream="life", kind=StreamKind.LIFE, observed_ns=1000)
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        await send(exporter, clock, log_request(first, second))
+        (received,) = sink.received
+        assert received.body == first.payload + second.payload
+        assert gzip.decompress(received.wire) == received.body
+        assert received.lines() == ["a", "b", "birth"]
+        assert received.batches == [first.key, second.key]
+        expected = {
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "gzip",
+            "User-Agent": "Shipper/9 test",
+            "Shipper-Life": LIFE,
+            "Shipper-Batches": f"file-1:10-14:{len(first.payload)}:2,life:0-6:{len(second.payload)}:1:life",
+            "Shipper-Observed": "1000",
+            "X-Tenant": "blue",
+        }
+        assert {name: received.headers[name] for name in expected} == expected
+        assert len(received.key) == 32
+
+    with_sink(scenario, headers={"X-Tenant": "blue"})
+
+
+def test_key_depends_on_what_is_sent_only() -> None:
+    """The Idempotency-Key is the same for the same ranges of the same life, and another for any other."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        for batch in (
+            log_batch(["a"]),
+            log_batch(["a"]),
+            log_batch(["a"], start=1),
+            log_batch(["a"], stream="file-2"),
+            log_batch(["a"], life="other"),
+        ):
+            await send(exporter, clock, log_request(batch))
+        keys = [received.key for received in sink.received]
+        assert keys[0] == keys[1]
+        assert len(set(keys)) == 4
+
+    with_sink(scenario)
+
+
+def test_uncompressed() -> None:
+    """With compression off the body goes as it is, large ones too."""
+    lines = ["y" * 3_000_000, "z"]
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        await send(exporter, clock, log_request(log_batch(lines)))
+        assert "Content-Encoding" not in sink.received[0].headers
+        assert sink.lines() == lines
+
+    with_sink(scenario, compression="none")
+
+
+def test_names_of_a_full_request_fit_a_header() -> None:
+    """As many batches as the limits allow, with long names, are named in less than 6 KiB."""
+    exporter = OtlpExporter(
+        "primary", OtlpSettings(endpoint="http://gw.example"), ExporterContext(FakeClock(), LIFE, 1, "test")
+    )
+    cut = Cut(123_456_789_012, 123_460_983_316, 0, 0, 20_000, 1)
+    batches = [
+        Batch(LIFE, f"file-{n:02}-0123456789abcdef-0123456789abcdef", Signal.LOGS, cut, b"x" * 100_000)
+        for n in range(exporter.limits.max_batches)
+    ]
+    prepared = exporter.prepare(log_request(*batches))
+    assert len(prepared.body.headers["Shipper-Batches"]) < 6 << 10
+
+
+def test_a_request_is_of_one_life() -> None:
+    """Batches of two lives, or none, are a mistake of the caller and said to be one."""
+    exporter = OtlpExporter(
+        "primary", OtlpSettings(endpoint="http://gw.example"), ExporterContext(FakeClock(), LIFE, 1, "test")
+    )
+    with pytest.raises(ValueError, match="one life, not 2"):
+        exporter.prepare(log_request(log_batch(["a"], life="one"), log_batch(["b"], life="two")))
+    with pytest.raises(ValueError, match="at least one batch"):
+        exporter.prepare(log_request())
+
+
+def test_each_signal_has_its_path() -> None:
+    """The base URL gets /v1/<signal> appended; a per-signal URL is used as it is."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        for signal in Signal:
+            batch = Batch(LIFE, "s", signal, Cut(0, 1, 0, 1, 1, 1), b"")
+            await send(exporter, clock, Request("r", signal, (batch,)))
+        assert [received.signal for received in sink.received] == list(Signal)
+
+    with_sink(scenario)
+
+
+def test_signal_without_endpoint() -> None:
+    """A signal that no endpoint is set for is held, and the missing setting is named."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        batch = Batch(LIFE, "s", Signal.TRACES, Cut(0, 1, 0, 1, 1, 1), b"")
+        with pytest.raises(Unusable, match="set traces_endpoint or endpoint"):
+            await send(exporter, clock, Request("r", Signal.TRACES, (batch,)))
+
+    with_sink(scenario, endpoint="", logs_endpoint="http://127.0.0.1:1/custom/path")
+
+
+def test_token_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    """The bearer token is the first line of its file as it is now; without one nothing is sent."""
+    token = tmp_path / "token"
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        assert "cannot read the token" in str(await failure(exporter, clock))
+        token.write_text("first\n")
+        await send(exporter, clock)
+        (tmp_path / "new").write_text("second-token\nrest")
+        (tmp_path / "new").rename(token)
+        await send(exporter, clock)
+        assert [r.headers["Authorization"] for r in sink.received] == ["Bearer first", "Bearer second-token"]
+        token.write_bytes(b"\n")
+        assert "is no token" in str(await failure(exporter, clock))
+        token.write_bytes(b"\xff\xfe")
+        assert isinstance(await failure(exporter, clock), Unusable)
+
+    with_sink(scenario, token_file=str(token))
+
+
+def test_secrets_in_a_query_are_not_said() -> None:
+    """The query of an endpoint, where some vendors want a key, is in no message."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        raised = await failure(exporter, clock)
+        assert "hush" not in str(raised) + exporter.describe()
+
+    with_sink(scenario, endpoint="", logs_endpoint="http://127.0.0.1:1/v1/logs?api-key=hush")
+
+
+def test_untrusted_certificate() -> None:
+    """A certificate that cannot be verified is for a person to mend, and nothing is sent."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        raised = await failure(exporter, clock)
+        assert isinstance(raised, Unusable)
+        assert "certificate is not accepted" in str(raised)
+        assert not sink.received
+
+    with_sink(scenario, tls=True)
+
+
+def test_certificate_files_are_read_again_when_they_change(tmp_path: Path) -> None:
+    """With its authority given a server is trusted, as soon as the file holds it; broken files are named."""
+    ca = tmp_path / "ca.pem"
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        assert str(ca) in str(await failure(exporter, clock))
+        ca.write_text("no certificate")
+        assert isinstance(await failure(exporter, clock), Unusable)
+        shutil.copy(SELF_SIGNED, ca)
+        assert await send(exporter, clock) == Accepted()
+
+    with_sink(scenario, tls=True, ca_file=str(ca))
+
+
+def test_client_certificate(tmp_path: Path) -> None:
+    """A client certificate can be given; it need not exist yet when the exporter starts."""
+    key = tmp_path / "key.pem"
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        assert str(key) in str(await failure(exporter, clock))
+        shutil.copy(SELF_SIGNED, key)
+        assert await send(exporter, clock) == Accepted()
+
+    with_sink(scenario, tls=True, ca_file=str(SELF_SIGNED), cert_file=str(SELF_SIGNED), key_file=str(key))
+
+
+def test_plain_http_where_tls_is_spoken() -> None:
+    """TLS spoken to a server without it, and the other way round, is said and tried again."""
+
+    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
+        https = OtlpSettings(endpoint=sink.url.replace("http:", "https:"))
+        other = OtlpExporter("other", https, ExporterContext(clock, LIFE, 1, "test"))
+        await other.start()
+        try:
+            raised = await failure(other, clock)
+            assert isinstance(raised, Retryable)
+            assert "TLS" in str(raised)
+        finally:
+            await other.aclose()
+
+    with_sink(scenario)
