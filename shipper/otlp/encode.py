@@ -8,6 +8,7 @@ Field numbers: opentelemetry-proto ``logs/v1/logs.proto``, ``common/v1/common.pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from shipper.otlp.wire import double_field, field, fixed32_field, fixed64_field, text, varint, varint_field
@@ -55,11 +56,17 @@ def any_value(value: AttributeValue, depth: int = MAX_DEPTH) -> bytes:
 
 def key_value(key: str, value: AttributeValue, depth: int = MAX_DEPTH) -> bytes:
     """The content of a KeyValue. Raises as `any_value`."""
-    return field(1, text(key)) + field(2, any_value(value, depth))
+    name = _key(key) if len(key) <= 100 else field(1, text(key))
+    return name + field(2, any_value(value, depth))
+
+
+@lru_cache(1024)  # the same few keys are on all records
+def _key(key: str) -> bytes:
+    return field(1, text(key))
 
 
 def _attributes(number: int, attributes: Mapping[str, AttributeValue]) -> bytes:
-    return b"".join(field(number, key_value(key, value)) for key, value in attributes.items())
+    return b"".join([field(number, key_value(key, value)) for key, value in attributes.items()])
 
 
 def resource(attributes: Mapping[str, AttributeValue]) -> bytes:
@@ -125,6 +132,7 @@ def export_logs(resource: bytes, scope: bytes, records: Sequence[bytes]) -> byte
     return field(1, field(1, resource) + field(2, scope_logs))
 
 
+@lru_cache(_CACHED_LENGTHS)
 def line_head(length: int, more: int = 0) -> bytes:
     """What stands in front of a line of ``length`` bytes: the lengths of LogRecord, body and string.
 

@@ -187,7 +187,7 @@ def _time(data: bytes, at: int, end: int, wanted: int, other: int = 0) -> tuple[
     times = {wanted: 0, other: 0}
     while at < end:
         tag = data[at]
-        if tag in _SHORT and at + 1 < end and data[at + 1] < 0x80:  # what most fields are: short and length-delimited
+        if tag in _SHORT and tag >> 3 not in times and at + 1 < end and data[at + 1] < 0x80:  # what most fields are
             at += 2 + data[at + 1]
             if at > end:
                 raise MalformedOtlp("a length reaches beyond the end", end)

@@ -17,17 +17,14 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _TAG_BYTES = 5  # tags and lengths are 32 bit numbers: upb refuses longer ones even when padded with zeros
 _VARINT_BYTES = 10
 _U64 = (1 << 64) - 1
+_FIXED64 = struct.Struct("<Q").pack
 _FIXED = {FIXED64: 8, FIXED32: 4}
 
 Field = tuple[int, int, int, int, int]
 """Number, wire type, offset of the tag, offset of the value (behind its length), offset behind the field."""
 
 
-def varint(n: int) -> bytes:
-    """``n`` as a base-128 varint; negative numbers as their 64 bit two's complement (ten bytes)."""
-    n &= _U64
-    if n < 0x80:
-        return bytes((n,))
+def _varint(n: int) -> bytes:
     out = bytearray()
     while n > 0x7F:
         out.append(n & 0x7F | 0x80)
@@ -36,9 +33,20 @@ def varint(n: int) -> bytes:
     return bytes(out)
 
 
+_SMALL = tuple(_varint(n) for n in range(2048))  # every tag of OTLP and most lengths
+
+
+def varint(n: int) -> bytes:
+    """``n`` as a base-128 varint; negative numbers as their 64 bit two's complement (ten bytes)."""
+    return _SMALL[n] if 0 <= n < 2048 else _varint(n & _U64)
+
+
 def field(number: int, payload: bytes) -> bytes:
     """A length-delimited field: a string, bytes, or a nested message."""
-    return b"".join((varint(number << 3 | LENGTH), varint(len(payload)), payload))
+    size = len(payload)
+    if size < 2048 and number < 256:
+        return _SMALL[number << 3 | 2] + _SMALL[size] + payload
+    return b"".join((varint(number << 3 | LENGTH), varint(size), payload))
 
 
 def varint_field(number: int, value: int) -> bytes:
@@ -48,7 +56,7 @@ def varint_field(number: int, value: int) -> bytes:
 
 def fixed64_field(number: int, value: int) -> bytes:
     """A fixed64 field, which is what OTLP keeps times in (nanoseconds since the epoch)."""
-    return varint(number << 3 | FIXED64) + (value & _U64).to_bytes(8, "little")
+    return varint(number << 3 | FIXED64) + _FIXED64(value & _U64)
 
 
 def fixed32_field(number: int, value: int) -> bytes:

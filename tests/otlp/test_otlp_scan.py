@@ -147,6 +147,7 @@ def test_a_line_that_only_looks_like_one_of_ours_is_walked() -> None:
         (field(1, field(1, field(1, field(1, b"\xed\xa0\x80")))), "UTF-8"),
         (_in_scope(varint_field(2, 1)), "wire type 0"),
         (_in_scope(field(2, varint_field(1, 1))), "a time has wire type 0"),
+        (_in_scope(field(2, field(11, bytes(8)))), "a time has wire type 2"),
         (_in_scope(field(2, b"\x2a\x7fx")), "beyond the end"),
     ],
 )
