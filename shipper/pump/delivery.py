@@ -42,7 +42,10 @@ class QuarantineStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Pieces that need nothing more from this destination; ``acknowledged`` false: set aside or given up."""
+    """Pieces that need nothing more from this destination; ``acknowledged`` false: set aside or given up.
+
+    ``records``: how many data records the destination has now.
+    """
 
     pieces: Sequence[Piece]
     acknowledged: bool
@@ -212,7 +215,8 @@ class Courier:
         if rejected:
             self._tools.report(PartialSuccess(self._name, rejected, answer.message))
         await self._tools.books.call(Ledger.acknowledge, self._name, parcel.id, rejected)
-        self._done(Done(parcel.pieces, True, parcel.records - rejected))
+        data = sum(piece.cut.records for piece in parcel.pieces if piece.lane.counts)
+        self._done(Done(parcel.pieces, True, max(0, data - rejected)))
 
     async def _refused(self, parcel: Parcel, answer: TooLarge | Rejected, trial: _Trial) -> list[Parcel]:
         """The halves to try next; none when what is left was quarantined."""

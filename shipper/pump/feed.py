@@ -1,0 +1,164 @@
+"""When a request may go and what goes into it.
+
+A pump waits before it cuts, not after: what is not yet cut costs no memory, and lines that came meanwhile make one larger
+batch instead of several small ones. So "gathering" is mostly leaving things where they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from shipper.clock import Clock
+from shipper.contracts import Batch, Limits
+from shipper.errors import RangeGone
+from shipper.ledger import Ledger
+from shipper.pump.books import Books
+from shipper.pump.gather import ALMOST, Gathering, Sizing
+from shipper.pump.hub import Hub
+from shipper.pump.lane import Lane, Piece
+from shipper.pump.lanes import Lanes
+from shipper.pump.pace import TokenBucket
+from shipper.pump.rotation import Rotation
+from shipper.pump.window import Window
+
+LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged")
+
+
+class Feed:
+    """Fills requests for one destination. ``lifted``: the bucket paces nothing; ``urgent``: nothing waits for company."""
+
+    def __init__(
+        self,
+        destination: str,
+        lanes: Lanes,
+        hub: Hub,
+        books: Books,
+        window: Window,
+        sizing: Sizing,
+        *,
+        limits: Callable[[], Limits],
+        lifted: bool,
+        batch_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self.urgent = False
+        self._lifted = lifted
+        self._destination = destination
+        self._lanes = lanes
+        self._hub = hub
+        self._books = books
+        self._window = window
+        self._sizing = sizing
+        self._limits = limits
+        self._batch_bytes = batch_bytes
+        self._clock = clock
+        self._bucket = TokenBucket(clock, limits().requests_per_second, limits().burst)
+
+    async def fill_one(self) -> Gathering | None:
+        """A request that may be sent now, of the signal that waits longest; None when there is none."""
+        self._lanes.reconsider()
+        waiting = [rotation for rotation in self._lanes.rotations.values() if rotation.waiting]
+        for rotation in sorted(waiting, key=lambda rotation: rotation.since):
+            if self._wait_of(rotation) > 0:
+                continue
+            await self._fill(rotation)
+            held = rotation.gathering
+            if not held:
+                rotation.rest()
+                continue
+            full = rotation.blocked or held.room(self._limits(), self._sizing) == 0
+            if full or self._part_wait(rotation) <= 0:
+                if not full and not self._unpaced and any(batch.payload for batch in held.batches):
+                    self._bucket.take()
+                return rotation.take(self._clock.monotonic())
+        return None
+
+    def next_look(self) -> float:
+        """Seconds until something may go that may not go now, without anything else happening."""
+        if not self._window.has_room(self._limits().max_in_flight):
+            return math.inf
+        waits = [self._wait_of(rotation) for rotation in self._lanes.rotations.values() if rotation.waiting]
+        return min([*waits, self._lanes.rested()])
+
+    async def _fill(self, rotation: Rotation) -> None:
+        """Cut turn by turn until the request is full or nothing is due."""
+        life_only = self.urgent and rotation.life_first and not rotation.gathering
+        while not rotation.blocked and (room := rotation.gathering.room(self._limits(), self._sizing)) > 0:
+            if life_only and not rotation.life_first:
+                return  # the farewell does not wait behind a bulk of data
+            lane = rotation.next()
+            if lane is None:
+                return
+            cut = await self._cut(lane, min(room, self._batch_bytes))
+            if cut is None:
+                rotation.out(lane)
+                continue
+            rotation.put(*cut, self._limits().max_raw_bytes)
+            del cut  # or this frame would keep the bytes of the last one
+            if lane.uncut() > 0:
+                rotation.again(lane)
+            else:
+                rotation.out(lane)
+            await asyncio.sleep(0)  # cutting half a megabyte takes milliseconds: let answers and sources in
+
+    async def _cut(self, lane: Lane, limit: int) -> tuple[Piece, Batch] | None:
+        while True:
+            try:
+                return lane.cut(limit, self._clock.wall_ns())
+            except RangeGone as error:
+                start, end = lane.skip(error.end)
+                if start == end:  # nothing unread is gone, so there is nothing to go on behind
+                    self._lanes.rest(lane, error)
+                    return None
+                await self._give_up(lane, start, end, cause_of_loss(error.reason))
+            except OSError as error:
+                self._lanes.rest(lane, error)
+                return None
+
+    async def _give_up(self, lane: Lane, start: int, end: int, cause: str) -> None:
+        await self._books.call(Ledger.give_up, self._destination, lane.stream.id, start, end, 0, cause)
+        self._hub.lost(lane.stream, start, end, cause)
+        self._lanes.settle(lane, start, end)
+
+    @property
+    def _unpaced(self) -> bool:
+        return self.urgent or self._lifted
+
+    def _wait_of(self, rotation: Rotation) -> float:
+        """Seconds until cutting for ``rotation`` may begin: none when it looks full, else when a part may go."""
+        part = self._part_wait(rotation)
+        return 0.0 if part <= 0 or self._looks_full(rotation) else part
+
+    def _part_wait(self, rotation: Rotation) -> float:
+        """Seconds until a part-filled request of this signal may go."""
+        limits = self._limits()
+        behind = self._window.part_filled_wait(limits.max_in_flight, self._unpaced)
+        if self.urgent:
+            return behind
+        pace = 0.0 if self._lifted else self._bucket.wait()
+        if rotation.life_first or not limits.linger:  # a birth is told at once
+            return max(behind, pace)
+        return max(behind, pace, rotation.since + limits.linger - self._clock.monotonic())
+
+    def _looks_full(self, rotation: Rotation) -> bool:
+        """True when what is seen but not cut would, by the running ratios, fill a request."""
+        limits = self._limits()
+        room = rotation.gathering.room(limits, self._sizing)
+        if room == 0 or rotation.blocked:
+            return True
+        wanted = room * ALMOST
+        batches = limits.max_batches - len(rotation.gathering.batches)
+        for lane in rotation.lanes():
+            uncut = lane.uncut()
+            wanted -= uncut
+            batches -= uncut > 0
+            if wanted <= 0 or batches <= 0:
+                return True
+        return False
+
+
+def cause_of_loss(reason: str) -> str:
+    """A fixed word for a metric label out of why a range is gone."""
+    return next((word for word in LOSS_WORDS if word in reason), "gone")

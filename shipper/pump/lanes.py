@@ -1,0 +1,167 @@
+"""All streams of one destination: taken up at their cursors, given turns, left alone while they cannot be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from shipper.clock import Clock
+from shipper.contracts import Exporter, Signal, Stream, StreamKind
+from shipper.events import Problem, Reporter
+from shipper.intervals import IntervalSet
+from shipper.ledger import Cursor, Ledger
+from shipper.pump.books import Books
+from shipper.pump.hub import Hub
+from shipper.pump.lane import Lane
+from shipper.pump.pulse import Pulse
+from shipper.pump.rotation import Rotation
+
+REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
+
+
+class Lanes:
+    """The `Follower` side of a pump. ``work`` beats when there may be something to do."""
+
+    def __init__(
+        self, exporter: Exporter, hub: Hub, books: Books, *, clock: Clock, report: Reporter, work: Pulse
+    ) -> None:
+        self.rotations = {signal: Rotation(signal) for signal in Signal}
+        self.by_stream: dict[str, Lane] = {}
+        self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
+        self._exporter = exporter
+        self._hub = hub
+        self._books = books
+        self._clock = clock
+        self._report = report
+        self._work = work
+        self._arriving: dict[str, Stream] = {}
+        self._resting: dict[str, Lane] = {}  # could not be read a moment ago
+        self._held: dict[str, Lane] = {}  # account streams, until it is known whether they are wanted
+
+    def follow(self, stream: Stream) -> None:
+        """See `Follower.follow`."""
+        lane = self.by_stream.get(stream.id)
+        if lane is not None:
+            lane.stream = stream
+            self.look(stream.id)
+        else:
+            self._arriving[stream.id] = stream
+            self._work.beat()
+
+    def look(self, stream: str) -> None:
+        """See `Follower.look`."""
+        lane = self.by_stream.get(stream)
+        if lane is not None:
+            lane.noticed()
+            self._queue(lane)
+            self._work.beat()
+
+    def low(self, stream: Stream) -> int | None:
+        """See `Follower.low`."""
+        if not self.wanted(stream):
+            return None
+        lane = self.by_stream.get(stream.id)
+        return stream.start if lane is None else lane.low
+
+    def forget(self, stream: str) -> None:
+        """See `Follower.forget`."""
+        self._arriving.pop(stream, None)
+        self._held.pop(stream, None)
+        self._resting.pop(stream, None)
+        lane = self.by_stream.pop(stream, None)
+        if lane is not None:
+            self.rotations[lane.stream.signal].drop(lane)
+
+    def wake(self) -> None:
+        """See `Follower.wake`."""
+        self._work.beat()
+
+    async def take_arrivals(self) -> bool:
+        """Make lanes of what was announced; True when there was something."""
+        arrived = False
+        while self._arriving:
+            arrived = True
+            arriving = dict(self._arriving)
+            known = {name: self.known[name] for name in arriving if name in self.known}
+            cursors = await self._books.call(_cursors, self._exporter.name, list(arriving), known)
+            for name, stream in arriving.items():
+                if self._arriving.get(name) is not stream:
+                    continue  # retired or announced anew while we asked
+                del self._arriving[name]
+                self.known.pop(name, None)
+                lane = self.by_stream[name] = Lane(stream, cursors[name], self._clock)
+                self._queue(lane)
+                self._hub.moved(stream)
+        return arrived
+
+    def reconsider(self) -> None:
+        """Give a turn to lanes that had to wait for a moment or for an answer."""
+        if self._held and self._exporter.accounts_known:
+            held, self._held = self._held, {}
+            for lane in held.values():
+                self._queue(lane)
+        now = self._clock.monotonic()
+        for lane in [lane for lane in self._resting.values() if lane.rest_until <= now]:
+            del self._resting[lane.stream.id]
+            self._queue(lane)
+
+    def rest(self, lane: Lane, error: Exception) -> None:
+        """Leave a stream alone that cannot be read now."""
+        name = lane.stream.name
+        self._report(Problem("read", f"{name} cannot be read now, tried again: {error}", name))
+        lane.rest_until = self._clock.monotonic() + REST_SECONDS
+        self._resting[lane.stream.id] = lane
+
+    def rested(self) -> float:
+        """Seconds until the first resting lane is tried again; inf when none rests."""
+        now = self._clock.monotonic()
+        return min((max(0.0, lane.rest_until - now) for lane in self._resting.values()), default=math.inf)
+
+    def settle(self, lane: Lane, start: int, end: int) -> None:
+        """Positions need nothing more from this destination."""
+        if lane.settle(start, end):
+            self._hub.moved(lane.stream)
+
+    def wanted(self, stream: Stream) -> bool:
+        """False for the account at a destination that is known not to keep it."""
+        if stream.kind is not StreamKind.ACCOUNT:
+            return True
+        return self._exporter.keeps_accounts or not self._exporter.accounts_known
+
+    def idle(self, include_account: bool) -> bool:
+        """True when everything seen is settled."""
+        if self._arriving:
+            return False
+        return all(
+            lane.idle()
+            for lane in self.by_stream.values()
+            if lane.counts or (include_account and self.wanted(lane.stream))
+        )
+
+    def backlog(self) -> dict[str, int]:
+        """Bytes of data seen but not settled, by stream, where there are any."""
+        return {name: size for name, lane in self.by_stream.items() if lane.counts and (size := lane.unsettled()) > 0}
+
+    def oldest(self) -> float:
+        """Age in seconds of the oldest data not settled; 0 when there is none."""
+        now = self._clock.monotonic()
+        ages = (now - lane.oldest() for lane in self.by_stream.values() if lane.counts and not lane.idle())
+        return max(ages, default=0.0)
+
+    def _queue(self, lane: Lane) -> None:
+        if lane.stream.kind is StreamKind.ACCOUNT and not self._exporter.keeps_accounts:
+            if self._exporter.accounts_known:
+                self._hub.moved(lane.stream)  # nobody waits for us
+            else:
+                self._held[lane.stream.id] = lane
+        elif lane.uncut() > 0 and lane.stream.id not in self._resting:
+            self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
+
+
+def _cursors(
+    ledger: Ledger, destination: str, streams: Sequence[str], known: dict[str, IntervalSet]
+) -> dict[str, Cursor]:
+    """Cursors of several streams in one turn of the ledger's thread, after adopting what the destination has."""
+    for stream, intervals in known.items():
+        ledger.adopt(destination, stream, intervals)
+    return {stream: ledger.cursor(destination, stream) for stream in streams}
