@@ -33,8 +33,8 @@ class Document:
 def read_document(path: str) -> Document:
     """Read a configuration file. Raises `ConfigError` for whatever is wrong with it as a file or as YAML."""
     text = _read_text(path)
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return Document(path, {})
@@ -51,8 +51,6 @@ def read_document(path: str) -> Document:
         raise ConfigError(path, f"not valid YAML: {' '.join(str(error).split())}") from error
     except (ValueError, OverflowError) as error:  # e.g. 2024-99-99, which looks like a date and is none
         raise ConfigError(path, f"not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
 
 
 def _read_text(path: str) -> str:
@@ -62,10 +60,11 @@ def _read_text(path: str) -> str:
         raise ConfigError(path, "no such file") from None
     except OSError as error:
         raise ConfigError(path, f"cannot be read: {error.strerror}") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise ConfigError(path, "is a directory" if stat.S_ISDIR(mode) else "is not a regular file")
     with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise ConfigError(path, "is a directory" if stat.S_ISDIR(mode) else "is not a regular file")
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ConfigError(path, f"is larger than {MAX_BYTES >> 20} MiB, which no configuration is")
@@ -92,6 +91,11 @@ class _Builder:
             )
         if path:
             self._document.lines[path] = node.start_mark.line + 1
+        if not isinstance(node, yaml.ScalarNode) and not node.tag.startswith(
+            ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+        ):
+            place = f"{self._document.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+            raise ConfigError(place, f"the tag {node.tag} means nothing here")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):

@@ -127,9 +127,10 @@ def _key(descriptor: int) -> tuple[int, int]:
 def read_private(path: str, limit: int) -> bytes:
     """The content of one of our files. Raises OSError; also (ELOOP) for a symbolic link and (EINVAL) for what is no file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
         return file.read(limit)
 
 
