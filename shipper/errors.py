@@ -9,7 +9,8 @@
     │   ├── StateUnwritable    mount a writable directory there
     │   ├── StateLocked        another sidecar runs on it
     │   ├── StateDamaged       set aside; says what was lost and what is rebuilt
-    │   └── LedgerFull         the disk is full: nothing was written, try the same again later
+    │   ├── LedgerFull         the disk is full: nothing was written, try the same again later
+    │   └── QuarantineFull     its limit is reached: what is refused from now on has to be dropped and counted
     ├── MalformedOtlp          the world: bytes that are not the OTLP message they claim to be
     ├── DamagedSegment         the world: a spool segment whose checksum fails; says directory, segment, offset
     ├── SpoolFull              a disk limit is reached and the policy is to refuse
@@ -72,6 +73,10 @@ class StateDamaged(StateError):
 
 class LedgerFull(StateError):
     """The ledger could not be written because the disk is full or fails; nothing changed, the same call may be repeated."""
+
+
+class QuarantineFull(StateError):
+    """The quarantine holds as much as it may; nothing was kept. Waiting does not help, unlike with a full disk."""
 
 
 class MalformedOtlp(ShipperError):

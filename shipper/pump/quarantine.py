@@ -12,7 +12,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Quarantine:
             raise StateUnwritable(f"{self._directory}: {batch.key} cannot be set aside: {error.strerror}") from error
         return entry.id
 
-    def list(self) -> list[Entry]:
+    def list(self) -> Sequence[Entry]:
         """All entries, oldest first, without payloads; those that cannot be read are left out, see `damaged`."""
         found = []
         for id_ in self._ids():
@@ -87,7 +87,7 @@ class Quarantine:
                 continue
         return sorted(found, key=lambda entry: (entry.at_ns, entry.id))
 
-    def damaged(self) -> list[StateDamaged]:
+    def damaged(self) -> Sequence[StateDamaged]:
         """What is wrong with the entries that cannot be read, payloads included."""
         problems = []
         for id_ in self._ids():
@@ -135,13 +135,13 @@ class Quarantine:
             raise self._unknown(id_)
         return self._directory / f"{id_}{suffix}"
 
-    def _names(self) -> list[str]:
+    def _names(self) -> Sequence[str]:
         try:
             return sorted(os.listdir(self._directory))
         except FileNotFoundError:
             return []
 
-    def _ids(self) -> list[str]:
+    def _ids(self) -> Sequence[str]:
         names = (name.removesuffix(_SIDECAR) for name in self._names() if name.endswith(_SIDECAR))
         return [name for name in names if _ID.fullmatch(name)]
 
@@ -171,22 +171,20 @@ class Quarantine:
                 "see: shipper quarantine ls"
             )
 
-    def _write(self, id_: str, files: Iterable[tuple[str, bytes]]) -> None:
+    def _write(self, id_: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Write the files of an entry in order, each whole or not at all; of a failed entry nothing is left."""
-        written: list[Path] = []
         existed = self._path(id_, _SIDECAR).exists()
         try:
             for suffix, data in files:
-                path = self._path(id_, suffix)
-                written.append(path.with_suffix(suffix + _UNFINISHED))
-                _write_durably(written[-1], data)
-                os.rename(written[-1], path)
-                written[-1] = path
+                unfinished = self._path(id_, suffix + _UNFINISHED)
+                _write_durably(unfinished, data)
+                os.rename(unfinished, self._path(id_, suffix))
             _sync_directory(self._directory)
         except BaseException:
-            for path in written:
-                if path.name.endswith(_UNFINISHED) or not existed:  # what was there before is still right
-                    path.unlink(missing_ok=True)
+            for suffix, _ in files:
+                self._path(id_, suffix + _UNFINISHED).unlink(missing_ok=True)
+                if not existed:  # else what was there is still right: the same batch gives the same bytes
+                    self._path(id_, suffix).unlink(missing_ok=True)
             raise
 
 
@@ -222,7 +220,7 @@ def _parse(plain: dict[str, Any]) -> Entry:
     if plain["version"] != VERSION:
         raise ValueError(f"version {plain['version']}")
     cut = Cut(**{field.name: int(plain["cut"][field.name]) for field in fields(Cut)})
-    members = tuple(Member(*values[:-1], kind=StreamKind(values[-1])) for values in plain["members"])
+    members = tuple(Member(*values[:-1], StreamKind(values[-1])) for values in plain["members"])
     batch = Batch(plain["life"], plain["stream"], Signal(plain["signal"]), cut, b"", StreamKind(plain["kind"]), members)
     return Entry(
         plain["id"], plain["destination"], plain["reason"], plain["status"], plain["at_ns"], plain["size"], batch
