@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "signal": batch.signal,
         "kind": batch.kind,
         "cut": asdict(batch.cut),
-        "members": [list(astuple(member)) for member in batch.members],
+        "members": [asdict(member) for member in batch.members],
         "size": entry.size,
         "crc32": zlib.crc32(batch.payload),
     }
@@ -220,7 +220,7 @@ def _parse(plain: dict[str, Any]) -> Entry:
     if plain["version"] != VERSION:
         raise ValueError(f"version {plain['version']}")
     cut = Cut(**{field.name: int(plain["cut"][field.name]) for field in fields(Cut)})
-    members = tuple(Member(*values[:-1], StreamKind(values[-1])) for values in plain["members"])
+    members = tuple(Member(**{**values, "kind": StreamKind(values["kind"])}) for values in plain["members"])
     batch = Batch(plain["life"], plain["stream"], Signal(plain["signal"]), cut, b"", StreamKind(plain["kind"]), members)
     return Entry(
         plain["id"], plain["destination"], plain["reason"], plain["status"], plain["at_ns"], plain["size"], batch
