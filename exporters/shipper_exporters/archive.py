@@ -164,8 +164,9 @@ def _validate(name: str, settings: ArchiveSettings) -> None:
         raise ConfigError(f"{path}.object_bytes", "must lie between 64 KiB and 1 GiB")
     if not 0 <= settings.linger <= 3600:
         raise ConfigError(f"{path}.linger", "must lie between 0 and 3600 seconds")
-    if ".." in (settings.partition + "/" + settings.prefix).split("/"):
-        raise ConfigError(f"{path}.partition", "must not lead out of the archive ('..')")
+    for option, folders in (("partition", settings.partition), ("prefix", settings.prefix)):
+        if ".." in folders.split("/"):
+            raise ConfigError(f"{path}.{option}", "must not lead out of the archive ('..')")
 
 
 def _compress(request: Request) -> bytes:

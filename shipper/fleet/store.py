@@ -28,6 +28,7 @@ STALE_SECONDS = 3600.0  # a temporary file of this age belongs to nobody any mor
 # what a directory can recover from without anybody changing its set-up
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN, errno.ESTALE}
 _PASSING |= {errno.ETIMEDOUT, errno.ENOMEM, errno.EBUSY}
+_NO_BUCKET_SERVICE = ("redirect", "Unable to extract metadata from headers")  # a wrong region; a login page
 _STATUS = re.compile(r"status code: (\d{3})")
 
 
@@ -198,7 +199,7 @@ class Bucket(Store):
             return StoredTooLarge(said)
         refused = 400 <= code < 500 and code not in (408, 429)
         setup = (known.PermissionDeniedError, known.UnauthenticatedError, known.InvalidPathError, FileNotFoundError)
-        if refused or isinstance(error, setup) or "edirect" in str(error):
+        if refused or isinstance(error, setup) or any(sign in str(error) for sign in _NO_BUCKET_SERVICE):
             return StoreUnusable(said)
         return StoreUnavailable(said)
 

@@ -1,0 +1,105 @@
+"""A bucket service on loopback that speaks as much S3 as archives need: put, get, list; and misbehaves on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+
+from shipper.testing.contract import Fault
+
+BUCKET = "logs"
+STATUS = {Fault.MISCONFIGURED: 403, Fault.TOO_LARGE: 413}
+
+
+class FakeS3:
+    """Start with `running`; ``objects`` maps keys to bytes. ``fault`` is what goes wrong from now on."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.puts: list[str] = []
+        self.fault: Fault | None = None
+        self.status = 0  # answer with this status
+        self._port = 0
+        self._gone_on = asyncio.Event()
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """For an archive's ``options``."""
+        return {
+            "endpoint": f"http://127.0.0.1:{self._port}",
+            "access_key_id": "key",
+            "secret_access_key": "secret",
+            "region": "nowhere-1",
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[FakeS3]:
+        """Serve until the end of the block."""
+        await self.come_up()
+        try:
+            yield self
+        finally:
+            await self.go_down()
+
+    async def come_up(self) -> None:
+        """Listen, again on the same port."""
+        if self._runner is None:
+            self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0)
+            await self._runner.setup()
+            site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+            await site.start()
+            self._port = self._runner.addresses[0][1]
+
+    async def go_down(self) -> None:
+        """Close everything."""
+        self.mend()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def mend(self) -> None:
+        """No fault any more; what was held goes on."""
+        self.fault, self.status = None, 0
+        self._gone_on.set()
+        self._gone_on = asyncio.Event()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
+        fault = self.fault
+        if self.status or fault in STATUS:
+            return web.Response(status=self.status or STATUS[fault], text="<Error><Code>No</Code></Error>")
+        if fault is Fault.BROKEN and request.transport is not None:
+            request.transport.abort()
+        if fault in (Fault.STUCK, Fault.SLOW):
+            await self._gone_on.wait()
+        if fault is Fault.STUCK:
+            return web.Response(status=503)
+        if fault is Fault.STRANGER:
+            return web.Response(text="<html>Sign in</html>", content_type="text/html")
+        key = request.path.removeprefix(f"/{BUCKET}").lstrip("/")
+        if request.method == "PUT":
+            if fault is not Fault.LYING:
+                self.objects[key] = body
+                self.puts.append(key)
+            return web.Response(headers={"ETag": '"x"'})
+        return self._list(request.query.get("prefix", "")) if not key else self._get(key)
+
+    def _get(self, key: str) -> web.Response:
+        if key not in self.objects:
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        stamp = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT", "ETag": '"x"'}
+        return web.Response(body=self.objects[key], headers=stamp)
+
+    def _list(self, prefix: str) -> web.Response:
+        stamp = "<LastModified>2023-11-14T22:13:20.000Z</LastModified><ETag>x</ETag>"
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key>{stamp}<Size>{len(data)}</Size></Contents>"
+            for key, data in sorted(self.objects.items())
+            if key.startswith(prefix)
+        )
+        return web.Response(text=f"<ListBucketResult><Name>{BUCKET}</Name>{found}</ListBucketResult>")
