@@ -246,7 +246,7 @@ def test_stock_exporter_is_served(compression: Compression) -> None:
                 pass
             assert isinstance(span, ReadableSpan)
             result = exporter.export([span])
-            exporter.shutdown()
+            exporter.shutdown()  # type: ignore[no-untyped-call]
             return result
 
         assert await asyncio.to_thread(export, 200) is SpanExportResult.SUCCESS
