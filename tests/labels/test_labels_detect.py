@@ -69,7 +69,7 @@ def test_a_plain_vm(tree) -> None:
             "/etc/machine-id": MACHINE + "\n",
             "/proc/sys/kernel/hostname": "web-1\n",
             "/proc/sys/kernel/osrelease": "6.1.0\n",
-            "/etc/os-release": "NAME=\"Flatcar\"\nVERSION_ID=4\nPRETTY_NAME='Flatcar 4'\nIMAGE_ID=web\nIMAGE_VERSION=2024.1\n#c\nodd\n",
+            "/etc/os-release": "NAME=\"Flatcar\"\nVERSION_ID=4\nPRETTY_NAME='Flatcar 4'\nIMAGE_ID=web\nIMAGE_VERSION=2024.1\n#c\nx\n",
         }
     )
     attributes = identity.attributes()
