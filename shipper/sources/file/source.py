@@ -1,14 +1,34 @@
-"""Tailing: finds files by pattern and makes a stream of each."""
+"""Tailing: watches for changes, keeps the table of files, and makes the streams that come of it."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import math
+import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
-from shipper.events import Reporter
-from shipper.ledger import LedgerThread
-from shipper.sources.file.settings import FileSettings
+from shipper.errors import StateError
+from shipper.events import Problem, Reporter
+from shipper.ledger import Ledger, LedgerThread
+from shipper.otlp.encode import scope
+from shipper.sources.file.books import RETRY, Books
+from shipper.sources.file.discover import Found, Patterns
+from shipper.sources.file.handles import Descriptors, TailedFile
+from shipper.sources.file.identity import Head, remembered_id, stream_id
+from shipper.sources.file.lease import has_writers
+from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, load, prepare
+from shipper.sources.file.settings import FileGroup, FileSettings
+from shipper.sources.file.stream import FileStream
+from shipper.sources.file.table import FileTable
+from shipper.sources.file.watch import Changes, Watcher
+
+SCOPE = "shipper.file"
+WALK_SHARE = 10  # directories are not walked for more than one part in so many of the time
+ROUNDS = 3  # walks in a row while new directories keep appearing
 
 
 class FileSource(Source):
@@ -19,7 +39,7 @@ class FileSource(Source):
     files are recognised even when the ledger was lost.
     """
 
-    name = "file"
+    name = SOURCE
 
     def __init__(
         self,
@@ -34,19 +54,308 @@ class FileSource(Source):
         destinations: Sequence[str] = (),
         remembered: Iterable[str] = (),
     ) -> None:
-        raise NotImplementedError
+        self._settings = settings
+        self._ledger = ledger
+        self._life = life
+        self._resource = resource
+        self._clock = clock
+        self._report = report
+        self._destinations = tuple(destinations)
+        self._remembered = list(remembered)
+        self._patterns = Patterns(settings.groups, report)
+        self._pool = Descriptors(settings.max_open_files, report.metrics.open_files)
+        self._table = FileTable(self._patterns, self._pool, self, clock, report)
+        self._watcher = Watcher(self._changed, report)
+        self._books = Books(hub, ledger, clock, report)
+        self._ids: set[str] = set()  # every id given in this life, as far as known
+        self._streams: dict[str, FileStream] = {}
+        self._held: dict[FileStream, None] = {}  # unfinished last lines, in the order in which they become due
+        self._wake_holds = asyncio.Event()
+        self._watches: dict[int, TailedFile] = {}
+        self._walk_after = -math.inf
+        self._walk_timer: asyncio.TimerHandle | None = None
+        self._begun = asyncio.Event()
+        self._stop_wanted = False
+        self._stopped = False
+        self._closing = False
+
+    # The life of the source --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        raise NotImplementedError
+        """See `Source.run`."""
+        await self._begin()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._books.run(), name="file-books")
+            tasks.create_task(self._release_held(), name="file-holds")
+            tasks.create_task(self._look_again(), name="file-looks")
+
+    async def _begin(self) -> None:
+        known, started, copies = await self._ledger.call(_recall, self._destinations)
+        self._table.copies.known.update(copies)
+        if self._settings.notify:
+            self._watcher.start()
+        found = self._discover()
+        self._table.first_scan = not started
+        recovery = Recovery(self._table, self._clock, found.files)
+        for each in known:
+            self._resume(each, recovery)
+        for _ in self._table.scan(found.files):
+            await asyncio.sleep(0)
+        self._table.first_scan = False
+        if not started:
+            await self._ledger.call(Ledger.put, STARTED, "1")
+        self._begun.set()
+        if self._stop_wanted:
+            self.stop_reading()
+
+    def _resume(self, known: Remembered, recovery: Recovery) -> None:
+        row = known.row
+        group = self._patterns.group_of(known.path) or self._patterns.group_of(row.name) or self._settings.groups[0]
+        stream = self._stream(row.id, row.name, row.start, group)
+        prepare(stream, known)
+        self._books.join(stream)
+        recovery.resume(stream, known)
+        if row.finished:
+            self._books.end(stream)
+        self._hold(stream)
+
+    async def settled(self) -> None:
+        """Return when the hub knows of every stream found so far; for the time after `stop_reading`."""
+        await self._begun.wait()
+        while self._books.pending and not await self._books.flush():
+            await self._clock.sleep(RETRY)
 
     def stop_reading(self) -> None:
-        raise NotImplementedError
+        """See `Source.stop_reading`. Streams found in the last look are in the hub once `settled` has returned."""
+        self._stop_wanted = True
+        if self._stopped or not self._begun.is_set():
+            return
+        self._table.copies.decide()
+        self._walk()
+        self._stopped = True
+        for stream in list(self._streams.values()):
+            stream.fix()
+            self._books.ready(stream)
 
     def silent(self, quiet_seconds: float) -> bool:
-        raise NotImplementedError
+        """See `Source.silent`."""
+        if not self._begun.is_set() or self._books.pending:
+            return False
+        self._watcher.read()
+        if self._watcher.polled:
+            self._walk()
+        now = self._clock.monotonic()
+        return all(self._is_silent(file, now - quiet_seconds) for file in self._table) and not self._books.pending
+
+    def _is_silent(self, file: TailedFile, since: float) -> bool:
+        stream = file.stream
+        if stream is not None and stream.finished:
+            return True
+        writers = has_writers(file.fd) if file.fd >= 0 else None
+        before = file.size
+        self._table.look(file)
+        grown_at = file.since if stream is None else stream.grown_at
+        return file.size == before and not (grown_at > since if writers is None else writers)
 
     def close_events(self) -> None:
-        raise NotImplementedError
+        """See `Source.close_events`."""
+        self._closing = True
+        for stream in list(self._streams.values()):
+            stream.close_events()
+            self._books.ready(stream)
 
     async def aclose(self) -> None:
-        raise NotImplementedError
+        """See `Source.aclose`."""
+        if self._walk_timer is not None:
+            self._walk_timer.cancel()
+        self._watcher.close()
+        if self._begun.is_set():
+            await self._write_down()
+        self._pool.close_all()
+
+    # Looking -----------------------------------------------------------------------------------------------------------
+
+    def _changed(self, changes: Changes) -> None:
+        self._table.touched(changes.paths)
+        for watch in changes.singles:
+            file = self._watches.get(watch)
+            if file is not None:
+                self._table.look(file, force=True)
+                self._table.review(file)
+        if changes.everything:
+            self._walk_soon()
+
+    def _walk_soon(self) -> None:
+        """Look at everything, at once if that was not done a moment ago."""
+        loop = asyncio.get_running_loop()
+        if self._walk_timer is None:
+            self._walk_timer = loop.call_at(max(loop.time(), self._walk_after), self._walk_now)
+
+    def _walk_now(self) -> None:
+        self._walk_timer = None
+        self._walk()
+
+    def _walk(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in self._table.scan(self._discover().files):
+            pass
+        self._table.tick()
+        now = loop.time()
+        self._walk_after = now + WALK_SHARE * (now - began)
+
+    def _discover(self) -> Found:
+        """All matching files, with a watch on every directory that matters."""
+        found = self._patterns.walk()
+        for _ in range(ROUNDS):
+            if not self._watcher.cover(found.directories):
+                break
+            found = self._patterns.walk()  # what appeared before a new watch was there
+        return found
+
+    async def _look_again(self) -> None:
+        """The slow safety net: what no event tells."""
+        rescan_at = self._clock.monotonic() + self._settings.rescan_interval
+        while True:
+            await self._clock.sleep(self._settings.poll_interval)
+            self._table.tick()
+            for stream in self._streams.values():
+                if stream.stalled:
+                    stream.stalled = False
+                    self._books.ready(stream)
+            if self._watcher.polled or self._clock.monotonic() >= rescan_at:
+                rescan_at = self._clock.monotonic() + self._settings.rescan_interval
+                for _ in self._table.scan(self._discover().files):
+                    await asyncio.sleep(0)
+            await self._write_down()
+
+    async def _write_down(self) -> None:
+        await self._books.flush()
+        copies = self._table.copies
+        if copies.changed:
+            copies.changed = False
+            text = json.dumps([[*key, size, head.length, head.digest] for key, (size, head) in copies.known.items()])
+            try:
+                await self._ledger.call(Ledger.put, COPIES, text)
+            except StateError as error:
+                copies.changed = True
+                self._report(Problem("ledger", f"what are copies cannot be written down: {error}", "copies"))
+
+    async def _release_held(self) -> None:
+        """Tell the pumps when an unfinished last line was held long enough."""
+        while True:
+            if not self._held:
+                self._wake_holds.clear()
+                await self._wake_holds.wait()
+            stream = next(iter(self._held))
+            wait = stream.due_at - self._clock.monotonic()
+            if wait > 0:
+                await self._clock.sleep(wait)
+            elif self._held.pop(stream, True) is None:
+                self._books.ready(stream)
+
+    def _hold(self, stream: FileStream) -> None:
+        self._held.pop(stream, None)
+        if stream.unfinished:
+            self._held[stream] = None
+            self._wake_holds.set()
+
+    # What the table finds (see `table.Announcer`) ----------------------------------------------------------------------
+
+    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
+        """See `table.Announcer`."""
+        group = self._patterns.group_of(file.path)
+        if self._stopped or group is None:
+            return None
+        name = remembered_id(file.key, head, self._ids, self._remembered) or stream_id(file.key, head, self._ids)
+        if self._table.first_scan and group.start_at == "end":
+            start = size
+        stream = self._stream(name, file.path, start, group)
+        stream.begin(file, size, head, self._seen_since(file))
+        self._books.join(stream)
+        self._hold(stream)
+        return stream
+
+    def _stream(self, id: str, path: str, start: int, group: FileGroup) -> FileStream:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        attributes = {"log.file.path": shown, "log.file.name": os.path.basename(shown)}
+        stream = FileStream(
+            id,
+            name=shown,
+            start=start,
+            life=self._life,
+            resource=self._resource if group.resource is None else group.resource,
+            scope=scope(SCOPE, attributes=attributes),
+            line_limit=group.max_line_bytes,
+            hold=group.hold,
+            clock=self._clock,
+            report=self._report,
+            suspicious=self._suspicious,
+            done=self._done,
+        )
+        stream.path = path
+        if self._closing:
+            stream.close_events()
+        self._ids.add(id)
+        self._streams[id] = stream
+        return stream
+
+    def _seen_since(self, file: TailedFile) -> float:
+        """When what is in a file that is new to us was written, as far as its time stamp tells."""
+        age = (self._clock.wall_ns() - file.status().st_mtime_ns) / 1e9
+        return self._clock.monotonic() - max(0.0, age)
+
+    def grew(self, stream: FileStream) -> None:
+        """See `table.Announcer`."""
+        if not self._stopped or stream.finished:
+            self._books.grew(stream)
+            self._hold(stream)
+
+    def moved(self, stream: FileStream) -> None:
+        """See `table.Announcer`."""
+        if stream.file is not None and stream.file.path:
+            stream.path = stream.file.path
+        self._books.moved(stream)
+
+    def ended(self, stream: FileStream) -> None:
+        """See `table.Announcer`."""
+        self._books.moved(stream)
+        self._books.end(stream)
+
+    def follow(self, file: TailedFile) -> None:
+        """See `table.Announcer`."""
+        path = file.path
+        if path and not os.path.islink(path):
+            return
+        file.watch = self._watcher.follow(file.fd)
+        if file.watch >= 0:
+            self._watches[file.watch] = file
+
+    def unfollow(self, file: TailedFile) -> None:
+        """See `table.Announcer`."""
+        if self._watches.pop(file.watch, None) is not None:
+            self._watcher.unfollow(file.watch)
+        file.watch = -1
+
+    # What a stream finds -----------------------------------------------------------------------------------------------
+
+    def _suspicious(self, stream: FileStream) -> None:
+        asyncio.get_running_loop().call_soon(self._examine, stream)
+
+    def _examine(self, stream: FileStream) -> None:
+        self._table.suspect(stream)
+        self._books.ready(stream)
+
+    def _done(self, stream: FileStream) -> None:
+        self._table.done(stream)
+        self._held.pop(stream, None)
+        self._streams.pop(stream.id, None)
+
+
+def _recall(ledger: Ledger, destinations: tuple[str, ...]) -> tuple[list[Remembered], bool, dict[Any, Any]]:
+    """What earlier runs of this life left. Runs on the ledger's thread."""
+    copies = {
+        (device, inode): (size, Head(length, fingerprint))
+        for device, inode, size, length, fingerprint in json.loads(ledger.get(COPIES) or "[]")
+    }
+    return load(ledger, destinations), ledger.get(STARTED) is not None, copies

@@ -1,0 +1,129 @@
+"""What the ledger and the hub are told of streams, in the order that makes a crash harmless.
+
+A stream's row is written before the hub hears of it, so that no cut can be committed for a stream the ledger does not know;
+and it ends in the hub only after its final size is written. Sizes are written now and then: they only tell what is unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from shipper.clock import Clock
+from shipper.contracts import Hub, StreamKind
+from shipper.errors import StateError
+from shipper.events import Problem, Reporter
+from shipper.ledger import Ledger, LedgerThread, StreamRow
+from shipper.sources.file.recovery import SOURCE, meta_of
+from shipper.sources.file.stream import FileStream
+
+RETRY = 1.0  # seconds until the ledger is tried again
+
+
+def _write(ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: dict[str, int]) -> None:
+    for row in rows:
+        ledger.put_stream(row)
+    for stream, size in sizes.items():
+        ledger.seen(stream, size)
+    for stream, size in ended.items():
+        ledger.finish(stream, size)
+
+
+class Books:
+    """Collects what is to be told and tells it together."""
+
+    def __init__(self, hub: Hub, ledger: LedgerThread, clock: Clock, report: Reporter) -> None:
+        self._hub = hub
+        self._ledger = ledger
+        self._clock = clock
+        self._report = report
+        self._known: set[FileStream] = set()  # to the hub
+        self._joining: list[FileStream] = []
+        self._ending: list[FileStream] = []
+        self._moved: set[FileStream] = set()
+        self._grown: set[FileStream] = set()
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are streams that the hub does not know of yet."""
+        return bool(self._joining or self._ending) or self._lock.locked()
+
+    def join(self, stream: FileStream) -> None:
+        """A stream is to be known."""
+        self._joining.append(stream)
+        self._wake.set()
+
+    def end(self, stream: FileStream) -> None:
+        """A stream will never grow again."""
+        if stream not in self._ending:
+            self._ending.append(stream)
+            self._wake.set()
+
+    def moved(self, stream: FileStream) -> None:
+        """The row of a stream changed; it is written with the next sizes."""
+        self._moved.add(stream)
+
+    def grew(self, stream: FileStream) -> None:
+        """There may be something to cut."""
+        self._grown.add(stream)
+        self.ready(stream)
+
+    def ready(self, stream: FileStream) -> None:
+        """Wake those who cut ``stream``, if they know it."""
+        if stream in self._known:
+            self._hub.ready(stream)
+
+    def forget(self, stream: FileStream) -> None:
+        """Nothing more will be said about a stream."""
+        self._known.discard(stream)
+        self._grown.discard(stream)
+        self._moved.discard(stream)
+
+    async def run(self) -> None:
+        """Tell what there is as soon as there is something, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self.flush():
+                await self._clock.sleep(RETRY)
+
+    async def flush(self) -> bool:
+        """Tell everything now; False when the ledger could not take it (said; nothing is forgotten)."""
+        async with self._lock:
+            joining, ending = self._joining, self._ending
+            moved, grown = self._moved, self._grown
+            self._joining, self._ending, self._moved, self._grown = [], [], set(), set()
+            rows = [_row(stream) for stream in [*joining, *(moved.difference(joining))]]
+            sizes = {stream.id: stream.size for stream in grown}
+            ended = {stream.id: stream.size for stream in ending}
+            try:
+                if rows or sizes or ended:
+                    await self._ledger.call(_write, rows, sizes, ended)
+            except StateError as error:
+                self._report(Problem("ledger", f"new files wait, for the ledger cannot be written: {error}", "file"))
+                self._joining[:0], self._ending[:0] = joining, ending
+                self._moved |= moved
+                self._grown |= grown
+                self._wake.set()
+                return False
+            for stream in joining:
+                self._known.add(stream)
+                self._hub.add(stream)
+            for stream in ending:
+                self._hub.finished(stream)
+            return True
+
+
+def _row(stream: FileStream) -> StreamRow:
+    return StreamRow(
+        stream.id,
+        StreamKind.DATA,
+        stream.signal,
+        SOURCE,
+        stream.name,
+        stream.start,
+        meta_of(stream),
+        stream.size,
+        stream.finished,
+    )

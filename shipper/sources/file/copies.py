@@ -1,0 +1,145 @@
+"""Knowing which files only repeat what a stream has read: copies made by copytruncate, before, during and after it.
+
+A copy must not be read as if it were new, and it is where the bytes are that truncating the original destroyed. A file named
+like a rotated form of another, holding nothing but what that one begins with, is taken for its copy. Under any other name it
+is only waited for a moment: two files may begin alike and yet be two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from shipper.clock import Clock
+from shipper.sources.file.handles import TailedFile
+from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
+from shipper.sources.file.rotation import holds_content_of, is_prefix_of, siblings
+from shipper.sources.file.stream import FileStream
+
+if TYPE_CHECKING:
+    from shipper.sources.file.table import FileTable
+
+DOUBT = 1.0  # seconds for which a file that looks like a copy, but is not named like one, is waited for
+FRESH_NS = 10_000_000_000  # in the first scan of a life only a file this young can be a copy in the making
+
+
+class Copies:
+    """What is known of copies; remembered over restarts in ``known`` (write it down when ``changed``)."""
+
+    def __init__(self, table: FileTable, clock: Clock) -> None:
+        self.known: dict[Key, tuple[int, Head]] = {}  # how many bytes of it another stream has, and what it begins with
+        self.changed = False
+        self._table = table
+        self._clock = clock
+        self._leads: dict[str, list[TailedFile]] = {}  # by what files begin with, to notice copies under any name
+        self._doubtful: set[TailedFile] = set()
+
+    def note(self, file: TailedFile, size: int) -> None:
+        """``file`` is read by a stream and ``size`` bytes long now: others may turn out to be copies of it."""
+        if not file.lead and size >= NAME_BYTES:
+            file.lead = digest(file.read(NAME_BYTES, 0))
+            self._leads.setdefault(file.lead, []).append(file)
+
+    def remember(self, copy: TailedFile, size: int) -> None:
+        """The first ``size`` bytes of ``copy`` are another stream's."""
+        self._doubtful.discard(copy)
+        entry = (size, Head.of(copy.read(HEAD_BYTES, 0)))
+        if self.known.get(copy.key) != entry:
+            self.known[copy.key] = entry
+            self.changed = True
+
+    def forget(self, file: TailedFile) -> None:
+        """The file is gone."""
+        self._doubtful.discard(file)
+        if self.known.pop(file.key, None) is not None:
+            self.changed = True
+        self.unnote(file)
+
+    def unnote(self, file: TailedFile) -> None:
+        """The file does not begin any more as it did."""
+        if file.lead:
+            alike = self._leads[file.lead]
+            alike.remove(file)
+            if not alike:
+                del self._leads[file.lead]
+            file.lead = ""
+
+    def doubtful(self) -> Iterable[TailedFile]:
+        """Files of which it is not yet decided whether they are copies."""
+        return list(self._doubtful)
+
+    def decide(self) -> None:
+        """Wait no longer: what is doubtful counts as a file of its own when it is looked at next."""
+        for file in self._doubtful:
+            file.since = float("-inf")
+
+    def doubt(self, file: TailedFile, size: int, head: bytes, *, first_scan: bool) -> bool:
+        """Whether ``file``, which no stream reads, must not be read (yet). May set ``file.skip``. Raises OSError."""
+        entry = self.known.get(file.key)
+        if entry is not None and file.copy_of is None:
+            if size >= entry[0] and entry[1].matches(head):
+                file.skip = entry[0]
+                return size <= file.skip
+            self._not_a_copy(file)
+        if first_scan and not self._is_fresh(file):
+            return False
+        original = self._named_original(file, size)
+        if original is not None:
+            file.copy_of = original
+            self.remember(file, size)
+            return True
+        self._not_a_copy(file)
+        if first_scan or size < NAME_BYTES or self._clock.monotonic() - file.since >= DOUBT:
+            return False
+        for other in self._leads.get(digest(head[:NAME_BYTES]), ()):
+            if self._is_copy_of(file, size, other):
+                file.copy_of = other.stream
+                self._doubtful.add(file)
+                return True
+        return False
+
+    def _not_a_copy(self, file: TailedFile) -> None:
+        file.copy_of = None
+        self._doubtful.discard(file)
+        if self.known.pop(file.key, None) is not None:
+            self.changed = True
+
+    def _is_fresh(self, file: TailedFile) -> bool:
+        return self._clock.wall_ns() - file.status().st_ctime_ns < FRESH_NS
+
+    def _named_original(self, file: TailedFile, size: int) -> FileStream | None:
+        """The stream that ``file`` repeats, going by its name."""
+        originals = [self._table.at(base) for base in rotation_bases(file.path)]
+        if file.copy_of is not None and file not in self._doubtful:
+            originals.append(file.copy_of.file)
+        for other in originals:
+            if other is not None and self._is_copy_of(file, size, other):
+                return other.stream
+        return None
+
+    def _is_copy_of(self, file: TailedFile, size: int, other: TailedFile) -> bool:
+        if other is file or other.stream is None or other.stream.finished:
+            return False
+        return is_prefix_of(file, size, other)
+
+    def find(self, old: FileStream, truncated: TailedFile | None) -> TailedFile | None:
+        """The file that holds what ``old`` was reading, now that its own file does not. Raises OSError."""
+        beside = truncated.path if truncated is not None and truncated.path else old.path
+        likely = [file.path for file in self._table if file.copy_of is old]
+        for path, status in siblings(beside, likely):
+            key = (status.st_dev, status.st_ino)
+            if truncated is not None and key == truncated.key:
+                continue
+            file = self._table.of(key)
+            if file is not None and file.stream is not None:
+                continue
+            fresh = file is None
+            if file is None:
+                file = self._table.take_up(path, key)
+            if file is None:
+                continue
+            if holds_content_of(file, status.st_size, old):
+                return file
+            if fresh:
+                self._table.forget(file)
+        return None

@@ -1,0 +1,148 @@
+"""Files that may or may not be open: descriptors are bounded, and none that still guards unread bytes is given up.
+
+A descriptor is what makes deleting or renaming a file harmless, so only files that are idle, read and acknowledged to their
+end, and still to be found under a name, are closed to make room. They are opened again when something happens to them, if
+it is still the same file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from prometheus_client import Gauge
+
+from shipper.sources.file.identity import Key
+
+if TYPE_CHECKING:
+    from shipper.sources.file.stream import FileStream
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class NotAFile(OSError):
+    """The path leads to something that is not a regular file; it was not opened."""
+
+
+class Replaced(OSError):
+    """The path leads to another file than it did."""
+
+
+def regular(path: str) -> os.stat_result:
+    """The status of the regular file at ``path``, links followed. Raises `NotAFile`, and OSError as the kernel says."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile(errno.EINVAL, "not a regular file", path)
+    return status
+
+
+class TailedFile:
+    """One inode: its names, its descriptor, and the stream that reads it (none while it is empty, or only a copy)."""
+
+    __slots__ = (
+        "changed_ns",
+        "copy_of",
+        "fd",
+        "key",
+        "lead",
+        "paths",
+        "pool",
+        "since",
+        "size",
+        "skip",
+        "stream",
+        "watch",
+    )
+
+    def __init__(self, pool: Descriptors, key: Key, path: str) -> None:
+        self.pool = pool
+        self.key = key
+        self.paths: dict[str, bool] = {path: True}  # name -> whether a pattern matches it
+        self.fd = -1
+        self.stream: FileStream | None = None
+        self.copy_of: FileStream | None = None  # the stream whose content this repeats
+        self.skip = 0  # bytes at its beginning that another stream has shipped
+        self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
+        self.since = 0.0  # monotonic time at which it was first looked at
+        self.size = -1  # as of the last look
+        self.changed_ns = -1
+        self.watch = -1  # an inotify watch on the file itself, when its directory's does not do
+
+    @property
+    def path(self) -> str:
+        """A name it can be found under, one that matches if there is one; empty when there is none."""
+        return next((p for p, wanted in self.paths.items() if wanted), next(iter(self.paths), ""))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a pattern matches one of its names."""
+        return any(self.paths.values())
+
+    def read(self, size: int, position: int) -> bytes:
+        """Up to ``size`` bytes at ``position``, opening the file if need be. Raises OSError; `Replaced` if it is another."""
+        return os.pread(self.pool.open(self), size, position)
+
+    def status(self) -> os.stat_result:
+        """Its status, without opening it. Raises OSError; `Replaced` when its name leads elsewhere now."""
+        if self.fd >= 0:
+            return os.fstat(self.fd)
+        status = regular(self.path)
+        if (status.st_dev, status.st_ino) != self.key:
+            raise Replaced(errno.ESTALE, "another file has its name", self.path)
+        return status
+
+    def closable(self) -> bool:
+        """Whether nothing is lost by closing it now."""
+        if not self.paths:
+            return False
+        return self.stream.idle if self.stream is not None else self.size <= 0 or self.copy_of is not None
+
+
+class Descriptors:
+    """All open descriptors, the least recently used first."""
+
+    def __init__(self, limit: int, gauge: Gauge) -> None:
+        self._limit = limit
+        self._gauge = gauge
+        self._open: OrderedDict[TailedFile, None] = OrderedDict()
+
+    def open(self, file: TailedFile) -> int:
+        """The descriptor of ``file``. Raises OSError as the kernel says, with EMFILE also when our own bound is reached."""
+        if file.fd >= 0:
+            self._open.move_to_end(file)
+            return file.fd
+        if len(self._open) >= self._limit:
+            self._make_room()
+        path = file.path
+        regular(path)  # opening a device could do something
+        fd = os.open(path, _FLAGS)
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != file.key or not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise Replaced(errno.ESTALE, "another file has its name", path)
+        file.fd = fd
+        self._open[file] = None
+        self._gauge.set(len(self._open))
+        return fd
+
+    def _make_room(self) -> None:
+        idle = next((file for file in self._open if file.closable()), None)
+        if idle is None:
+            raise OSError(errno.EMFILE, f"all {self._limit} descriptors hold unread files (max_open_files)")
+        self.close(idle)
+
+    def close(self, file: TailedFile) -> None:
+        """Give the descriptor of ``file`` back, if it has one."""
+        if file.fd >= 0:
+            os.close(file.fd)
+            file.fd = -1
+            del self._open[file]
+            self._gauge.set(len(self._open))
+
+    def close_all(self) -> None:
+        """Give all back."""
+        for file in list(self._open):
+            self.close(file)

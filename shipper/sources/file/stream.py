@@ -1,0 +1,307 @@
+"""One incarnation of a file as a stream: positions are byte offsets, batches are cut at line ends.
+
+The stream knows how far the file was seen to reach and what the bytes before certain positions were. It never trusts that a
+file still holds what it held: every read brings along the bytes before it and compares. What the finding means (truncated,
+copied, replaced) is for the source to find out; the stream only says that it must be looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable
+
+from shipper.clock import Clock
+from shipper.contracts import Batch, Cut, Signal, Stream, StreamKind
+from shipper.errors import RangeGone
+from shipper.events import Problem, Reporter
+from shipper.otlp.encode import LineEncoder
+from shipper.sources.file.handles import TailedFile
+from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
+from shipper.sources.file.lines import NEAR, Window, border_near, due_end, pieces, render
+
+READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
+AHEAD = 2 * NEAR + 2  # bytes needed behind a border to tell that it is one
+GUARDS = 32
+SIGHTINGS = 512
+EPSILON = 0.001  # seconds by which a timer may be early
+
+
+class Shrunk(Exception):
+    """A finding rather than an error: the file does not hold what it held a moment ago."""
+
+
+class FileStream(Stream):
+    """The lines of one incarnation of a file, from ``start``; ``name`` is the path it had when it was first seen."""
+
+    signal = Signal.LOGS
+    kind = StreamKind.DATA
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        name: str,
+        start: int,
+        life: str,
+        resource: bytes,
+        scope: bytes,
+        line_limit: int,
+        hold: float,
+        clock: Clock,
+        report: Reporter,
+        suspicious: Callable[[FileStream], None],
+        done: Callable[[FileStream], None],
+    ) -> None:
+        """``suspicious`` is called when the content is not what it was, ``done`` when all of a final stream is released."""
+        self.id = id
+        self.name = name
+        self.start = start
+        self.hold = hold
+        self.path = name  # the last one known
+        self.head = Head(0, "")
+        self.file: TailedFile | None = None
+        self.read_to = start  # the highest position any destination has cut to
+        self.released_to = start
+        self.grown_at = -math.inf
+        self.unfinished = False  # the last byte seen is no line end
+        self.stalled = False  # reading failed; the source says when to try again
+        self._life = life
+        self._resource = resource
+        self._scope = scope
+        self._line_limit = line_limit
+        self._clock = clock
+        self._report = report
+        self._suspicious = suspicious
+        self._done = done
+        self._size = start
+        self._readable_to: float = math.inf  # what lies behind was destroyed
+        self._gone_because = ""
+        self._final = False
+        self._fixed: int | None = None
+        self._closing = False
+        self._guards: OrderedDict[int, int] = OrderedDict()
+        self._tail = (start, 0)
+        self._sizes: list[int] = []
+        self._times: list[float] = []
+
+    # What the source tells the stream ---------------------------------------------------------------------------------
+
+    def expect(self, position: int, guard: int) -> None:
+        """Remember what the bytes before ``position`` were (a guard of an earlier run)."""
+        if guard:
+            self._guards[position] = guard
+
+    def sighted(self, size: int, when: float) -> None:
+        """The stream reaches to ``size`` and did so at ``when`` (monotonic seconds)."""
+        if size > self._size and when > -math.inf:
+            self._sizes.append(size)
+            self._times.append(when)
+            if len(self._sizes) > SIGHTINGS:  # coarser for what waits long: a time is never later than the truth
+                del self._sizes[0:SIGHTINGS:2], self._times[1:SIGHTINGS:2]
+        self._size = max(self._size, size)
+        self.grown_at = max(self.grown_at, when)
+
+    def look(self, size: int) -> bool:
+        """Compare the file, ``size`` bytes long now, with what was seen; False when it is not the same content any more.
+
+        Raises OSError when it cannot be read.
+        """
+        if self.file is None or self._final:
+            return True
+        if size < self._size:
+            return False
+        at = self._tail[0]
+        tail = self._read_exactly(self.file, max(0, at - GUARD_BYTES), min(size, at + HEAD_BYTES))
+        if guard_of(tail[: at - max(0, at - GUARD_BYTES)]) != self._tail[1]:
+            return False
+        if size == at:
+            return True
+        if size > at + HEAD_BYTES:
+            tail = self._read_exactly(self.file, size - GUARD_BYTES, size)
+        self._tail = (size, guard_of(tail))
+        self.unfinished = not tail.endswith(b"\n")
+        self.sighted(size, self._clock.monotonic())
+        return self.head.length >= HEAD_BYTES or self._grow_head(self.file)
+
+    def begin(self, file: TailedFile, size: int, head: bytes, when: float) -> None:
+        """Take ``file`` up as it is now, ``size`` bytes long, trusting that it is ours."""
+        self.file = file
+        self.head = Head.of(head)
+        tail = self._read_exactly(file, max(0, size - GUARD_BYTES), size)
+        self._tail = (size, guard_of(tail))
+        self.unfinished = not tail.endswith(b"\n")
+        self.sighted(size, when)
+
+    def _grow_head(self, file: TailedFile) -> bool:
+        data = file.read(HEAD_BYTES, 0)
+        if not self.head.matches(data):
+            return False
+        self.head = Head.of(data)
+        return True
+
+    def _read_exactly(self, file: TailedFile, start: int, end: int) -> bytes:
+        data = file.read(end - start, start)
+        if len(data) < end - start:
+            raise Shrunk(f"{self.name} is shorter than a moment ago")
+        return data
+
+    def known_guards(self) -> list[tuple[int, int]]:
+        """Positions and the guards of the bytes before them, from low to high."""
+        known = dict(self._guards)
+        if self._tail[0] > self.start:
+            known[self._tail[0]] = self._tail[1]
+        return sorted(known.items())
+
+    def seal(self, readable_to: int, because: str) -> None:
+        """Nothing will be appended. What lies behind ``readable_to`` was destroyed, ``because`` of what somebody did."""
+        self._final = True
+        self._size = max(self._size, readable_to)
+        if readable_to < self._size:
+            self._readable_to = readable_to
+            self._gone_because = because
+
+    def fix(self) -> None:
+        """What is seen by now is all that this run ships."""
+        if self._fixed is None:
+            self._fixed = self._size
+
+    def close_events(self) -> None:
+        """Do not hold unfinished lines any longer."""
+        self._closing = True
+
+    @property
+    def size(self) -> int:
+        """How far the file was seen to reach, also where that is no longer shipped."""
+        return self._size
+
+    @property
+    def idle(self) -> bool:
+        """Whether every destination has everything that was seen."""
+        return self.released_to >= self._size
+
+    @property
+    def due_at(self) -> float:
+        """When an unfinished last line stops being held."""
+        return self.grown_at + self.hold
+
+    # What the pumps ask ------------------------------------------------------------------------------------------------
+
+    def frontier(self) -> int:
+        """See `Stream.frontier`."""
+        return self._size if self._fixed is None else self._fixed
+
+    @property
+    def finished(self) -> bool:
+        """See `Stream.finished`."""
+        return self._final
+
+    def first_seen(self, position: int) -> float | None:
+        """See `Stream.first_seen`."""
+        index = bisect_left(self._sizes, position)
+        return self._times[index] if index < len(self._times) else None
+
+    def released(self, below: int) -> None:
+        """See `Stream.released`."""
+        if below <= self.released_to:
+            return
+        self.released_to = below
+        passed = bisect_left(self._sizes, below + 1)
+        del self._sizes[:passed], self._times[:passed]
+        if self._final and below >= self._size:
+            self._done(self)
+
+    def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
+        """See `Stream.cut`."""
+        frontier = self.frontier()
+        if at >= frontier:
+            return None
+        if self.file is None or at >= self._readable_to:
+            raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
+        until = int(min(frontier, self._readable_to))
+        try:
+            window = self._window(self.file, at, min(until, at + min(limit, READ_BYTES)))
+            end = self._due_end(window, at, resume)
+            if end == at and window.end < until:
+                window = self._window(self.file, at, min(until, at + self._line_limit + AHEAD))
+                newline = window.data.find(b"\n", at - window.base)
+                end = window.base + newline + 1 if newline >= 0 else self._due_end(window, at, resume)
+        except Shrunk:
+            self._suspicious(self)
+            return None
+        except OSError as error:
+            self._report(
+                Problem("unreadable", f"{self.name} cannot be read: {error.strerror}; trying again", self.name)
+            )
+            self.stalled = True
+            return None
+        return None if end == at else self._batch(window, at, end, resume, observed_ns)
+
+    def _due_end(self, window: Window, at: int, resume: int) -> int:
+        due = self._final or self._clock.monotonic() + EPSILON >= self.due_at
+        return due_end(window, at, resume, self._line_limit, due=due, closing=self._closing or self._final)
+
+    def _window(self, file: TailedFile, at: int, end: int) -> Window:
+        """``[at, end)`` and up to 64 bytes before. Raises `Shrunk` when the bytes before ``at`` are not those that were read."""
+        base = max(0, at - GUARD_BYTES)
+        window = Window(self._read_exactly(file, base, end), base)
+        expected = self._guards.get(at)
+        if expected is not None and guard_of(window.data[: at - base]) != expected:
+            raise Shrunk(f"{self.name} no longer holds what was read")
+        return window
+
+    def _batch(self, window: Window, at: int, end: int, resume: int, observed_ns: int) -> Batch:
+        rendered = render(window, at, end, resume, self._line_limit)
+        guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
+        self._guards[end] = guard
+        self._guards.move_to_end(end)
+        if len(self._guards) > GUARDS:
+            self._guards.popitem(last=False)
+        self.read_to = max(self.read_to, end)
+        cut = Cut(at, end, resume, rendered.next_resume, len(rendered.lines), observed_ns, guard)
+        return self._carry(cut, rendered.lines, rendered.extra)
+
+    def _carry(self, cut: Cut, lines: list[bytes], extra: dict[int, bytes] | None) -> Batch:
+        payload = self._encoder().encode(lines, cut.observed_ns, extra) if lines else b""
+        return Batch(self._life, self.id, self.signal, cut, payload)
+
+    def _encoder(self) -> LineEncoder:
+        """Made when needed: ten thousand idle files need not keep ten thousand copies of the resource."""
+        return LineEncoder(self._resource, self._scope)
+
+    def reread(self, cut: Cut) -> Batch:
+        """See `Stream.reread`."""
+        window = self._again(cut)
+        rendered = render(window, cut.start, cut.end, cut.resume, self._line_limit)
+        return self._carry(cut, rendered.lines, rendered.extra)
+
+    def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
+        """See `Stream.halve`."""
+        window = self._again(cut)
+        found = pieces(window, cut.start, cut.end, cut.resume, self._line_limit)
+        border = border_near(found, (cut.start + cut.end) // 2)
+        if border is None:
+            return None
+        middle, resume = border
+        records = len(render(window, cut.start, middle, cut.resume, self._line_limit).lines)
+        guard = guard_of(window.slice(max(window.base, middle - GUARD_BYTES), middle))
+        return (
+            Cut(cut.start, middle, cut.resume, resume, records, cut.observed_ns, guard),
+            Cut(middle, cut.end, resume, cut.next_resume, cut.records - records, cut.observed_ns, cut.guard),
+        )
+
+    def _again(self, cut: Cut) -> Window:
+        """The window of an earlier cut. Raises `RangeGone` when it does not hold the same bytes."""
+        if self.file is None or cut.end > self._readable_to:
+            raise RangeGone(self.id, cut.start, cut.end, self._gone_because or "the file is gone")
+        base = max(0, cut.start - GUARD_BYTES)
+        try:
+            data = self.file.read(cut.end + AHEAD - base, base)
+        except OSError as error:
+            raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
+        window = Window(data, base)
+        if window.end < cut.end or guard_of(window.slice(max(base, cut.end - GUARD_BYTES), cut.end)) != cut.guard:
+            self._suspicious(self)
+            raise RangeGone(self.id, cut.start, cut.end, "the file holds other bytes now")
+        return window

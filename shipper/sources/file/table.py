@@ -1,0 +1,359 @@
+"""All files that are followed: which inode has which name, which stream reads it, and what became of it.
+
+Events only say that something happened at a path. What it was is found out here by looking: the path leads to a known inode
+(renamed), to another than before (replaced), to nothing (deleted); the inode grew, or holds other content (truncated).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from shipper.clock import Clock
+from shipper.events import BytesLost, Problem, Reporter
+from shipper.sources.file.copies import Copies
+from shipper.sources.file.discover import Patterns
+from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
+from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
+from shipper.sources.file.lease import has_writers
+from shipper.sources.file.rotation import holds_content_of
+from shipper.sources.file.stream import FileStream, Shrunk
+from shipper.sources.file.watch import CONTENT_ONLY
+
+GONE = "the file was truncated or replaced"
+SLICE = 100  # files looked at before others get a turn
+QUIET = 5.0  # seconds without growth after which a file without a name is let go where its writers cannot be told
+
+
+class Announcer(Protocol):
+    """Who wants to know."""
+
+    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
+        """Make a stream for ``file`` from position ``start``; None when its content is not to be read."""
+
+    def grew(self, stream: FileStream) -> None:
+        """There may be something new to cut."""
+
+    def moved(self, stream: FileStream) -> None:
+        """What is kept of it (path, head, size) changed."""
+
+    def ended(self, stream: FileStream) -> None:
+        """It will never grow again."""
+
+    def follow(self, file: TailedFile) -> None:
+        """Its directory does not tell of it: watch the file itself."""
+
+    def unfollow(self, file: TailedFile) -> None:
+        """It needs no watch of its own."""
+
+
+class FileTable:
+    """The files that are followed. All methods are synchronous and survive what the file system does meanwhile."""
+
+    def __init__(
+        self, patterns: Patterns, pool: Descriptors, announce: Announcer, clock: Clock, report: Reporter
+    ) -> None:
+        self.copies = Copies(self, clock)
+        self.first_scan = False  # during the first scan of a life
+        self._patterns = patterns
+        self._pool = pool
+        self._announce = announce
+        self._clock = clock
+        self._report = report
+        self._paths: dict[str, TailedFile] = {}
+        self._keys: dict[Key, TailedFile] = {}
+        self._nameless: set[TailedFile] = set()
+        self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
+        self._retry: set[str] = set()
+        self.reserved: dict[
+            Key, Callable[[TailedFile], bool]
+        ] = {}  # streams of earlier runs waiting to read their file
+
+    def __iter__(self) -> Iterator[TailedFile]:
+        return iter(list(self._keys.values()))
+
+    def at(self, path: str) -> TailedFile | None:
+        """The file that has this name, as far as known."""
+        return self._paths.get(path)
+
+    def of(self, key: Key) -> TailedFile | None:
+        """The followed file with this identity."""
+        return self._keys.get(key)
+
+    # Names -------------------------------------------------------------------------------------------------------------
+
+    def touched(self, changes: Mapping[str, int]) -> None:
+        """Something happened at these paths (path -> inotify mask)."""
+        for path, mask in changes.items():
+            file = self._paths.get(path)
+            if file is None or mask & ~CONTENT_ONLY:
+                self.check(path)
+            else:
+                self.look(file, force=True)
+        self._settle()
+
+    def scan(self, paths: Sequence[str]) -> Iterator[None]:
+        """These are all paths that match now: take new ones up, look at the known, miss those that are gone.
+
+        Goes on as it is iterated over, in small steps, so that thousands of files hold nobody up.
+        """
+        present = set(paths)
+        for number, path in enumerate([*paths, *(path for path in self._paths if path not in present)], 1):
+            self.check(path)
+            if number % SLICE == 0:
+                yield
+        self._settle()
+
+    def check(self, path: str) -> None:
+        """Find out what is at ``path`` now."""
+        try:
+            status = regular(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._retry.discard(path)
+            self._drop_name(path)
+            return
+        except OSError as error:
+            self._refused(path, error)
+            if isinstance(error, NotAFile):
+                self._drop_name(path)
+            return
+        key = (status.st_dev, status.st_ino)
+        file = self._paths.get(path)
+        if file is not None and file.key != key:
+            self._drop_name(path)
+            file = None
+        if file is None:
+            file = self._named(path, key)
+        if file is not None:
+            self.look(file)
+
+    def _named(self, path: str, key: Key) -> TailedFile | None:
+        """The inode ``key`` has the name ``path`` now; None when that is of no interest, or it cannot be opened."""
+        wanted = self._patterns.group_of(path) is not None
+        file = self._keys.get(key)
+        if file is None:
+            return self.take_up(path, key) if wanted else None
+        file.paths[path] = wanted
+        self._paths[path] = file
+        if not wanted and not file.wanted:
+            self._strays.add(file)
+        if file.stream is not None:
+            self._announce.moved(file.stream)
+        return file
+
+    def take_up(self, path: str, key: Key) -> TailedFile | None:
+        """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
+        wanted = self._patterns.group_of(path) is not None
+        file = TailedFile(self._pool, key, path)
+        file.paths[path] = wanted
+        file.since = self._clock.monotonic()
+        try:
+            self._pool.open(file)
+        except OSError as error:
+            self._refused(path, error)
+            return None
+        self._retry.discard(path)
+        self._keys[key] = file
+        self._paths[path] = file
+        if not wanted:
+            self._strays.add(file)
+        self._announce.follow(file)
+        return file
+
+    def _refused(self, path: str, error: OSError) -> None:
+        if self._patterns.group_of(path) is None or isinstance(error, FileNotFoundError):
+            return
+        self._retry.add(path)
+        if isinstance(error, Replaced):
+            return  # looked at again in a moment
+        why = error.strerror or str(error)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            self._report(Problem("descriptors", f"{path} waits to be read: {why}", "descriptors"))
+        else:
+            self._report(Problem("unreadable", f"{path} is not read: {why}", path))
+
+    def _drop_name(self, path: str) -> None:
+        file = self._paths.pop(path, None)
+        if file is None:
+            return
+        del file.paths[path]
+        if not file.paths:
+            self._nameless.add(file)
+        elif not file.wanted:
+            self._strays.add(file)
+
+    def _settle(self) -> None:
+        """Files that lost their last name, and got no other in the same batch of events, are strays now."""
+        while self._nameless:
+            file = self._nameless.pop()
+            if file.paths:
+                continue
+            self._strays.add(file)
+            if file.fd >= 0:
+                self._announce.follow(file)
+            self.review(file)
+
+    # Content -----------------------------------------------------------------------------------------------------------
+
+    def look(self, file: TailedFile, *, force: bool = False) -> None:
+        """Compare a file with what was seen of it, and act on the difference; ``force``: also when its times say nothing."""
+        if file.fd < 0 and not file.paths:
+            return
+        try:
+            status = file.status()
+            unchanged = file.size == status.st_size and file.changed_ns == status.st_mtime_ns
+            if unchanged and not force and file.copy_of is None:
+                return
+            self._look(file, status.st_size)
+            file.size, file.changed_ns = status.st_size, status.st_mtime_ns
+        except Replaced:
+            self._retry.add(file.path)
+        except FileNotFoundError:
+            self._drop_name(file.path)
+        except OSError as error:
+            self._refused(file.path, error)
+
+    def _look(self, file: TailedFile, size: int) -> None:
+        stream = file.stream
+        if stream is not None and stream.finished:
+            if size <= stream.size:
+                return
+            file.skip, file.stream, stream = stream.size, None, None  # somebody appends to what had ended
+        if stream is None:
+            if size > file.skip:
+                self._begin(file, size)
+            return
+        before = stream.size
+        try:
+            same = stream.look(size)
+        except Shrunk:
+            same = False
+        if not same:
+            self._rewritten(file, stream)
+        elif stream.size != before:
+            self.copies.note(file, size)
+            self._announce.grew(stream)
+
+    def _begin(self, file: TailedFile, size: int) -> None:
+        """Content without a stream: it is new, unless it repeats what a known stream has."""
+        claim = self.reserved.pop(file.key, None)
+        if claim is not None and claim(file):
+            return
+        head = file.read(HEAD_BYTES, 0)
+        if not head:
+            return
+        if not file.skip:
+            for base in rotation_bases(file.path):
+                original = self._paths.get(base)
+                if original is not None and original is not file:
+                    self.look(original)  # it may have been truncated because this is its copy
+            if file.stream is not None or self.copies.doubt(file, size, head, first_scan=self.first_scan):
+                return
+        if size <= file.skip:
+            return
+        stream = self._announce.new_stream(file, size, head, file.skip)
+        if stream is None:
+            return
+        file.stream = stream
+        self.copies.note(file, size)
+
+    def _rewritten(self, file: TailedFile, old: FileStream) -> None:
+        """The content ``old`` was reading is gone from its file: go on with a copy if there is one, and begin anew."""
+        file.stream = None
+        file.skip = 0
+        self.copies.unnote(file)
+        self.part(old, self.copies.find(old, file))
+        status = file.status()
+        if status.st_size:
+            self._begin(file, status.st_size)
+
+    def part(self, old: FileStream, copy: TailedFile | None) -> None:
+        """``old`` is separated from its file for ever; what it had not read comes from ``copy``, or is lost."""
+        readable_to = 0
+        if copy is not None:
+            readable_to = copy.status().st_size
+            copy.stream = old
+            copy.copy_of = None
+            self.copies.remember(copy, readable_to)
+            old.sighted(readable_to, self._clock.monotonic())
+        old.file = copy
+        lost = max(readable_to, old.read_to)
+        if lost < old.size:
+            self._report(BytesLost(old.id, old.name, lost, old.size, "truncated"))
+        old.seal(readable_to, GONE)
+        self._announce.grew(old)
+        self._announce.ended(old)
+        if old.idle:
+            self.done(old)
+
+    def suspect(self, stream: FileStream) -> None:
+        """A read showed that the content of ``stream`` may not be what it was."""
+        file = stream.file
+        if file is None or file.stream is not stream or stream.finished:
+            return
+        try:
+            size = file.status().st_size
+            if size < stream.size or not holds_content_of(file, size, stream):
+                self._rewritten(file, stream)
+        except OSError as error:
+            self._refused(file.path, error)
+
+    # Letting go --------------------------------------------------------------------------------------------------------
+
+    def review(self, file: TailedFile) -> None:
+        """A file that no pattern matches any more is let go once nobody writes to it."""
+        if file.wanted:
+            self._strays.discard(file)
+            return
+        if file.fd >= 0 and self._has_writers(file):
+            return
+        self.look(file)  # what the last writer wrote before it closed
+        self._strays.discard(file)
+        stream = file.stream
+        if stream is not None and not stream.finished:
+            stream.seal(stream.size, "")
+            self._announce.grew(stream)
+            self._announce.ended(stream)
+        if stream is None or stream.idle:
+            self.forget(file)
+
+    def _has_writers(self, file: TailedFile) -> bool:
+        writers = has_writers(file.fd)
+        if writers is None:
+            grown_at = file.since if file.stream is None else file.stream.grown_at
+            return self._clock.monotonic() - grown_at < QUIET
+        return writers
+
+    def done(self, stream: FileStream) -> None:
+        """Every destination has all of a final stream."""
+        file = stream.file
+        if file is None or file.stream is not stream:
+            return
+        if file.wanted:
+            self._pool.close(file)  # still known, so that it is not read again
+        elif file not in self._strays:
+            self.forget(file)
+
+    def forget(self, file: TailedFile) -> None:
+        """Know nothing of this inode any more."""
+        self._announce.unfollow(file)
+        self._pool.close(file)
+        self.copies.forget(file)
+        self._strays.discard(file)
+        if self._keys.get(file.key) is file:
+            del self._keys[file.key]
+        for path in file.paths:
+            if self._paths.get(path) is file:
+                del self._paths[path]
+
+    def tick(self) -> None:
+        """What no event tells: writers that went away, descriptors and permissions that came, doubts that ended."""
+        for file in list(self._strays):
+            self.look(file)
+            self.review(file)
+        for path in list(self._retry):
+            self.check(path)
+        for file in self.copies.doubtful():
+            self.look(file)
+        self._settle()
