@@ -9,9 +9,10 @@ from typing import Any
 
 from shipper.config.convert import convert
 from shipper.contracts import Exporter, ExporterContext
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, MissingExtra
 
 GROUP = "shipper.exporters"
+DISTRIBUTION = "ephemeral-shipper"
 
 
 def load_exporters() -> dict[str, EntryPoint]:
@@ -32,7 +33,10 @@ def make_exporter(
 
 
 def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:
-    """The class registered as ``type_``. Raises `ConfigError` when there is none or it is no exporter."""
+    """The class registered as ``type_``.
+
+    Raises `ConfigError` when there is none or it is no exporter, `MissingExtra` when one of ours lacks an optional part.
+    """
     path = f"{where}.type" if where else "type"
     installed = load_exporters()
     entry = installed.get(type_)
@@ -42,7 +46,9 @@ def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:
         raise ConfigError(path, f"no exporter {type_!r}; {hint}installed are: {', '.join(installed) or 'none'}")
     try:
         kind = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and entry.dist is not None and entry.dist.name == DISTRIBUTION:
+            raise MissingExtra(f"the exporter {type_!r}", "sidecar") from error
         raise ConfigError(path, f"the exporter {type_!r} ({entry.value}) cannot be loaded: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, Exporter)):
         raise ConfigError(path, f"what is installed as exporter {type_!r} ({entry.value}) is no Exporter")
