@@ -32,7 +32,14 @@ def host_resource(host: str, release: str = "1.0", generation: str = "g1") -> by
 
 
 def batch(
-    host: str, first: int, last: int, *, life: str = "", stream: str = "f1", release: str = "1.0", generation: str = "g1"
+    host: str,
+    first: int,
+    last: int,
+    *,
+    life: str = "",
+    stream: str = "f1",
+    release: str = "1.0",
+    generation: str = "g1",
 ) -> Batch:
     """The batch of a host's lines [first, last); positions are byte offsets."""
     payload = LineEncoder(host_resource(host, release, generation), scope("file")).encode(
@@ -82,7 +89,15 @@ def claims(read: int, acknowledged: int | None = None, *, size: int | None = Non
         **more,
     }
     end = (read if size is None else size) * LINE
-    return {"id": "f1", "name": "/log", "kind": "data", "signal": "logs", "start": 0, "size": end, "destinations": {"gw": figures}}
+    return {
+        "id": "f1",
+        "name": "/log",
+        "kind": "data",
+        "signal": "logs",
+        "start": 0,
+        "size": end,
+        "destinations": {"gw": figures},
+    }
 
 
 def gateway_batch(members: Sequence[Batch], start: int = 0, *, stream: str = "spool-logs") -> Batch:
