@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 MAGIC = b"\xf5SHP"  # starts with a byte that no UTF-8 text contains, so text payloads rarely look like a frame
 VERSION = 1
 _FIELDS = struct.Struct("<4sBBHIIQ")  # magic, version, flags, zero, header length, payload length, position
-_CHECK = struct.Struct("<I")
-FIXED = _FIELDS.size + _CHECK.size  # bytes before a frame's header
+_CHECKS = struct.Struct("<II")  # CRC32 of fields, header and payload; CRC32 of the fields alone
+FIXED = _FIELDS.size + _CHECKS.size  # bytes before a frame's header
 MAX_PART = (1 << 32) - 1  # the longest header or payload that the length fields can say
 
 
@@ -50,18 +50,25 @@ def encode(position: int, header: bytes, payload: bytes) -> tuple[bytes, bytes, 
     if len(header) > MAX_PART or len(payload) > MAX_PART:
         raise ValueError("a frame's header and payload are shorter than 4 GiB each")
     fields = _FIELDS.pack(MAGIC, VERSION, 0, 0, len(header), len(payload), position)
-    check = zlib.crc32(payload, zlib.crc32(header, zlib.crc32(fields)))
-    return fields + _CHECK.pack(check), header, payload
+    head_check = zlib.crc32(fields)
+    check = zlib.crc32(payload, zlib.crc32(header, head_check))
+    return fields + _CHECKS.pack(check, head_check), header, payload
 
 
 def read_extent(data: bytes | memoryview, offset: int, position: int) -> Extent | None:
-    """The fixed part at ``offset``, or None when what is there is not the fixed part of a frame at ``position``."""
+    """The fixed part at ``offset``, or None when what is there is not the fixed part of a frame at ``position``.
+
+    It has a checksum of its own, so its lengths can be trusted before the rest is read, or if the rest is not there.
+    """
     if len(data) - offset < FIXED:
         return None
     magic, version, flags, zero, header, payload, stated = _FIELDS.unpack_from(data, offset)
     if magic != MAGIC or version != VERSION or flags or zero or stated != position:
         return None
-    return Extent(position, header, payload, _CHECK.unpack_from(data, offset + _FIELDS.size)[0])
+    check, head_check = _CHECKS.unpack_from(data, offset + _FIELDS.size)
+    if zlib.crc32(memoryview(data)[offset : offset + _FIELDS.size]) != head_check:
+        return None
+    return Extent(position, header, payload, check)
 
 
 def intact(data: bytes | memoryview, offset: int, extent: Extent) -> bool:
