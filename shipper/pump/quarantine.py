@@ -13,25 +13,39 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from shipper.clock import Clock, SystemClock
 from shipper.contracts import Batch, Cut, Member, Signal, StreamKind
-from shipper.errors import QuarantineFull, ShipperError, StateDamaged, StateUnwritable
+from shipper.errors import QuarantineFull, ShipperError, StateDamaged, StateError, StateUnwritable
 
 VERSION = 1
 MAX_BYTES = 256 << 20
 _ID = re.compile(r"[0-9a-f]{16}")
+_PLAIN = (
+    "id",
+    "destination",
+    "reason",
+    "status",
+    "at_ns",
+    "size",
+    "crc32",
+)  # fields of an entry, as they are in its JSON
 _PAYLOAD, _SIDECAR, _UNFINISHED = ".binpb", ".json", ".tmp"
+
+
+class NotInQuarantine(ShipperError):
+    """There is no entry of that id; another process may just have removed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A batch set aside. ``status`` is the fixed word (``rejected``, ``too_large``), ``reason`` the destination's own.
 
-    ``size`` in bytes; ``at_ns`` wall time it was set aside. ``batch`` carries no payload when it comes from `Quarantine.list`.
+    ``size`` (bytes) and ``crc32`` are of the payload; ``at_ns`` is the wall time it was set aside. ``batch`` carries no
+    payload when it comes from `Quarantine.list`.
     """
 
     id: str
@@ -40,6 +54,7 @@ class Entry:
     status: str
     at_ns: int
     size: int
+    crc32: int
     batch: Batch
 
 
@@ -60,13 +75,14 @@ class Quarantine:
         be made again later. Raises `QuarantineFull` when ``max_bytes`` would be exceeded.
         """
         entry = Entry(
-            entry_id(destination, batch.key),
-            destination,
-            reason,
-            status,
-            self._clock.wall_ns(),
-            len(batch.payload),
-            batch,
+            id=entry_id(destination, batch.key),
+            destination=destination,
+            reason=reason,
+            status=status,
+            at_ns=self._clock.wall_ns(),
+            size=len(batch.payload),
+            crc32=zlib.crc32(batch.payload),
+            batch=batch,
         )
         sidecar = json.dumps(_plain(entry), indent=1).encode()
         try:
@@ -83,7 +99,7 @@ class Quarantine:
         for id_ in self._ids():
             try:
                 found.append(self._describe(id_))
-            except StateDamaged:  # said by `damaged`, which every list shown to a person goes with
+            except (StateDamaged, NotInQuarantine):  # `damaged` says the one, which every list shown goes with
                 continue
         return sorted(found, key=lambda entry: (entry.at_ns, entry.id))
 
@@ -95,27 +111,32 @@ class Quarantine:
                 self.read(id_)
             except StateDamaged as problem:
                 problems.append(problem)
+            except NotInQuarantine:
+                continue
         return problems
 
     def read(self, id_: str) -> Entry:
-        """An entry with its payload. Raises `ShipperError` when there is none of that id, `StateDamaged` when it is damaged."""
+        """An entry with its payload. Raises `NotInQuarantine`, `StateDamaged`, or `StateError` when it may not be read."""
         entry = self._describe(id_)
         path = self._path(id_, _PAYLOAD)
         try:
             payload = path.read_bytes()
         except FileNotFoundError as error:
             raise StateDamaged(str(path), "the payload is missing") from error
-        expected = json.loads(self._path(id_, _SIDECAR).read_bytes())["crc32"]
-        if len(payload) != entry.size or zlib.crc32(payload) != expected:
+        except OSError as error:
+            raise StateError(f"{path} cannot be read: {error.strerror}") from error
+        if len(payload) != entry.size or zlib.crc32(payload) != entry.crc32:
             raise StateDamaged(str(path), "the payload is not what was set aside")
-        return _with_payload(entry, payload)
+        return replace(entry, batch=replace(entry.batch, payload=payload))
 
     def remove(self, id_: str) -> None:
-        """Forget an entry. Raises `ShipperError` when there is none of that id."""
+        """Forget an entry. Raises `NotInQuarantine`, or `StateError` when it may not be removed."""
         try:
             self._path(id_, _SIDECAR).unlink()
         except FileNotFoundError as error:
             raise self._unknown(id_) from error
+        except OSError as error:
+            raise StateError(f"{self._path(id_, _SIDECAR)} cannot be removed: {error.strerror}") from error
         self._path(id_, _PAYLOAD).unlink(missing_ok=True)
 
     def _describe(self, id_: str) -> Entry:
@@ -124,11 +145,13 @@ class Quarantine:
             return _parse(json.loads(path.read_bytes()))
         except FileNotFoundError as error:
             raise self._unknown(id_) from error
+        except OSError as error:
+            raise StateError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateDamaged(str(path), f"not a description of an entry: {error!r}") from error
 
-    def _unknown(self, id_: str) -> ShipperError:
-        return ShipperError(f"nothing in quarantine has the id {id_} (in {self._directory})")
+    def _unknown(self, id_: str) -> NotInQuarantine:
+        return NotInQuarantine(f"nothing in quarantine has the id {id_} (in {self._directory})")
 
     def _path(self, id_: str, suffix: str) -> Path:
         if not _ID.fullmatch(id_):  # it may have been typed: no path may come of it
@@ -140,6 +163,8 @@ class Quarantine:
             return sorted(os.listdir(self._directory))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StateError(f"{self._directory} cannot be read: {error.strerror}") from error
 
     def _ids(self) -> Sequence[str]:
         names = (name.removesuffix(_SIDECAR) for name in self._names() if name.endswith(_SIDECAR))
@@ -211,7 +236,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "cut": asdict(batch.cut),
         "members": [asdict(member) for member in batch.members],
         "size": entry.size,
-        "crc32": zlib.crc32(batch.payload),
+        "crc32": entry.crc32,
     }
 
 
@@ -222,15 +247,7 @@ def _parse(plain: dict[str, Any]) -> Entry:
     cut = Cut(**{field.name: int(plain["cut"][field.name]) for field in fields(Cut)})
     members = tuple(Member(**{**values, "kind": StreamKind(values["kind"])}) for values in plain["members"])
     batch = Batch(plain["life"], plain["stream"], Signal(plain["signal"]), cut, b"", StreamKind(plain["kind"]), members)
-    return Entry(
-        plain["id"], plain["destination"], plain["reason"], plain["status"], plain["at_ns"], plain["size"], batch
-    )
-
-
-def _with_payload(entry: Entry, payload: bytes) -> Entry:
-    b = entry.batch
-    whole = Batch(b.life, b.stream, b.signal, b.cut, payload, b.kind, b.members)
-    return Entry(entry.id, entry.destination, entry.reason, entry.status, entry.at_ns, entry.size, whole)
+    return Entry(batch=batch, **{name: plain[name] for name in _PLAIN})
 
 
 def _write_durably(path: Path, data: bytes) -> None:

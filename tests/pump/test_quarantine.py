@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shipper.contracts import Batch, Cut, Member, Signal, StreamKind
-from shipper.errors import QuarantineFull, ShipperError, StateDamaged, StateUnwritable
+from shipper.errors import QuarantineFull, ShipperError, StateDamaged, StateError, StateUnwritable
 from shipper.pump.quarantine import Quarantine
 from shipper.testing.clock import FakeClock
 
@@ -215,3 +215,10 @@ def test_the_description_is_plain_json(tmp_path: Path) -> None:
     plain = json.loads((tmp_path / f"{id_}.json").read_text())
     assert (plain["destination"], plain["reason"], plain["key"]) == ("otlp", "400: bad", "life/stream/0-10")
     assert plain["cut"]["records"] == 1
+
+
+def test_a_place_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
+    """Listing what is no directory names it, instead of saying that nothing is there."""
+    (tmp_path / "state").write_text("in the way")
+    with pytest.raises(StateError, match="state/quarantine cannot be read: Not a directory"):
+        quarantine(tmp_path).list()
