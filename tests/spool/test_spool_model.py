@@ -77,7 +77,8 @@ class SpoolMachine(RuleBasedStateMachine):
         path, offset = self.segment_of(torn)
         os.truncate(path, offset + max(1, int((torn.end - torn.start) * part)))
         self.open()
-        assert torn.start <= self.spool.frontier() < torn.end  # more than the start if damage lies right before it
+        # More than the start, if damage lies right before it or an empty segment behind it.
+        assert torn.start <= self.spool.frontier() <= torn.end
         self.highest = torn.start
 
     @precondition(lambda self: self.on_disk())
