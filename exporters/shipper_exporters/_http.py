@@ -30,6 +30,10 @@ _LOOK_AGAIN = 0.25
 _DISCARD_PORT = 9  # any port: nothing is sent to it
 
 
+class NoAnswer(Retryable):
+    """The time for an answer is over; all that is known is that somebody took the connection, or did not refuse it."""
+
+
 class Patience:
     """Ends what it wraps (`TimeoutError`) when nothing moved for ``seconds``, or at the deadline.
 

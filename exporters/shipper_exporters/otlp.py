@@ -1,29 +1,27 @@
 """Sends to any OTLP/HTTP endpoint: a Collector, a vendor, or a Shipper gateway, which is recognised by what it says.
 
 One aiohttp session, HTTP/1.1 with kept-alive connections, protobuf bodies, no redirects. What answers mean is in
-``_otlp_answers``, what can be set in ``_otlp_settings``.
+``_otlp_answers``, what is sent in ``_otlp_request``, what can be set in ``_otlp_settings``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import aiohttp
-from isal import isal_zlib
 from yarl import URL
 
 from shipper.clock import Deadline
-from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request, StreamKind
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper.intervals import IntervalSet
 from shipper_exporters._http import (
     Addresses,
+    NoAnswer,
     Patience,
     SecretFile,
     TlsFiles,
@@ -35,27 +33,16 @@ from shipper_exporters._http import (
     read_bounded,
 )
 from shipper_exporters._otlp_answers import MAX_ANSWER, failure, passing, success
+from shipper_exporters._otlp_request import PROTOBUF, OtlpBody, encode
 from shipper_exporters._otlp_settings import OtlpSettings, check, endpoints, wrong
 
 __all__ = ["ACCOUNTS_KNOWN_AFTER", "OtlpBody", "OtlpExporter", "OtlpSettings"]
 
-PROTOBUF = "application/x-protobuf"
 GATEWAY_HEADER = "Shipper-Gateway"  # every answer of a Shipper gateway carries its life id in it
 ACCOUNTS_KNOWN_AFTER = 10.0  # seconds a destination has to say what it is before it is taken for a stranger
-_GZIP_LEVEL = 1  # ISA-L: 5 % more CPU than level 0 for a sixth fewer bytes; zlib's 1 takes five times the CPU
-_GZIP_FORMAT = 31  # the zlib way to ask for a gzip header, here with its time stamp 0
 _HELLO_PAUSES = (1.0, 30.0)
 _KEEP_ALIVE = 45.0  # idle connections are kept this long; common load balancers close theirs after 60 s
 _MAX_INTERVALS = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class OtlpBody:
-    """A request as it goes over the wire."""
-
-    data: bytes = field(repr=False)
-    headers: Mapping[str, str]
-    records: int
 
 
 class OtlpExporter(Exporter):
@@ -104,15 +91,8 @@ class OtlpExporter(Exporter):
 
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises ValueError unless all batches are of one life, as the request names only one."""
-        headers = {"Content-Type": PROTOBUF, **_names(request.batches)}
-        payloads = [batch.payload for batch in request.batches]
-        if self._settings.compression == "gzip":
-            headers["Content-Encoding"] = "gzip"
-            data = _gzip(payloads)
-        else:
-            data = b"".join(payloads)
-        body = OtlpBody(data, headers, sum(batch.cut.records for batch in request.batches))
-        return Prepared(request.id, request.signal, body, len(data))
+        body = encode(request, self._settings.compression)
+        return Prepared(request.id, request.signal, body, len(body.data))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`."""
@@ -132,20 +112,26 @@ class OtlpExporter(Exporter):
         return Accepted(min(accepted.rejected, body.records), accepted.message)
 
     async def known(self, life: str) -> Mapping[str, IntervalSet] | None:
-        """See `Exporter.known`; only a Shipper gateway can tell. Raises `DeliveryError` when it cannot be asked."""
+        """See `Exporter.known`; only a Shipper gateway can tell. Raises `DeliveryError` when it could not be asked.
+
+        A stranger may do anything with a path it does not know; once it is taken for one, none of that is waited on.
+        """
         if self._base is None:
             return None
         url = self._base / "shipper/v1/lives" / life / "intervals"
-        status, headers, answer = await self._call("GET", url, Deadline(self._context.clock), _MAX_INTERVALS)
-        if status == 404 or (status < 300 and GATEWAY_HEADER not in headers):
-            return None
-        if status >= 300:
-            raise failure(status, headers, answer, _shown(url), self._context.clock.wall_ns())
         try:
-            streams = json.loads(answer)["streams"]
-            return {str(stream): IntervalSet((int(a), int(b)) for a, b in pairs) for stream, pairs in streams.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise Retryable(f"{_shown(url)}: what it says it has of this life makes no sense") from None
+            status, headers, answer = await self._call("GET", url, Deadline(self._context.clock), _MAX_INTERVALS)
+        except NoAnswer:
+            if self._stranger:
+                return None
+            raise
+        if GATEWAY_HEADER not in headers and (self._stranger or not passing(status)):
+            return None
+        if status == 404:
+            return None
+        if not 200 <= status < 300:
+            raise failure(status, headers, answer, _shown(url), self._context.clock.wall_ns())
+        return _intervals(answer, _shown(url))
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a relay on this host, unless it is a gateway or the settings say so."""
@@ -189,7 +175,7 @@ class OtlpExporter(Exporter):
                     return await self._exchange(method, url, limit, reused, options)
         except TimeoutError:
             when = "before the deadline" if deadline.expired() else f"for {self._settings.timeout:g} s"
-            raise Retryable(f"{_shown(url)}: no answer {when}") from None
+            raise NoAnswer(f"{_shown(url)}: no answer {when}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise network_failure(error, _shown(url)) from None
 
@@ -242,6 +228,10 @@ class OtlpExporter(Exporter):
         self.keeps_accounts = bool(gateway) and not self._ourselves
         self.accounts_known = True
 
+    @property
+    def _stranger(self) -> bool:
+        return self.accounts_known and not self.keeps_accounts
+
     def _refuse_ourselves(self) -> None:
         if self._ourselves:
             raise Unusable(f"{self.describe()} is this Shipper itself: records would go round in a circle")
@@ -264,34 +254,12 @@ def _shown(url: URL) -> str:
     return str(url.with_query(None))
 
 
-def _names(batches: Sequence[Batch]) -> dict[str, str]:
-    """The headers by which a Shipper gateway tells what it already has; other receivers ignore them."""
-    if not batches:
-        raise ValueError("a request has at least one batch")
-    lives = {batch.life for batch in batches}
-    if len(lives) > 1:
-        raise ValueError(f"a request names one life, not {len(lives)}")
-    life = lives.pop()
-    listed = ",".join(_name(batch) for batch in batches)
-    return {
-        "Shipper-Life": life,
-        "Shipper-Batches": listed,
-        "Shipper-Observed": str(min(batch.cut.observed_ns for batch in batches)),
-        "Idempotency-Key": hashlib.sha256(f"{life}\n{listed}".encode()).hexdigest()[:32],
-    }
-
-
-def _name(batch: Batch) -> str:
-    cut = batch.cut
-    name = f"{batch.stream}:{cut.start}-{cut.end}:{len(batch.payload)}:{cut.records}"
-    return name if batch.kind is StreamKind.DATA else f"{name}:{batch.kind}"
-
-
-def _gzip(parts: Sequence[bytes]) -> bytes:
-    compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    out = [compressor.compress(part) for part in parts]
-    out.append(compressor.flush())
-    return b"".join(out)
+def _intervals(answer: bytes, where: str) -> dict[str, IntervalSet]:
+    try:
+        streams = json.loads(answer)["streams"]
+        return {str(stream): IntervalSet((int(a), int(b)) for a, b in pairs) for stream, pairs in streams.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise Retryable(f"{where}: what it says it has of this life makes no sense") from None
 
 
 def _noting_reuse() -> aiohttp.TraceConfig:

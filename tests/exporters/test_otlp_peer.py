@@ -170,6 +170,84 @@ def test_stranger_cannot_tell_what_it_has() -> None:
     with_sink(scenario)
 
 
+def with_answers(
+    answers: Callable[[str], bytes | None], scenario: Callable[[OtlpExporter, FakeClock], Awaitable[None]]
+) -> None:
+    """Run a scenario against a server that answers a path with the given head and body; None: never."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        answer = answers(head.split()[1])
+        if answer is None:
+            await reader.read()
+        else:
+            writer.write(b"HTTP/1.1 " + answer)
+            await writer.drain()
+        writer.close()
+
+    async def run() -> None:
+        clock = FakeClock()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with asyncio.timeout(60), server:
+            settings = OtlpSettings(endpoint=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test"))
+            await exporter.start()
+            try:
+                await scenario(exporter, clock)
+            finally:
+                await exporter.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 405, 418])
+def test_what_a_stranger_says_to_an_unknown_path_is_nothing(status: int) -> None:
+    """Whatever final answer comes without a gateway's name: it cannot tell, and shipping is not held up."""
+
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        assert await exporter.known(LIFE) is None
+
+    with_answers(lambda _: f"{status} x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".encode(), scenario)
+
+
+def test_a_passing_fault_is_waited_out_until_it_is_a_stranger() -> None:
+    """503 without a name may be a proxy before a gateway: asked again, but not longer than for the greeting."""
+
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        with pytest.raises(Retryable):
+            await exporter.known(LIFE)
+        await clock.run(ACCOUNTS_KNOWN_AFTER)
+        assert await exporter.known(LIFE) is None
+
+    with_answers(lambda _: b"503 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", scenario)
+
+
+def test_a_stranger_that_does_not_answer_is_not_waited_for() -> None:
+    """A destination that leaves unknown paths without an answer holds nothing up for longer than two time-outs."""
+
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        answers: list[object] = []
+        for _ in range(2):
+            asking = asyncio.gather(exporter.known(LIFE), return_exceptions=True)
+            while not asking.done():
+                await clock.run(0.1)
+            answers += await asking
+        assert answers[-1] is None
+
+    with_answers(lambda _: None, scenario)
+
+
+def test_a_gateway_that_refuses_is_not_taken_for_nothing() -> None:
+    """A gateway that wants another token is not one that has nothing."""
+    head = f"401 x\r\nShipper-Gateway: {GATEWAY}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        with pytest.raises(Unusable):
+            await exporter.known(LIFE)
+
+    with_answers(lambda _: head.encode(), scenario)
+
+
 def test_known_while_down() -> None:
     """That the gateway cannot be asked now is not the same as that it has nothing."""
 
@@ -188,27 +266,13 @@ def test_known_while_down() -> None:
 )
 def test_nonsense_about_what_is_known(body: str) -> None:
     """An answer that cannot be understood is not taken for "nothing"."""
+    head = f"200 OK\r\nShipper-Gateway: {GATEWAY}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = (
-            f"HTTP/1.1 200 OK\r\nShipper-Gateway: {GATEWAY}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.write((head + body).encode())
-        await writer.drain()
-        writer.close()
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        with pytest.raises(Retryable, match="makes no sense"):
+            await exporter.known(LIFE)
 
-    async def run() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server:
-            settings = OtlpSettings(endpoint=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            exporter = OtlpExporter("primary", settings, ExporterContext(FakeClock(), LIFE, 1, "test"))
-            await exporter.start()
-            with pytest.raises(Retryable, match="makes no sense"):
-                await exporter.known(LIFE)
-            await exporter.aclose()
-
-    asyncio.run(run())
+    with_answers(lambda _: (head + body).encode(), scenario)
 
 
 @pytest.mark.parametrize(
@@ -270,52 +334,25 @@ def test_ourselves_noticed_by_an_answer() -> None:
 
 def test_greeting_does_not_need_an_answer() -> None:
     """A destination that never answers the greeting is sent to all the same."""
+    accepted = b"200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-    async def hold_gets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if (await reader.readuntil(b"\r\n\r\n")).startswith(b"POST"):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-        else:
-            await reader.read()
-        writer.close()
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        assert await send(exporter, clock) == Accepted()
+        assert exporter.accounts_known
 
-    async def run() -> None:
-        clock = FakeClock()
-        server = await asyncio.start_server(hold_gets, "127.0.0.1", 0)
-        async with server:
-            settings = OtlpSettings(endpoint=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test"))
-            await exporter.start()
-            assert await send(exporter, clock) == Accepted()
-            assert exporter.accounts_known
-            await exporter.aclose()
-
-    asyncio.run(run())
+    with_answers(lambda path: accepted if path == "/v1/logs" else None, scenario)
 
 
 def test_busy_destination_is_asked_again() -> None:
     """A greeting answered by 503 is repeated, and what it then says counts."""
     answers = [b"503 Service Unavailable", b"200 OK\r\nShipper-Gateway: " + GATEWAY.encode()]
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 " + answers.pop(0) + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
+    async def scenario(exporter: OtlpExporter, clock: FakeClock) -> None:
+        while not exporter.keeps_accounts:
+            await clock.run(0.1)
+        assert not answers
 
-    async def run() -> None:
-        clock = FakeClock()
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server:
-            settings = OtlpSettings(endpoint=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test"))
-            await exporter.start()
-            while not exporter.keeps_accounts:
-                await clock.run(0.1)
-            assert not answers
-            await exporter.aclose()
-
-    asyncio.run(run())
+    with_answers(lambda _: answers.pop(0) + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", scenario)
 
 
 def test_other_answers_do_not_unmake_a_gateway() -> None:
