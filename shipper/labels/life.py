@@ -23,7 +23,7 @@ LIFE_FILE = "life.json"
 SET_ASIDE = "set-aside"
 VERSION = 1
 _MAX_BYTES = 64 * 1024
-OF_A_LIFE = ("ledger.db*", "spool", "spool.*", "held", LIFE_FILE)
+OF_A_LIFE = ("ledger.db*", "account", "spool", LIFE_FILE)
 """Names in the state directory that belong to a life, ``life.json`` last: while it stands, setting aside can be repeated.
 The quarantine is not among them: what is in it names its life and stays readable where it is."""
 
@@ -119,7 +119,9 @@ def _decide(state_dir: str, now: Witness, clock: Clock, role: str) -> LifeDecisi
     except FileNotFoundError:
         remains = _remains(state_dir)
         if not remains or role == "gateway":
-            return _begin(state_dir, now, clock, None, "first start")
+            return _begin(
+                state_dir, now, clock, None, "first start" if not remains else "no life.json beside what is spooled"
+            )
         return _set_aside_and_begin(state_dir, now, clock, "unknown", "nothing tells whose it is (no life.json)")
     except ValueError as problem:
         return _without_record(state_dir, now, clock, role, str(problem))

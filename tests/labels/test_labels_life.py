@@ -98,7 +98,7 @@ def test_foreign_state_is_set_aside_whole_and_a_life_begins(tmp_path: Path) -> N
     first = adopt_or_begin(str(tmp_path), vm(), clock)
     for name in ("ledger.db", "ledger.db-wal", "ledger.db.damaged-1"):
         (tmp_path / name).write_text(name)
-    for name in ("spool", "quarantine", "lost+found"):
+    for name in ("spool", "account", "quarantine", "lost+found"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text(name)
     second = adopt_or_begin(str(tmp_path), vm("boot-2"), clock)
@@ -110,6 +110,7 @@ def test_foreign_state_is_set_aside_whole_and_a_life_begins(tmp_path: Path) -> N
         "ledger.db",
         "ledger.db-wal",
         "ledger.db.damaged-1",
+        "account",
         "spool",
         "life.json",
     }

@@ -1,0 +1,97 @@
+"""`shipper check`: right or wrong, with lines a person can act on, and without side effects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from shipper.cli import main
+
+
+@pytest.fixture
+def check(tmp_path: Path):
+    """Runs the command on a file's text."""
+
+    def run(text: str, *options: str, env: dict[str, str] | None = None) -> Result:
+        path = tmp_path / "shipper.yaml"
+        path.write_text(text)
+        return CliRunner(env=env or {}).invoke(main, ["check", str(path), *options])
+
+    return run
+
+
+GOOD = "state_dir: {state}\nfiles: [{{include: [/var/log/*.log]}}]\ndestinations: {{a: {{endpoint: 'http://127.0.0.1:1'}}}}\n"
+
+
+def test_a_right_file_is_ok_and_nothing_is_touched(check, tmp_path: Path) -> None:
+    """Neither the state directory is made nor the destination asked."""
+    result = check(GOOD.format(state=tmp_path / "state"))
+    assert result.exit_code == 0, result.output
+    assert result.output == f"{tmp_path}/shipper.yaml: ok (1 group of files, 1 destination)\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["shipper.yaml"]
+
+
+def test_every_mistake_is_a_line_and_the_status_is_1(check, tmp_path: Path) -> None:
+    """Path, problem, nearest name; then how many there are."""
+    result = check("files: [{inclued: [x]}]\ndrain: {deadline: soon}\n")
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"{tmp_path}/shipper.yaml: files[0].inclued: unknown key; did you mean 'include'?",
+        f"{tmp_path}/shipper.yaml: files[0].include: is required",
+        f"{tmp_path}/shipper.yaml: drain.deadline: expected a duration such as 250ms, 25s or 1m30s, got 'soon'",
+        f"{tmp_path}/shipper.yaml: 3 problems",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("destination", "where", "what"),
+    [
+        ("{type: otpl, endpoint: x}", "destinations.a.type", "did you mean 'otlp'"),
+        ("{endpiont: 'http://x:1'}", "destinations.a.endpiont", "did you mean 'endpoint'"),
+        ("{endpoint: 'http://x:1', timeout: soon}", "destinations.a.timeout", "expected a duration"),
+        ("{endpoint: 'not a url'}", "destinations.a.endpoint", "no URL"),
+        ("{type: archive}", "destinations.a.url", "is required"),
+    ],
+)
+def test_destinations_are_held_against_their_exporters(check, tmp_path: Path, destination, where, what) -> None:
+    """The exporter's own settings and rules are checked too, with the file's path."""
+    result = check(f"files: [{{include: [/x]}}]\ndestinations: {{a: {destination}}}\n")
+    assert result.exit_code == 1
+    assert f"{tmp_path}/shipper.yaml: {where}: " in result.output
+    assert what in result.output
+
+
+def test_a_variable_is_named_when_it_is_to_blame(check) -> None:
+    """An exporter's option that came from the environment is blamed on the variable."""
+    text = "files: [{include: [/x]}]\ndestinations: {a: {endpoint: 'http://x:1'}}\n"
+    result = check(text, env={"SHIPPER_OTLP_TIMEOUT": "soon", "SHIPPER_TYPO": "1"})
+    assert "SHIPPER_OTLP_TIMEOUT: expected a duration" in result.output
+    assert "warning: SHIPPER_TYPO: no such setting" in result.output
+
+
+def test_machines_get_json(check, tmp_path: Path) -> None:
+    """One object, whether right or wrong."""
+    wrong = check("mode: fast\n", "--json")
+    assert wrong.exit_code == 1
+    content = json.loads(wrong.output)
+    assert content["ok"] is False
+    assert content["errors"][0]["path"] == f"{tmp_path}/shipper.yaml: mode"
+    right = check("destinations: {a: {endpoint: 'http://x:1'}}\n", "--json")
+    assert json.loads(right.output)["ok"] is True
+    assert "no files to tail" in json.loads(right.output)["warnings"][0]
+
+
+def test_a_gateways_file_is_checked_as_one(check) -> None:
+    """With the role, what the role needs is demanded: here a listener that is safe, and an archive is enough."""
+    text = "gateway: {listen: '127.0.0.1:1'}\ndestinations: {a: {type: archive, url: /srv/a, trust_local: true}}\n"
+    assert check(text, "--role", "gateway").exit_code == 0
+    assert "SHIPPER_ARCHIVE" in check("gateway: {}\n", "--role", "gateway").output
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """No traceback for a wrong path."""
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "none")])
+    assert (result.exit_code, result.output.splitlines()[0]) == (1, f"{tmp_path}/none: no such file")
