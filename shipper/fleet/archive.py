@@ -107,13 +107,12 @@ class Archive:
     def pieces(self, ranges: RangeList) -> Iterator[Piece]:
         """Every entry of a range list with its bytes, checked; one object is in memory at a time."""
         signal = Signal(ranges.signal)
-        name = object_name(ranges.object)
-        stored = self._store.get(ranges.object) if name else None
-        if name is None or stored is None:
+        stored = self._store.get(ranges.object)
+        if stored is None:
             problem = f"{ranges.object} is not there"
             yield from (Piece(signal, entry, b"", None, problem) for entry in ranges.batches)
             return
-        data, problem = _unpack(stored, ranges.size) if name.gzip else (stored, "")
+        data, problem = _unpack(stored, ranges.size) if ranges.object.endswith(".gz") else (stored, "")
         del stored
         for entry in ranges.batches:
             yield _check(signal, entry, data[entry.offset : entry.offset + entry.length], problem)

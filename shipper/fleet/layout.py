@@ -118,6 +118,8 @@ def _problems(ranges: RangeList) -> Iterator[str]:
         yield f"range list of version {ranges.version}; this program knows version {RANGE_LIST_VERSION}"
     if ranges.signal not in list(Signal):
         yield f"unknown signal {ranges.signal!r}"
+    if object_name(ranges.object) is None or ".." in ranges.object.split("/") or ranges.object.startswith("/"):
+        yield f"{ranges.object!r} is no object of this archive"
     for entry in ranges.batches:
         if not 0 <= entry.start <= entry.end:
             yield f"impossible range [{entry.start}, {entry.end}) of {entry.life}/{entry.stream}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -69,7 +70,9 @@ async def replay(
                 await slots.acquire()
                 sends.create_task(sender.send(request)).add_done_callback(lambda _: slots.release())
 
-            for batch in _batches(archive, selection, done.damage):
+            batches = _batches(archive, selection, done.damage)
+            # in a thread: a slow archive must not stall the requests under way
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 for request in gathered.add(batch):
                     await begin(request)
             for request in gathered.rest():
@@ -105,13 +108,15 @@ def _loose_batch(content: Loose) -> Batch:
 
 def _chosen_part(batch: Batch, selection: Selection) -> Batch | None:
     payload = select(batch.signal, batch.payload, selection, batch.life)
-    if len(payload) == len(batch.payload):
-        return batch if payload else None
     if not payload:
         return None
+    if payload is batch.payload:
+        return batch
     # other bytes must not go under the key of the whole: a gateway would then take it for having the rest, too
-    records = tally(batch.signal, payload).records
-    return replace(batch, stream=f"{batch.stream}.part", payload=payload, cut=replace(batch.cut, records=records))
+    stream = f"{batch.stream}.part-{zlib.crc32(payload):08x}"
+    return replace(
+        batch, stream=stream, payload=payload, cut=replace(batch.cut, records=tally(batch.signal, payload).records)
+    )
 
 
 class _Gathered:

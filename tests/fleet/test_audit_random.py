@@ -74,7 +74,7 @@ def befall(writer: Writer, number: int, mishap: Mishap) -> set[int]:
     return set(range(len(entries)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(slices(), st.lists(MISHAPS, min_size=20, max_size=20), st.integers(1, 4), st.booleans())
 def test_exactly_what_is_gone_is_missing(batches: list[Slice], mishaps: list[Mishap], size: int, relayed: bool) -> None:
     """Missing are exactly the ranges of which no sound copy is left, archived is the rest, and cat prints just that."""
