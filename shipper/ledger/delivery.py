@@ -15,6 +15,8 @@ from shipper.ledger.cursors import Cursors, Kind, State
 from shipper.ledger.rows import Loss, OpenRequest, Settlement
 from shipper.ledger.store import atomic
 
+LARGEST = (1 << 63) - 1  # a position SQLite can hold; who claims to have more is not believed
+
 _KIND_OF: dict[Settlement, Kind] = {"quarantined": Kind.QUARANTINED, "dropped": Kind.LOST}
 
 
@@ -150,12 +152,12 @@ class Delivery(Cursors):
         """The destination says it has these positions: they count as acknowledged, without records, as nobody read them.
 
         What is in flight stays so. ``cut_to`` moves behind what is done from it on; what lies further ahead shows in
-        ``Cursor.done``, to be skipped when the cursor gets there.
+        ``Cursor.done``, to be skipped when the cursor gets there. The caller leaves out what the stream cannot hold.
         """
         flying = self._in_flight_of(destination, stream)
         state = self._edit(destination, stream)
         for start, end in intervals:
-            for a, b in flying.missing(max(start, state.start), end):
+            for a, b in flying.missing(max(start, state.start), min(end, LARGEST)):
                 for c, d in state.done.missing(a, b):
                     self._mark(state, Kind.ACKNOWLEDGED, c, d)
         _skip_done(state)

@@ -75,8 +75,10 @@ class Streams(Part):
 
     @atomic
     def finish(self, stream: str, final: int) -> None:
-        """Nothing will ever be appended again; ``final`` is the end."""
+        """Nothing will ever be appended again; ``final`` is the end. Free when that is known already."""
         row = self._stream(stream)
+        if row.finished and row.size == final:
+            return
         self._sql.execute("UPDATE streams SET size = ?, finished = 1 WHERE id = ?", (final, stream))
         self._streams.set(stream, replace(row, size=final, finished=True))
         self._touch(stream)

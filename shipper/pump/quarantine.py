@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -67,9 +68,10 @@ class Quarantine:
         self._max_bytes = max_bytes
         self._clock = clock or SystemClock()
         self._swept = False
+        self._putting = threading.Lock()
 
     def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
-        """Keep a batch durably; its id. May be called from a worker thread, by one at a time.
+        """Keep a batch durably; its id. May be called from several threads.
 
         Raises `StateUnwritable` when the disk does not take it (full, read-only): then nothing is kept, and the same call may
         be made again later. Raises `QuarantineFull` when ``max_bytes`` would be exceeded.
@@ -86,9 +88,10 @@ class Quarantine:
         )
         sidecar = json.dumps(_plain(entry), indent=1).encode()
         try:
-            self._make_ready()
-            self._check_room(entry, len(sidecar) + len(batch.payload))
-            self._write(entry.id, ((_PAYLOAD, batch.payload), (_SIDECAR, sidecar)))
+            with self._putting:
+                self._make_ready()
+                self._check_room(entry, len(sidecar) + len(batch.payload))
+                self._write(entry.id, ((_PAYLOAD, batch.payload), (_SIDECAR, sidecar)))
         except OSError as error:
             raise StateUnwritable(f"{self._directory}: {batch.key} cannot be set aside: {error.strerror}") from error
         return entry.id

@@ -217,6 +217,17 @@ def test_a_lying_destination_cannot_reject_more_than_it_got(ledger: Ledger) -> N
     assert (counts.rejected, counts.acknowledged) == (3, 3)
 
 
+def test_a_destination_that_claims_absurd_positions_does_no_harm(ledger: Ledger) -> None:
+    """What is adopted is cut to what belongs to the stream and to what a position can be."""
+    ledger.put_stream(row("late", start=100))
+    ledger.adopt("otlp", "late", IntervalSet([(0, 150), (1 << 70, 1 << 71)]))
+    ledger.adopt("otlp", "a", IntervalSet([(5, 1 << 70)]))
+    assert ledger.cursor("otlp", "late").done == IntervalSet([(100, 150)])
+    assert ledger.cursor("otlp", "late").cut_to == 150
+    assert ledger.cursor("otlp", "a").cut_to == 0
+    reopen(ledger).close()
+
+
 SPANS = st.lists(st.tuples(st.sampled_from("xy"), st.integers(0, 50), st.integers(0, 10)), max_size=40)
 
 

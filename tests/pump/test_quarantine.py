@@ -8,6 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,22 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(StateUnwritable, match="state/quarantine"):
         quarantine(tmp_path).put(batch(), "otlp", "no", "rejected")
+
+
+def put_one(store: Quarantine, at: int) -> str:
+    """Set the batch at a position aside."""
+    return store.put(batch(at), "otlp", "no", "rejected")
+
+
+def test_several_threads_may_put_at_once(tmp_path: Path) -> None:
+    """Pumps of several destinations share a quarantine; none disturbs another's entry, also not the very first ones."""
+    for number in range(10):
+        store = quarantine(tmp_path / str(number))
+        with ThreadPoolExecutor(8) as pool:
+            ids = list(pool.map(partial(put_one, store), range(0, 160, 10)))
+        assert {entry.id for entry in store.list()} == set(ids)
+        assert len(ids) == 16
+        assert list(store.damaged()) == []
 
 
 PUT_FOR_EVER = """
