@@ -40,7 +40,8 @@ from shipper.intervals import IntervalSet
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
 
-PATIENCE = 30.0  # real seconds after which a test that hangs is failed; no test that passes waits for them
+PATIENCE = 30.0  # real seconds after which a send that hangs has failed; no test that passes waits for them
+LONGEST = 120.0  # the same for a whole test
 
 
 class Fault(Enum):
@@ -360,7 +361,7 @@ class ExporterContract(ABC):
 
         async def run() -> None:
             clock = FakeClock()
-            async with asyncio.timeout(4 * PATIENCE), self.destination(clock) as destination:
+            async with asyncio.timeout(LONGEST), self.destination(clock) as destination:
                 exporter = destination.exporter(_context(clock))
                 await exporter.start()
                 try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shipper.clock import Clock, Deadline
 from shipper.testing.clock import FakeClock
@@ -139,3 +141,33 @@ def test_until_sleeping_waits_for_real_work() -> None:
         await task
 
     asyncio.run(scenario())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sleeps=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=5), min_size=1, max_size=5),
+    steps=st.lists(st.integers(0, 15), min_size=1, max_size=10),
+)
+def test_tasks_that_sleep_by_turns_wake_as_in_real_time(sleeps: list[list[int]], steps: list[int]) -> None:
+    """However time is cut into steps, each sleep of each task ends exactly when its time has passed, in that order."""
+
+    async def scenario() -> list[tuple[float, int]]:
+        clock = FakeClock(monotonic=0.0)
+        woken: list[tuple[float, int]] = []
+
+        async def work(task: int) -> None:
+            for seconds in sleeps[task]:
+                await clock.sleep(seconds)
+                woken.append((clock.monotonic(), task))
+
+        tasks = [asyncio.create_task(work(task)) for task in range(len(sleeps))]
+        for step in steps:
+            await clock.run(step)
+        for task in tasks:
+            task.cancel()
+        return woken
+
+    due = [(sum(seconds[: n + 1]), task) for task, seconds in enumerate(sleeps) for n in range(len(seconds))]
+    woken = asyncio.run(scenario())
+    assert sorted(woken) == sorted((float(at), task) for at, task in due if at <= sum(steps))
+    assert [at for at, _ in woken] == sorted(at for at, _ in woken)
