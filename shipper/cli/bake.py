@@ -7,7 +7,7 @@ import os
 import click
 
 from shipper.labels.bake import FIELDS, gather, wipe, write
-from shipper.paths import CONFIG_FILE, RELEASE_FILE, default_state_dir
+from shipper.paths import CONFIG_FILE, RELEASE_FILE, SYSTEM_STATE_DIR, default_state_dir
 
 
 @click.command()
@@ -56,13 +56,15 @@ def _inside(root: str, path: str) -> str:
 
 def _state_dir(root: str) -> str:
     """Where a sidecar of this image would keep its state: as its configuration says, else the usual place."""
+    # another tree is an image's, whose sidecar will most likely be root, whoever builds it
+    usual = default_state_dir(os.environ) if root == "/" else SYSTEM_STATE_DIR
     stated = os.environ.get("SHIPPER_STATE_DIR", "").strip()
     config_file = _inside(root, CONFIG_FILE)
     if stated or not os.path.lexists(config_file):
-        return stated or default_state_dir(os.environ)
+        return stated or usual
     try:
         from shipper.config.yamlfile import read_document
     except ModuleNotFoundError:  # an image built without the sidecar extra has no sidecar to configure
-        return default_state_dir(os.environ)
+        return usual
     configured = read_document(config_file).data.get("state_dir")
-    return configured if isinstance(configured, str) and configured else default_state_dir(os.environ)
+    return configured if isinstance(configured, str) and configured else usual

@@ -33,7 +33,10 @@ def defaults(loaded: Loaded) -> dict[str, dict[str, Any]]:
     filled: dict[str, dict[str, Any]] = {}
     for name, destination in loaded.config.destinations.items():
         where = f"destinations.{name}"
-        settings = convert(dict(destination.options), exporter_class(destination.type, where=where).Settings, where)
+        try:
+            settings = convert(dict(destination.options), exporter_class(destination.type, where=where).Settings, where)
+        except ConfigError as error:
+            raise _located(error, loaded) from error
         filled[name] = msgspec.to_builtins(settings, enc_hook=str)
     return filled
 

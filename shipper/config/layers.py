@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shipper.config.convert import Path, dotted
-from shipper.config.yamlfile import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +23,15 @@ class Origin:
         if self.kind == "file":
             return f"{self.name}:{self.line}" if self.line else self.name
         return self.name or "default"
+
+
+@dataclass(slots=True)
+class Document:
+    """A file's content as plain data, and the line (counted from 1) on which each value stands."""
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Path, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -12,12 +12,11 @@ import msgspec
 
 from shipper.config.convert import Converter, Path, dotted, raise_all
 from shipper.config.env import apply_env, otlp_destination
-from shipper.config.layers import Layers, Origin
+from shipper.config.layers import Document, Layers, Origin
 from shipper.config.otel import apply_otel
 from shipper.config.schema import Config, Role
 from shipper.config.substitute import substitute
 from shipper.config.validate import LEAST_OPEN_FILES, validate
-from shipper.config.yamlfile import Document, read_document
 from shipper.errors import ConfigError
 from shipper.paths import CONFIG_FILE, default_state_dir
 
@@ -74,10 +73,12 @@ def load(
 
 
 def _document(path: str | None, env: Mapping[str, str]) -> Document:
-    chosen = path or env.get("SHIPPER_CONFIG", "").strip()
-    if chosen:
-        return read_document(chosen)
-    return read_document(CONFIG_FILE) if os.path.lexists(CONFIG_FILE) else Document("", {})
+    chosen = path or env.get("SHIPPER_CONFIG", "").strip() or (CONFIG_FILE if os.path.lexists(CONFIG_FILE) else "")
+    if not chosen:
+        return Document("")
+    from shipper.config.yamlfile import read_document  # imported here: without a file no YAML library is loaded
+
+    return read_document(chosen)
 
 
 def _apply_overrides(layers: Layers, overrides: Mapping[str, Any]) -> None:

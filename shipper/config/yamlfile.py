@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from shipper.config.convert import Path, dotted
+from shipper.config.layers import Document
 from shipper.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 50_000  # also what aliases may blow the document up to
 MAX_DEPTH = 32
-
-
-@dataclass(slots=True)
-class Document:
-    """A file's content as plain data, and the line (counted from 1) on which each value stands."""
-
-    name: str
-    data: dict[str, Any]
-    lines: dict[Path, int] = field(default_factory=dict)
 
 
 def read_document(path: str) -> Document:
@@ -37,10 +28,10 @@ def read_document(path: str) -> Document:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
-            return Document(path, {})
+            return Document(path)
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(path, "must hold a mapping of settings, such as 'files:', at its top level")
-        document = Document(path, {})
+        document = Document(path)
         document.data = _Builder(loader, document).mapping(root, (), 0)
         return document
     except yaml.MarkedYAMLError as error:

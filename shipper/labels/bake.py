@@ -19,9 +19,9 @@ from shipper.labels.state import LOCK_FILE, lock_state, write_atomically
 
 FIELDS = ("service", "release", "image", "environment", "commit", "repository")
 _OURS = (*OF_A_LIFE, SET_ASIDE, "quarantine", "admin.sock", LOCK_FILE)
-# a CI variable for an image: set by nobody but the user, so only names that can mean nothing else
+# not OTEL_SERVICE_NAME: while an image is built that may well be the name of the build itself
 _VARIABLES = {
-    "service": ("SHIPPER_SERVICE", "OTEL_SERVICE_NAME"),
+    "service": ("SHIPPER_SERVICE",),
     "release": ("SHIPPER_RELEASE",),
     "image": ("SHIPPER_IMAGE",),
     "environment": ("SHIPPER_ENVIRONMENT",),

@@ -12,12 +12,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from shipper.clock import Clock
 from shipper.ids import uuid7
 from shipper.labels.state import read_private, sync_directory, unwritable, write_atomically
 from shipper.labels.witness import Witness, same_life
+
+if TYPE_CHECKING:  # importing it brings asyncio along, which a service that only asks for its labels has no use for
+    from shipper.clock import Clock
 
 LIFE_FILE = "life.json"
 SET_ASIDE = "set-aside"

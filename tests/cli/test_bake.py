@@ -55,6 +55,15 @@ def test_the_state_directory_of_the_images_own_configuration_is_wiped(bake, tmp_
     assert list(state.iterdir()) == []
 
 
+def test_the_usual_state_directory_of_an_image_is_wiped(bake, tmp_path: Path) -> None:
+    """Whoever builds the tree, it is the system's place inside it that a sidecar will look in."""
+    state = tmp_path / "image/var/lib/shipper"
+    state.mkdir(parents=True)
+    (state / "life.json").write_text("{}")
+    assert bake("--release", "1").exit_code == 0
+    assert list(state.iterdir()) == []
+
+
 def test_without_a_release_nothing_is_done(bake, tmp_path: Path) -> None:
     """No flag, no CI, no git: one sentence says what to give."""
     result = bake("--service", "shop")

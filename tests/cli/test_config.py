@@ -38,7 +38,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("destinations: {a: {endpiont: x}}\n")
     result = CliRunner().invoke(main, ["config", "show", "--config", str(path)])
     assert result.exit_code == 1
-    assert result.output == "Error: destinations.a.endpiont: unknown key; did you mean 'endpoint'?\n"
+    assert result.output == f"Error: {path}: destinations.a.endpiont: unknown key; did you mean 'endpoint'?\n"
 
 
 def test_schema_is_json_schema_with_the_installed_exporters() -> None:
