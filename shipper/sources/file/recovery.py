@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from shipper.ledger import Cursor, Ledger, StreamRow
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Head, Key
 from shipper.sources.file.rotation import agreement, siblings
-from shipper.sources.file.stream import FileStream, Shrunk
+from shipper.sources.file.stream import Changed, FileStream
 from shipper.sources.file.table import GONE, FileTable
 
 SOURCE = "file"
 STARTED = "file.started"
 COPIES = "file.copies"
+DELETED = "the file was deleted"
 NOWHERE: Key = (0, 0)
 
 
@@ -49,8 +51,28 @@ class Remembered:
         return max([self.row.size, *(cursor.cut_to for cursor in self.cursors)])
 
 
-def load(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:
-    """All streams of this source, those that can still grow first. Runs on the ledger's thread."""
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What earlier runs of this life left: streams, ids that were ever used, known copies; ``started``: there was one."""
+
+    streams: list[Remembered]
+    ids: frozenset[str]
+    copies: dict[Key, tuple[int, Head]]
+    started: bool
+
+
+def recall(ledger: Ledger, destinations: tuple[str, ...]) -> Memory:
+    """Read it all. Runs on the ledger's thread."""
+    copies = {
+        (device, inode): (size, Head(length, fingerprint))
+        for device, inode, size, length, fingerprint in json.loads(ledger.get(COPIES) or "[]")
+    }
+    ids = frozenset(account.stream.id for account in ledger.account(()))  # retired ones, too
+    return Memory(_streams(ledger, destinations), ids, copies, ledger.get(STARTED) is not None)
+
+
+def _streams(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:
+    """All streams of this source, those that can still grow first."""
     rows = sorted((row for row in ledger.streams() if row.source == SOURCE), key=lambda row: row.finished)
     return [
         Remembered(
@@ -134,7 +156,7 @@ class Recovery:
             if agreement(file, size, stream) is None:
                 return False
             stream.begin(file, size, file.read(HEAD_BYTES, 0), self._clock.monotonic())
-        except (OSError, Shrunk):
+        except (OSError, Changed):
             return False
         file.stream = stream
         file.size = size
@@ -153,7 +175,7 @@ class Recovery:
         other = self._table.copies.find(stream, file)
         same_name = other is not None and other.path == known.path
         if other is None or not same_name or not self._put_back(other, stream, known):
-            self._table.part(stream, other)
+            self._table.part(stream, other, DELETED if file is None else GONE)
 
 
 def _key_at(path: str) -> Key | None:

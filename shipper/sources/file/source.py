@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
@@ -18,9 +17,9 @@ from shipper.otlp.encode import scope
 from shipper.sources.file.books import RETRY, Books
 from shipper.sources.file.discover import Found, Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
-from shipper.sources.file.identity import Head, remembered_id, stream_id
+from shipper.sources.file.identity import remembered_id, stream_id
 from shipper.sources.file.lease import has_writers
-from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, load, prepare
+from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall
 from shipper.sources.file.settings import FileGroup, FileSettings
 from shipper.sources.file.stream import FileStream
 from shipper.sources.file.table import FileTable
@@ -90,19 +89,20 @@ class FileSource(Source):
             tasks.create_task(self._look_again(), name="file-looks")
 
     async def _begin(self) -> None:
-        known, started, copies = await self._ledger.call(_recall, self._destinations)
-        self._table.copies.known.update(copies)
+        memory = await self._ledger.call(recall, self._destinations)
+        self._ids.update(memory.ids)
+        self._table.copies.known.update(memory.copies)
         if self._settings.notify:
             self._watcher.start()
         found = self._discover()
-        self._table.first_scan = not started
+        self._table.first_scan = not memory.started
         recovery = Recovery(self._table, self._clock, found.files)
-        for each in known:
+        for each in memory.streams:
             self._resume(each, recovery)
         for _ in self._table.scan(found.files):
             await asyncio.sleep(0)
         self._table.first_scan = False
-        if not started:
+        if not memory.started:
             await self._ledger.call(Ledger.put, STARTED, "1")
         self._begun.set()
         if self._stop_wanted:
@@ -120,7 +120,7 @@ class FileSource(Source):
         self._hold(stream)
 
     async def settled(self) -> None:
-        """Return when the hub knows of every stream found so far; for the time after `stop_reading`."""
+        """See `Source.settled`."""
         await self._begun.wait()
         while self._books.pending and not await self._books.flush():
             await self._clock.sleep(RETRY)
@@ -219,10 +219,6 @@ class FileSource(Source):
         while True:
             await self._clock.sleep(self._settings.poll_interval)
             self._table.tick()
-            for stream in self._streams.values():
-                if stream.stalled:
-                    stream.stalled = False
-                    self._books.ready(stream)
             if self._watcher.polled or self._clock.monotonic() >= rescan_at:
                 rescan_at = self._clock.monotonic() + self._settings.rescan_interval
                 for _ in self._table.scan(self._discover().files):
@@ -289,7 +285,6 @@ class FileSource(Source):
             line_limit=group.max_line_bytes,
             hold=group.hold,
             clock=self._clock,
-            report=self._report,
             suspicious=self._suspicious,
             done=self._done,
         )
@@ -340,22 +335,10 @@ class FileSource(Source):
     # What a stream finds -----------------------------------------------------------------------------------------------
 
     def _suspicious(self, stream: FileStream) -> None:
-        asyncio.get_running_loop().call_soon(self._examine, stream)
-
-    def _examine(self, stream: FileStream) -> None:
         self._table.suspect(stream)
-        self._books.ready(stream)
+        asyncio.get_running_loop().call_soon(self._books.ready, stream)
 
     def _done(self, stream: FileStream) -> None:
         self._table.done(stream)
         self._held.pop(stream, None)
         self._streams.pop(stream.id, None)
-
-
-def _recall(ledger: Ledger, destinations: tuple[str, ...]) -> tuple[list[Remembered], bool, dict[Any, Any]]:
-    """What earlier runs of this life left. Runs on the ledger's thread."""
-    copies = {
-        (device, inode): (size, Head(length, fingerprint))
-        for device, inode, size, length, fingerprint in json.loads(ledger.get(COPIES) or "[]")
-    }
-    return load(ledger, destinations), ledger.get(STARTED) is not None, copies

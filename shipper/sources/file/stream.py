@@ -15,9 +15,8 @@ from collections.abc import Callable
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, Stream, StreamKind
 from shipper.errors import RangeGone
-from shipper.events import Problem, Reporter
 from shipper.otlp.encode import LineEncoder
-from shipper.sources.file.handles import TailedFile
+from shipper.sources.file.handles import Replaced, TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
 from shipper.sources.file.lines import NEAR, Window, border_near, due_end, pieces, render
 
@@ -28,7 +27,7 @@ SIGHTINGS = 512
 EPSILON = 0.001  # seconds by which a timer may be early
 
 
-class Shrunk(Exception):
+class Changed(Exception):
     """A finding rather than an error: the file does not hold what it held a moment ago."""
 
 
@@ -50,7 +49,6 @@ class FileStream(Stream):
         line_limit: int,
         hold: float,
         clock: Clock,
-        report: Reporter,
         suspicious: Callable[[FileStream], None],
         done: Callable[[FileStream], None],
     ) -> None:
@@ -66,13 +64,11 @@ class FileStream(Stream):
         self.released_to = start
         self.grown_at = -math.inf
         self.unfinished = False  # the last byte seen is no line end
-        self.stalled = False  # reading failed; the source says when to try again
         self._life = life
         self._resource = resource
         self._scope = scope
         self._line_limit = line_limit
         self._clock = clock
-        self._report = report
         self._suspicious = suspicious
         self._done = done
         self._size = start
@@ -144,7 +140,7 @@ class FileStream(Stream):
     def _read_exactly(self, file: TailedFile, start: int, end: int) -> bytes:
         data = file.read(end - start, start)
         if len(data) < end - start:
-            raise Shrunk(f"{self.name} is shorter than a moment ago")
+            raise Changed(f"{self.name} is shorter than a moment ago")
         return data
 
     def known_guards(self) -> list[tuple[int, int]]:
@@ -219,36 +215,35 @@ class FileStream(Stream):
             return None
         if self.file is None or at >= self._readable_to:
             raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
-        until = int(min(frontier, self._readable_to))
         try:
-            window = self._window(self.file, at, min(until, at + min(limit, READ_BYTES)))
-            end = self._due_end(window, at, resume)
-            if end == at and window.end < until:
-                window = self._window(self.file, at, min(until, at + self._line_limit + AHEAD))
-                newline = window.data.find(b"\n", at - window.base)
-                end = window.base + newline + 1 if newline >= 0 else self._due_end(window, at, resume)
-        except Shrunk:
-            self._suspicious(self)
-            return None
-        except OSError as error:
-            self._report(
-                Problem("unreadable", f"{self.name} cannot be read: {error.strerror}; trying again", self.name)
-            )
-            self.stalled = True
-            return None
+            return self._cut(self.file, at, resume, limit, observed_ns)
+        except Changed:
+            self._suspicious(self)  # finds out what happened to the file, and may give us a copy of it
+        return None
+
+    def _cut(self, file: TailedFile, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
+        until = int(min(self.frontier(), self._readable_to))
+        window = self._window(file, at, min(until, at + min(limit, READ_BYTES)))
+        end = self._due_end(window, at, resume, at_end=window.end >= until)
+        if end == at and window.end < until:  # a line longer than the limit
+            window = self._window(file, at, min(until, at + self._line_limit + AHEAD))
+            newline = window.data.find(b"\n", at - window.base)
+            behind = window.base + newline + 1
+            end = behind if newline >= 0 else self._due_end(window, at, resume, at_end=window.end >= until)
         return None if end == at else self._batch(window, at, end, resume, observed_ns)
 
-    def _due_end(self, window: Window, at: int, resume: int) -> int:
-        due = self._final or self._clock.monotonic() + EPSILON >= self.due_at
-        return due_end(window, at, resume, self._line_limit, due=due, closing=self._closing or self._final)
+    def _due_end(self, window: Window, at: int, resume: int, *, at_end: bool) -> int:
+        closing = at_end and (self._closing or self._final)
+        due = at_end and self._clock.monotonic() + EPSILON >= self.due_at
+        return due_end(window, at, resume, self._line_limit, due=due, closing=closing)
 
     def _window(self, file: TailedFile, at: int, end: int) -> Window:
-        """``[at, end)`` and up to 64 bytes before. Raises `Shrunk` when the bytes before ``at`` are not those that were read."""
+        """``[at, end)`` and up to 64 bytes before. Raises `Changed` when the bytes before ``at`` are not those that were read."""
         base = max(0, at - GUARD_BYTES)
         window = Window(self._read_exactly(file, base, end), base)
         expected = self._guards.get(at)
         if expected is not None and guard_of(window.data[: at - base]) != expected:
-            raise Shrunk(f"{self.name} no longer holds what was read")
+            raise Changed(f"{self.name} no longer holds what was read")
         return window
 
     def _batch(self, window: Window, at: int, end: int, resume: int, observed_ns: int) -> Batch:
@@ -278,7 +273,10 @@ class FileStream(Stream):
 
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """See `Stream.halve`."""
-        window = self._again(cut)
+        try:
+            window = self._again(cut)
+        except OSError as error:
+            raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
         found = pieces(window, cut.start, cut.end, cut.resume, self._line_limit)
         border = border_near(found, (cut.start + cut.end) // 2)
         if border is None:
@@ -292,16 +290,22 @@ class FileStream(Stream):
         )
 
     def _again(self, cut: Cut) -> Window:
-        """The window of an earlier cut. Raises `RangeGone` when it does not hold the same bytes."""
+        """The window of an earlier cut. Raises `RangeGone` when its bytes are nowhere any more, OSError as the kernel says."""
+        window = self._window_of(cut)
+        if window is None:
+            self._suspicious(self)  # it may find a copy
+            window = self._window_of(cut)
+        if window is None:
+            raise RangeGone(self.id, cut.start, cut.end, self._gone_because or "the file holds other bytes now")
+        return window
+
+    def _window_of(self, cut: Cut) -> Window | None:
         if self.file is None or cut.end > self._readable_to:
-            raise RangeGone(self.id, cut.start, cut.end, self._gone_because or "the file is gone")
+            return None
         base = max(0, cut.start - GUARD_BYTES)
         try:
-            data = self.file.read(cut.end + AHEAD - base, base)
-        except OSError as error:
-            raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
-        window = Window(data, base)
-        if window.end < cut.end or guard_of(window.slice(max(base, cut.end - GUARD_BYTES), cut.end)) != cut.guard:
-            self._suspicious(self)
-            raise RangeGone(self.id, cut.start, cut.end, "the file holds other bytes now")
-        return window
+            window = Window(self.file.read(cut.end + AHEAD - base, base), base)
+        except (FileNotFoundError, Replaced):
+            return None
+        before_end = window.slice(max(base, cut.end - GUARD_BYTES), cut.end)
+        return window if window.end >= cut.end and guard_of(before_end) == cut.guard else None

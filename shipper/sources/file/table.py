@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from shipper.clock import Clock
-from shipper.events import BytesLost, Problem, Reporter
+from shipper.events import Problem, Reporter, Said
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.rotation import holds_content_of
-from shipper.sources.file.stream import FileStream, Shrunk
+from shipper.sources.file.stream import Changed, FileStream
 from shipper.sources.file.watch import CONTENT_ONLY
 
 GONE = "the file was truncated or replaced"
@@ -227,7 +227,7 @@ class FileTable:
         before = stream.size
         try:
             same = stream.look(size)
-        except Shrunk:
+        except Changed:
             same = False
         if not same:
             self._rewritten(file, stream)
@@ -268,7 +268,7 @@ class FileTable:
         if status.st_size:
             self._begin(file, status.st_size)
 
-    def part(self, old: FileStream, copy: TailedFile | None) -> None:
+    def part(self, old: FileStream, copy: TailedFile | None, because: str = GONE) -> None:
         """``old`` is separated from its file for ever; what it had not read comes from ``copy``, or is lost."""
         readable_to = 0
         if copy is not None:
@@ -277,11 +277,14 @@ class FileTable:
             copy.copy_of = None
             self.copies.remember(copy, readable_to)
             old.sighted(readable_to, self._clock.monotonic())
+            self._report(Said(f"{old.name} was truncated; what was not read yet comes from its copy {copy.path}"))
         old.file = copy
-        lost = max(readable_to, old.read_to)
-        if lost < old.size:
-            self._report(BytesLost(old.id, old.name, lost, old.size, "truncated"))
-        old.seal(readable_to, GONE)
+        lost = old.size - max(readable_to, old.read_to)
+        if lost > 0:  # which bytes, is counted when a destination comes to them
+            self._report(
+                Problem("truncated", f"{old.name}: {lost} bytes were destroyed before they could be read", old.id)
+            )
+        old.seal(readable_to, because)
         self._announce.grew(old)
         self._announce.ended(old)
         if old.idle:
