@@ -173,6 +173,9 @@ class Source(ABC):
     def close_events(self) -> None:
         """Make held incomplete events due now, marked as incomplete (the last step of a drain)."""
 
+    async def settled(self) -> None:  # noqa: B027 - most sources announce at once
+        """Return when all streams found so far are announced; awaited after `stop_reading`, before pumps are found idle."""
+
     async def aclose(self) -> None:  # noqa: B027 - most sources hold nothing that needs it
         """Let go of descriptors and watches."""
 
