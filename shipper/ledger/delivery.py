@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from shipper.contracts import Cut, Signal
 from shipper.intervals import IntervalSet
-from shipper.ledger.cursors import Cursors, Kind, State
+from shipper.ledger.cursors import ACKNOWLEDGED, LOST, QUARANTINED, Cursors, Kind, State
 from shipper.ledger.rows import Loss, OpenRequest, Settlement
 from shipper.ledger.store import atomic
 
 LARGEST = (1 << 63) - 1  # a position SQLite can hold; who claims to have more is not believed
 
-_KIND_OF: dict[Settlement, Kind] = {"quarantined": Kind.QUARANTINED, "dropped": Kind.LOST}
+_KIND_OF: dict[Settlement, Kind] = {"quarantined": QUARANTINED, "dropped": LOST}
 
 
 class Delivery(Cursors):
@@ -72,7 +72,7 @@ class Delivery(Cursors):
             state.pending -= cut.records
             state.rejected += refused
             state.acknowledged += cut.records - refused
-            self._mark(state, Kind.ACKNOWLEDGED, cut.start, cut.end)
+            self._mark(state, ACKNOWLEDGED, cut.start, cut.end)
         self._keep(states.values())
 
     @atomic
@@ -116,7 +116,7 @@ class Delivery(Cursors):
         for stream, cut in cuts:
             state = states[stream]
             state.pending -= cut.records
-            if kind is Kind.QUARANTINED:
+            if kind is QUARANTINED:
                 state.quarantined += cut.records
             else:
                 state.dropped += cut.records
@@ -140,7 +140,7 @@ class Delivery(Cursors):
         state = self._edit(destination, stream)
         gaps = state.done.missing(max(start, state.start), end)
         for a, b in gaps:
-            self._mark(state, Kind.LOST, a, b)
+            self._mark(state, LOST, a, b)
         state.read += records
         state.dropped += records
         self._lose(state, "dropped", cause, records, sum(b - a for a, b in gaps))
@@ -159,7 +159,7 @@ class Delivery(Cursors):
         for start, end in intervals:
             for a, b in flying.missing(max(start, state.start), min(end, LARGEST)):
                 for c, d in state.done.missing(a, b):
-                    self._mark(state, Kind.ACKNOWLEDGED, c, d)
+                    self._mark(state, ACKNOWLEDGED, c, d)
         _skip_done(state)
         self._keep([state])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from shipper.contracts import StreamKind
 from shipper.events import Reporter, Said
 from shipper.ledger.accepted import Accepted
-from shipper.ledger.cursors import Kind
+from shipper.ledger.cursors import ACKNOWLEDGED, LOST, QUARANTINED
 from shipper.ledger.delivery import Delivery
 from shipper.ledger.facts import Facts
 from shipper.ledger.rows import DestinationAccount, StreamAccount, StreamRow
@@ -73,9 +73,9 @@ class Ledger(Facts, Delivery, Accepted):
             counts=state.counts(),
             pending=state.pending,
             unread=sum(b - a for a, b in state.done.missing(state.cut_to, row.size)),
-            acknowledged=tuple(state.ranges[Kind.ACKNOWLEDGED].pairs()),
-            lost=tuple(state.ranges[Kind.LOST].pairs()),
-            quarantined=tuple(state.ranges[Kind.QUARANTINED].pairs()),
+            acknowledged=tuple(state.ranges[ACKNOWLEDGED].pairs()),
+            lost=tuple(state.ranges[LOST].pairs()),
+            quarantined=tuple(state.ranges[QUARANTINED].pairs()),
         )
 
     def close(self) -> None:
