@@ -1,6 +1,7 @@
 """Every setting's twin in the environment: ``SHIPPER_`` and its path in capitals, joined by underscores.
 
-``drain.deadline`` is ``SHIPPER_DRAIN_DEADLINE``; the options of a destination are ``SHIPPER_DESTINATIONS_<NAME>_<OPTION>``.
+``drain.deadline`` is ``SHIPPER_DRAIN_DEADLINE``; the options of a destination are ``SHIPPER_DESTINATIONS_<NAME>_<OPTION>``;
+what is said of files with ``SHIPPER_FILES_<OPTION>`` holds for all groups, those of ``SHIPPER_TAIL`` and ``--tail`` included.
 Some have short names too (`ALIASES`). A variable that names no setting is warned of and otherwise ignored, because an
 environment is shared: another program's typing error must not stop the sidecar.
 """
@@ -16,7 +17,7 @@ import msgspec
 
 from shipper.config.convert import FromText, Path, nearest, split_list
 from shipper.config.layers import Layers, Origin
-from shipper.config.schema import Config
+from shipper.config.schema import Config, Files
 from shipper.errors import ConfigError
 
 ALIASES: Mapping[str, Path] = {
@@ -63,6 +64,25 @@ def _plain(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is not None and hasattr(kind, "__metadata__") else kind
 
 
+@cache
+def file_twins() -> Mapping[str, str]:
+    """Variable name -> option, for what holds for every group of files."""
+    options = [field.encode_name for field in msgspec.structs.fields(Files) if field.encode_name != "include"]
+    return {f"SHIPPER_FILES_{option.upper()}": option for option in options}
+
+
+def apply_file_options(layers: Layers, env: Mapping[str, str]) -> None:
+    """Lay ``SHIPPER_FILES_<OPTION>`` over every group of files there is, wherever it came from."""
+    groups = layers.get(("files",))
+    for name, option in file_twins().items():
+        if not env.get(name, "").strip() or not isinstance(groups, list):
+            continue
+        for index, group in enumerate(groups):
+            if isinstance(group, dict):
+                group[option] = FromText(env[name])
+                layers.origins[("files", index, option)] = Origin("env", name)
+
+
 def apply_env(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> None:
     """Lay the ``SHIPPER_`` variables over the file; empty ones count as not set (as OpenTelemetry rules)."""
     given = {name: value for name, value in env.items() if name.startswith("SHIPPER_") and value.strip()}
@@ -80,14 +100,14 @@ def apply_env(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> No
         elif name.startswith(OTLP):
             path = (*otlp_destination(layers), name.removeprefix(OTLP).lower())
             layers.put(path, FromText(given[name]), Origin("env", name))
-        elif name not in twins() and name not in ALIASES and name != TAIL:
+        elif not any(name in names for names in (twins(), file_twins(), ALIASES, (TAIL,))):
             _warn_unknown(name, warnings)
 
 
 def _warn_unknown(name: str, warnings: list[str]) -> None:
     if name in _KNOWN_ELSEWHERE or _SERVICE_LINK.fullmatch(name):
         return
-    known = [*twins(), *ALIASES, TAIL, ARCHIVE, f"{OTLP}ENDPOINT", *_KNOWN_ELSEWHERE]
+    known = [*twins(), *file_twins(), *ALIASES, TAIL, ARCHIVE, f"{OTLP}ENDPOINT", *_KNOWN_ELSEWHERE]
     warnings.append(f"{name}: no such setting, ignored{nearest(name, known)}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shipper.config.convert import Converter, Path, dotted, raise_all
-from shipper.config.env import apply_env, otlp_destination
+from shipper.config.env import apply_env, apply_file_options, otlp_destination
 from shipper.config.layers import Document, Layers, Origin
 from shipper.config.otel import apply_otel
 from shipper.config.schema import Config, Role
@@ -61,6 +61,7 @@ def load(
     errors += [ConfigError(layers.locate(where), problem) for where, problem in unresolved]
     apply_env(layers, env, warnings)
     _apply_overrides(layers, overrides or {})
+    apply_file_options(layers, env)
     apply_otel(layers, env, warnings)
     raw = _fold_destinations(layers.data)
     config = Converter(lambda p: layers.locate(_unfold(p)), errors).value(raw, Config, ())

@@ -126,6 +126,23 @@ def test_tail_takes_globs_separated_by_colons_or_lines() -> None:
     ]
 
 
+def test_options_of_files_have_twins_that_hold_for_every_group(tmp_path: Path) -> None:
+    """They lie over the file and reach the groups of the command line too; a wrong one is named."""
+    path = tmp_path / "c.yaml"
+    path.write_text("files: [{include: [/a], hold: 5}, {include: [/b]}]\n")
+    env = {"SHIPPER_FILES_HOLD": "2s", "SHIPPER_FILES_EXCLUDE": "*.gz:*.tmp", "SHIPPER_FILES_START_AT": "end"}
+    loaded = load(str(path), env=env, complete=False)
+    assert [(group.hold, group.exclude, group.start_at) for group in loaded.config.files] == [
+        (2.0, ["*.gz", "*.tmp"], "end")
+    ] * 2
+    assert str(loaded.origin("files[1].hold")) == "SHIPPER_FILES_HOLD"
+    assert loaded.warnings == ()
+    assert load(None, env=env, overrides={"tail": ["/z"]}, complete=False).config.files[0].hold == 2.0
+    with pytest.raises(ConfigError) as caught:
+        load(str(path), env={"SHIPPER_FILES_MAX_LINE_BYTES": "much"}, complete=False)
+    assert {error.path for error in caught.value.all} == {"SHIPPER_FILES_MAX_LINE_BYTES"}
+
+
 def test_a_destination_is_made_of_variables_alone() -> None:
     """The endpoint of OpenTelemetry is enough; Shipper's own beats it; the command line beats both."""
     assert options(from_env(OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4318")) == {"endpoint": "http://otel:4318"}
