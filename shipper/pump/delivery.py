@@ -118,6 +118,7 @@ class Courier:
             answer = await self._until_answered(current, batches)
             if isinstance(answer, Accepted):
                 trial.accepted += 1
+                self._tools.sizing.accepted(current.raw)
                 await self._acknowledge(current, answer)
                 continue
             trial.refused += isinstance(answer, Rejected)
@@ -157,7 +158,7 @@ class Courier:
         if not full:
             return None
         request = Request(parcel.id, parcel.signal, full)
-        raw = request.raw_bytes
+        raw = parcel.raw = request.raw_bytes
         exporter = self._tools.exporter
         with _exporter_at_work():
             if raw <= INLINE_BYTES:
@@ -222,8 +223,7 @@ class Courier:
         """The halves to try next; none when what is left was quarantined."""
         too_large = isinstance(answer, TooLarge)
         if too_large and parcel.records > 1:
-            source = sum(piece.cut.end - piece.cut.start for piece in parcel.pieces)
-            self._tools.sizing.too_large(int(source * self._tools.sizing.raw_per_source))
+            self._tools.sizing.too_large(parcel.raw)
         if isinstance(answer, TooLarge) or (answer.isolate and not trial.hopeless):
             halves = await self._halves(parcel)
             if halves:

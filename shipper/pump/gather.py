@@ -13,13 +13,14 @@ ALMOST = 15 / 16  # so full that cutting a crumb more is not worth a batch
 class Parcel:
     """A committed request without its bytes, which can be read again whenever they are needed."""
 
-    __slots__ = ("began", "id", "pieces", "signal")
+    __slots__ = ("began", "id", "pieces", "raw", "signal")
 
     def __init__(self, request_id: str, signal: Signal, pieces: list[Piece], began: float) -> None:
         self.id = request_id
         self.signal = signal
         self.pieces = pieces
         self.began = began
+        self.raw = 0  # size before compression, once it was prepared
 
     @property
     def records(self) -> int:

@@ -16,6 +16,7 @@ from shipper.pump.lane import Lane
 from shipper.pump.pulse import Pulse
 from shipper.pump.rotation import Rotation
 
+BUSY_BYTES = 64 << 10  # uncut in one stream: from here on every growth may complete a request
 REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
 
 
@@ -53,8 +54,9 @@ class Lanes:
         lane = self.by_stream.get(stream)
         if lane is not None:
             lane.noticed()
-            self._queue(lane)
-            self._work.beat()
+            # One that has a turn coming needs no wake-up for every line, only when it may have become a request of its own.
+            if self._queue(lane) or lane.uncut() >= BUSY_BYTES:
+                self._work.beat()
 
     def low(self, stream: Stream) -> int | None:
         """See `Follower.low`."""
@@ -148,14 +150,16 @@ class Lanes:
         ages = (now - lane.oldest() for lane in self.by_stream.values() if lane.counts and not lane.idle())
         return max(ages, default=0.0)
 
-    def _queue(self, lane: Lane) -> None:
+    def _queue(self, lane: Lane) -> bool:
+        """Give a lane a turn if it has something to cut and is wanted; True when that is news."""
         if lane.stream.kind is StreamKind.ACCOUNT and not self._exporter.keeps_accounts:
             if self._exporter.accounts_known:
                 self._hub.moved(lane.stream)  # nobody waits for us
             else:
                 self._held[lane.stream.id] = lane
         elif lane.uncut() > 0 and lane.stream.id not in self._resting:
-            self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
+            return self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
+        return False
 
 
 def _cursors(

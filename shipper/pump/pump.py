@@ -203,6 +203,10 @@ class Pump:
             except DeliveryError as error:
                 said = f"{self.name} does not yet say what it has of this life: {error}"
                 self._report(Problem("ask-known", said, self.name))
+            except Exception as error:  # a bug in an exporter may cost duplicates, but not the run
+                said = f"the exporter of {self.name} cannot say what it has: {type(error).__name__}: {error}"
+                self._report(Problem("exporter-bug", said, self.name))
+                return
             await self._gate.pause(backoff)
 
     async def _send_what_may_go(self, deliveries: asyncio.TaskGroup) -> None:

@@ -20,22 +20,23 @@ class Rotation:
         self._lanes: deque[Lane] = deque()
         self._carried: tuple[Piece, Batch] | None = None
 
-    def queue(self, lane: Lane, now: float) -> None:
-        """Give ``lane`` a turn; what tells the life's story goes first."""
+    def queue(self, lane: Lane, now: float) -> bool:
+        """Give ``lane`` a turn; what tells the life's story goes first. False when it had one coming."""
         if lane.queued:
-            return
+            return False
         lane.queued = True
         self.since = min(self.since, now)
         if lane.stream.kind is StreamKind.LIFE:
             self._lanes.appendleft(lane)
         else:
             self._lanes.append(lane)
+        return True
 
     def drop(self, lane: Lane) -> None:
-        """The stream is retired."""
-        if lane.queued:
+        """The stream is retired; it may just be having its turn."""
+        if lane in self._lanes:
             self._lanes.remove(lane)
-            lane.queued = False
+        lane.queued = False
 
     def next(self) -> Lane | None:
         """The lane whose turn it is, taken out; None when nobody has anything."""

@@ -288,3 +288,46 @@ def test_a_stream_that_cannot_be_read_rests(tmp_path: Path) -> None:
         host.close()
 
     asyncio.run(story())
+
+
+def test_a_finished_stream_whose_rest_is_gone_is_retired(tmp_path: Path) -> None:
+    """When the unread end of a finished stream was destroyed, the loss is counted and the stream leaves."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        pump = host.pump(exporter)
+        stream = MemoryStream("a", b"0123\n" * 10)
+        stream.destroyed.add(20, 50)
+        stream.ended = True
+        host.add(stream)
+        async with host.running(pump):
+            assert await host.drained(pump)
+            await host.clock.settle()
+            assert host.hub.streams() == []
+        assert len(exporter.lines()) == 4
+        host.close()
+
+    asyncio.run(story())
+
+
+def test_an_exporter_that_cannot_be_asked_is_not_waited_for(tmp_path: Path) -> None:
+    """A bug in `known` is said; shipping begins all the same."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+
+        async def buggy(life: str) -> object:
+            raise KeyError("oops")
+
+        exporter.known = buggy  # type: ignore[assignment, method-assign]
+        pump = host.pump(exporter, ask_known=True)
+        host.add(MemoryStream("a", b"one\n"))
+        async with host.running(pump):
+            assert await host.drained(pump)
+        assert exporter.lines() == [b"one"]
+        assert host.metrics.registry.get_sample_value("shipper_problems_total", {"kind": "exporter-bug"}) == 1
+        host.close()
+
+    asyncio.run(story())
