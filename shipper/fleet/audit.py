@@ -63,12 +63,14 @@ def audit(
     )
     quiet = now - round(silence * 1e9)
     late = _late_since(told.values(), quiet)
+    # what a host said before that has had its time: it must be here even while the host goes on
+    earlier = lives(event for event in found.events if late is not None and event.heard_ns < late)
     for life, streams in _by_life(found, told).items():
         row = _describe(life, told.get(life), found.seen.get(life), quiet)
         row.role = row.role or ("gateway" if life in found.gateways else "unknown")
         if which is None or which.takes(row):
             standing = Standing(going_on=_goes_on(row, quiet), on_the_way=late is not None and row.heard_ns >= late)
-            _balance(row, told.get(life), streams, standing, destination)
+            _balance(row, told.get(life), earlier.get(life), streams, standing, destination)
             report.lives.append(row)
     report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
     report.totals = summed(row.counts for row in report.lives if row.role != "gateway")
@@ -139,7 +141,12 @@ def _describe(life: str, told: Life | None, seen: Seen | None, quiet: int) -> Li
 
 
 def _balance(
-    row: LifeReport, told: Life | None, streams: Mapping[str, Held], standing: Standing, destination: str
+    row: LifeReport,
+    told: Life | None,
+    earlier: Life | None,
+    streams: Mapping[str, Held],
+    standing: Standing,
+    destination: str,
 ) -> None:
     """Fill in the figures, stream by stream."""
     covers = {stream: cover(held.sound) for stream, held in streams.items()}
@@ -151,7 +158,8 @@ def _balance(
             held = streams.get(stream) or Held(stated[stream].signal)
             left = told.left if told else []
             out = IntervalSet((gap.start, gap.end) for gap in left if (gap.stream, gap.destination) == (stream, name))
-            row.streams.append(balance(stated[stream], name, held, whole, out, standing))
+            before = earlier.streams.get(stream) if earlier else None
+            row.streams.append(balance(stated[stream], before, name, held, whole, out, standing))
         else:
             row.streams.append(gaps(stream, streams[stream], whole, standing))
     row.counts = summed(stream.counts for stream in row.streams)

@@ -33,13 +33,23 @@ class _Shares:
 
 
 def balance(
-    stated: StatedStream, name: str, held: Held, whole: Cover[Stored], left: IntervalSet, standing: Standing
+    stated: StatedStream,
+    before: StatedStream | None,
+    name: str,
+    held: Held,
+    whole: Cover[Stored],
+    left: IntervalSet,
+    standing: Standing,
 ) -> StreamReport:
     """Compare a stream's claims for destination ``name`` with what is here.
 
-    ``whole``: what is here and sound, each position once. ``left``: what a farewell says did not get out.
+    ``before``: what was stated so long ago that nothing of it is on its way any more. ``whole``: what is here and sound,
+    each position once. ``left``: what a farewell says did not get out.
     """
-    claims = stated.destinations.get(name) or Claims(read_to=stated.start)
+    nothing = Claims(read_to=stated.start)
+    claims = stated.destinations.get(name) or nothing
+    due = (before.destinations.get(name) if before and standing.on_the_way else None) or nothing
+    due = claims if standing.going_on and not standing.on_the_way else due
     here = whole.ranges
     declared = IntervalSet([*claims.lost_ranges, *claims.quarantined_ranges])
     existing = left.copy()
@@ -47,7 +57,7 @@ def balance(
     existing.add(min(stated.start, reach), reach)
     absent = without(existing, here, declared)
     damaged = without(_ranges(held.damaged), here)
-    shares = _share(absent, IntervalSet(claims.acknowledged_ranges), claims.trusted, standing)
+    shares = _share(absent, claims, due, standing)
     for start, end in damaged:
         shares.missing.add(start, end)
     shares.pending = without(shares.pending, damaged)
@@ -58,7 +68,7 @@ def balance(
         destination=name,
         trusted=claims.trusted,
         read_to=claims.read_to,
-        counts=_count(claims, held, whole, shares, standing),
+        counts=_count(claims, due, held, whole, shares, standing),
         missing_ranges=shares.missing.pairs(),
         damaged_ranges=damaged.pairs(),
         pending_ranges=shares.pending.pairs(),
@@ -93,32 +103,35 @@ def gaps(stream: str, held: Held, whole: Cover[Stored], standing: Standing) -> S
     )
 
 
-def _share(absent: IntervalSet, acknowledged: IntervalSet, trusted: bool, standing: Standing) -> _Shares:
-    """A local relay's word proves nothing either way, so what it took is neither proved nor missing."""
-    claimed = common(absent, acknowledged)
-    rest = without(absent, acknowledged)
-    unproved = IntervalSet() if trusted else claimed
-    if standing.on_the_way:
-        return _Shares(IntervalSet(), unproved, without(absent, unproved))
-    if standing.going_on:
-        return _Shares(claimed if trusted else IntervalSet(), unproved, rest)
-    return _Shares(without(absent, unproved), unproved, IntervalSet())
+def _share(absent: IntervalSet, claims: Claims, due: Claims, standing: Standing) -> _Shares:
+    """A local relay's word proves nothing either way, so what it took is neither proved nor missing.
+
+    While something may still come, only what is ``due`` is missing: acknowledged, and long enough ago.
+    """
+    unproved = IntervalSet() if claims.trusted else common(absent, IntervalSet(claims.acknowledged_ranges))
+    absent = without(absent, unproved)
+    if not (standing.going_on or standing.on_the_way):
+        return _Shares(absent, unproved, IntervalSet())
+    overdue = common(absent, IntervalSet(due.acknowledged_ranges))
+    return _Shares(overdue, unproved, without(absent, overdue))
 
 
-def _count(claims: Claims, held: Held, whole: Cover[Stored], shares: _Shares, standing: Standing) -> Counts:
-    acknowledged = IntervalSet(claims.acknowledged_ranges)
+def _count(
+    claims: Claims, due: Claims, held: Held, whole: Cover[Stored], shares: _Shares, standing: Standing
+) -> Counts:
+    open_ended = standing.going_on or standing.on_the_way
     left_host = claims.acknowledged + claims.pending
     short = max(0, left_host - sum(batch.records for batch in whole.chosen if batch.start < claims.read_to))
     damaged = sum(batch.records for batch in _uncovered(held, whole))
-    if standing.on_the_way:
-        missing = damaged
-    elif not claims.trusted:
-        missing = max(min(short, claims.pending) if shares.missing else 0, damaged)
-    elif standing.going_on:
+    if not claims.trusted:
+        missing = min(short, claims.pending) if shares.missing and not open_ended else 0
+    elif open_ended:
+        acknowledged = IntervalSet(due.acknowledged_ranges)
         arrived = sum(batch.records for batch in whole.chosen if acknowledged.overlaps(batch.start, batch.end))
-        missing = max(claims.acknowledged - arrived, damaged)
+        missing = due.acknowledged - arrived
     else:
-        missing = max(short, damaged)
+        missing = short
+    missing = max(0, missing, damaged)
     rest = max(0, short - missing)
     counts = Counts(
         archived=whole.records,
@@ -131,7 +144,7 @@ def _count(claims: Claims, held: Held, whole: Cover[Stored], shares: _Shares, st
         duplicates=sum(batch.records for batch in whole.spare),
         unread=claims.unread,
     )
-    if standing.going_on or standing.on_the_way:
+    if open_ended:
         counts.unproved = min(rest, claims.acknowledged) if shares.unproved else 0
         counts.pending = rest - counts.unproved
     else:

@@ -96,6 +96,11 @@ class Event:
         """Statements of a life in the order in which they were made."""
         return self.statement.run, self.statement.seq
 
+    @property
+    def heard_ns(self) -> int:
+        """When it was made: by the receiver's clock where it said, since the host's may be wrong."""
+        return self.received_ns or self.statement.at_ns
+
 
 @dataclass(slots=True)
 class Life:
@@ -114,8 +119,8 @@ class Life:
 
     @property
     def heard_ns(self) -> int:
-        """When it was last heard of: by the receiver's clock where it said, since the host's may be wrong."""
-        return self.last.received_ns or self.last.statement.at_ns
+        """When it was last heard of."""
+        return self.last.heard_ns
 
 
 def events(payload: bytes, received_ns: int) -> Iterator[Event | str]:

@@ -127,6 +127,20 @@ def test_what_a_living_gateway_took_lately_is_on_its_way(writer: Writer) -> None
     assert (stream.pending_ranges, stream.missing_ranges) == ([], ranges((10, 20)))
 
 
+def test_what_a_gateway_took_long_ago_is_due_while_the_host_goes_on(writer: Writer) -> None:
+    """Of a host that goes on behind a living gateway, what was acknowledged long ago and is not here is missing."""
+    writer.put(batch("a", 10, 20), statement("a", "account", 2, [claims(20)]))
+    latest = NOW - SECOND
+    writer.put(
+        statement("a", "account", 3, [claims(30)], at_ns=latest),
+        statement("gw", "account", 9, at_ns=latest, life="life-gateway", role="gateway"),
+    )
+    life, stream = only(run(writer))
+    assert life.ended == "alive"
+    assert (stream.missing_ranges, stream.pending_ranges) == (ranges((0, 10)), ranges((20, 30)))
+    assert (stream.counts.missing, stream.counts.pending, stream.counts.archived) == (10, 10, 10)
+
+
 def test_a_gateway_that_waits_long_excuses_long(writer: Writer) -> None:
     """A gateway that says its oldest unarchived record is an hour old may still hold what it took an hour ago."""
     writer.put(batch("a", 0, 10), farewell("a", 2, claims(20)))
