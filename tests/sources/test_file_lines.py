@@ -20,7 +20,9 @@ def attributes(extra: bytes) -> dict[str, object]:
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in record.attributes}
 
 
-def rendered(data: bytes, *, at: int = 0, end: int | None = None, line: int | None = None, limit: int = LIMIT) -> Rendered:
+def rendered(
+    data: bytes, *, at: int = 0, end: int | None = None, line: int | None = None, limit: int = LIMIT
+) -> Rendered:
     return render(Window(data, 0), at, len(data) if end is None else end, at if line is None else line, limit)
 
 
@@ -159,7 +161,9 @@ def test_at_the_end_of_a_drain_everything_is_consumed() -> None:
 
 content = st.lists(
     st.one_of(
-        st.sampled_from([b"\n", b"\r\n", b"\r", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xe2\x82", b"x" * 15, b"x" * 16, b"y" * 40]),
+        st.sampled_from(
+            [b"\n", b"\r\n", b"\r", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xe2\x82", b"x" * 15, b"x" * 16, b"y" * 40]
+        ),
         st.text(max_size=8).map(lambda text: text.encode("utf-8", "replace")),
     ),
     max_size=25,
@@ -167,7 +171,11 @@ content = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=content, data_steps=st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=6), limit=st.integers(16, 40))
+@given(
+    data=content,
+    data_steps=st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=6),
+    limit=st.integers(16, 40),
+)
 def test_every_byte_once_however_it_grows(data: bytes, data_steps: list[tuple[int, bool]], limit: int) -> None:
     """Cases 1-4: cut while it grows, at any sizes and holds, the ranges join up and the text is that of the file."""
     steps = sorted((min(size, len(data)), due) for size, due in data_steps)
@@ -190,7 +198,11 @@ def test_lines_are_those_of_the_file(data: bytes, limit: int) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=content, data_steps=st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=6), limit=st.integers(16, 40))
+@given(
+    data=content,
+    data_steps=st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=6),
+    limit=st.integers(16, 40),
+)
 def test_a_range_is_rendered_the_same_again(data: bytes, data_steps: list[tuple[int, bool]], limit: int) -> None:
     """Case 30: what a range renders to does not depend on what came behind it since, and halves make up the whole."""
     steps = sorted((min(size, len(data)), due) for size, due in data_steps)

@@ -48,6 +48,7 @@ class TailedFile:
         "fd",
         "key",
         "lead",
+        "origin",
         "paths",
         "pool",
         "since",
@@ -61,6 +62,7 @@ class TailedFile:
         self.pool = pool
         self.key = key
         self.paths: dict[str, bool] = {path: True}  # name -> whether a pattern matches it
+        self.origin = path  # its first name
         self.fd = -1
         self.stream: FileStream | None = None
         self.copy_of: FileStream | None = None  # the stream whose content this repeats

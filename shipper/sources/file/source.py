@@ -260,13 +260,14 @@ class FileSource(Source):
 
     def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
         """See `table.Announcer`."""
-        group = self._patterns.group_of(file.path)
+        path = file.path if file.wanted else file.origin  # it may have lost its name before it had a byte
+        group = self._patterns.group_of(path)
         if self._stopped or group is None:
             return None
         name = remembered_id(file.key, head, self._ids, self._remembered) or stream_id(file.key, head, self._ids)
         if self._table.first_scan and group.start_at == "end":
             start = size
-        stream = self._stream(name, file.path, start, group)
+        stream = self._stream(name, path, start, group)
         stream.begin(file, size, head, self._seen_since(file))
         self._books.join(stream)
         self._hold(stream)

@@ -1,0 +1,406 @@
+"""Rotation: renamed, copied and truncated, deleted, replaced; every line once and in order, or counted as lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.sources.file_kit import Sink, tailing
+
+
+def numbered(first: int, last: int, width: int = 0) -> bytes:
+    """Lines with the numbers of [first, last)."""
+    return b"".join(b"line %d%s\n" % (number, b"." * width) for number in range(first, last))
+
+
+def names(first: int, last: int) -> list[str]:
+    return [f"line {number}" for number in range(first, last)]
+
+
+def by_number(bodies: list[str]) -> list[str]:
+    return sorted(bodies, key=lambda body: int(body.rstrip(".").split()[1]))
+
+
+@pytest.mark.parametrize("target", ["a.log.1", "elsewhere/a.log", "../outside.log"])
+@pytest.mark.parametrize("pattern", ["*.log", "*.log*"])
+def test_renamed_and_written_to_for_a_while(tmp_path: Path, target: str, pattern: str) -> None:
+    """Cases 10, 11 and 15: a renamed file is read as long as its writer goes on, in or out of the pattern, then let go."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        (logs / "elsewhere").mkdir(parents=True)
+        async with tailing(logs, pattern) as tail:
+            old = (logs / "a.log").open("ab", buffering=0)
+            old.write(numbered(0, 3))
+            await tail.lines(3)
+            first = tail.file("a.log")
+            (logs / "a.log").rename(logs / target)
+            new = (logs / "a.log").open("ab", buffering=0)
+            new.write(numbered(100, 102))
+            await tail.lines(5)
+            old.write(numbered(3, 5))
+            await tail.lines(7)
+            assert tail.sink.of(first.id) == names(0, 5)
+            old.close()
+            await tail.pass_time(2)
+            wanted = target == "a.log.1" and pattern == "*.log*"
+            await tail.until(lambda: wanted or first.id in tail.sink.ended)
+            new.write(numbered(102, 103))
+            await tail.lines(8)
+            assert tail.sink.of(tail.file("a.log").id) == names(100, 103)
+            new.close()
+            assert not tail.sink.lost
+
+    asyncio.run(main())
+
+
+def test_renamed_with_unread_bytes(tmp_path: Path) -> None:
+    """Cases 10 and 11: what a blocked destination has not taken yet is read from the renamed file later."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "a.log", sink=Sink(open=False)) as tail:
+            (logs / "a.log").write_bytes(numbered(0, 1000))
+            await tail.until(lambda: tail.sink.streams)
+            (logs / "a.log").rename(tmp_path / "gone.log")
+            (logs / "a.log").write_bytes(numbered(1000, 1010))
+            await tail.until(lambda: len(tail.sink.streams) == 2)
+            await tail.until(lambda: tail.sink.ended)
+            (tmp_path / "gone.log").unlink()
+            await tail.pass_time(3)
+            tail.sink.take_all()
+            assert tail.sink.bodies == names(0, 1010)
+            assert not tail.sink.lost
+            await tail.pass_time(2)
+            assert tail.report.metrics.open_files._value.get() == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", ["below", "equal", "above"])
+def test_truncated_after_everything_was_read(tmp_path: Path, size: str) -> None:
+    """Case 12: truncated in place, and by the next look below, at or above the old size: the new content is read whole."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(10, 50))
+            await tail.lines(40)
+            before = path.stat().st_size
+            content = numbered(50, {"below": 60, "equal": 90, "above": 99}[size])
+            assert (size == "equal") == (len(content) == before)
+            with path.open("r+b", buffering=0) as file:
+                file.truncate(0)
+                file.write(content)
+            await tail.until(lambda: len(tail.sink.streams) == 2)
+            await tail.lines(40 + content.count(b"\n"))
+            assert tail.sink.bodies == names(10, 50 + content.count(b"\n"))
+            assert len(tail.sink.ended) == 1
+            assert not tail.sink.lost
+
+    asyncio.run(main())
+
+
+def test_truncated_while_the_tailer_looks_away(tmp_path: Path) -> None:
+    """Case 12: without notification, a regrown file is told by the bytes before the position when it is read."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, limits={"notify": False}) as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(10, 50))
+            await tail.pass_time(2)
+            assert tail.sink.bodies == names(10, 50)
+            with path.open("r+b", buffering=0) as file:
+                file.truncate(0)
+                file.write(numbered(50, 99))
+            await tail.pass_time(2)
+            await tail.until(lambda: len(tail.sink.streams) == 2)
+            assert tail.sink.bodies == names(10, 99)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+@pytest.mark.parametrize("regrown", [0, 5, 2000])
+def test_copied_and_truncated_with_unread_bytes(tmp_path: Path, pattern: str, regrown: int) -> None:
+    """Case 13: what was not read when a file was truncated is read from its copy, in or out of the pattern, and only once."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, pattern, sink=Sink(limit=500)) as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(0, 100))
+            await tail.lines(100)
+            tail.sink.open = False
+            with path.open("ab", buffering=0) as file:
+                file.write(numbered(100, 1000))
+                await tail.until(lambda: tail.file("a.log").size == path.stat().st_size)
+                shutil.copyfile(path, logs / "a.log.1")
+                os.truncate(path, 0)
+                file.write(numbered(1000, 1000 + regrown))
+                await tail.until(lambda: tail.sink.ended)
+                await tail.until(lambda: len(tail.sink.streams) == 2 or not regrown)
+                tail.sink.take_all()
+                assert tail.sink.bodies == names(0, 1000 + regrown)
+                file.write(numbered(1000 + regrown, 1001 + regrown))
+                await tail.lines(1001 + regrown)
+            await tail.pass_time(3)
+            assert not tail.sink.lost
+            assert len(tail.sink.bodies) == 1001 + regrown
+
+    asyncio.run(main())
+
+
+def test_copy_holds_more_than_was_seen(tmp_path: Path) -> None:
+    """Case 52: lines written after the last look and before the copy was made are read from the copy, too."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "a.log*", limits={"notify": False}) as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(0, 10))
+            await tail.pass_time(2)
+            with path.open("ab", buffering=0) as file:
+                file.write(numbered(10, 30))
+                shutil.copyfile(path, logs / "a.log.1")
+                os.truncate(path, 0)
+                file.write(numbered(30, 33))
+            await tail.pass_time(2)
+            await tail.lines(33)
+            await tail.pass_time(2)
+            assert by_number(tail.sink.bodies) == names(0, 33)
+            assert not tail.sink.lost
+
+    asyncio.run(main())
+
+
+def test_truncated_with_unread_bytes_and_no_copy(tmp_path: Path) -> None:
+    """Case 13: when there is no copy the exact range is given up once, and said; the new content is read."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(0, 10))
+            await tail.lines(10)
+            first = tail.file("a.log")
+            tail.sink.open = False
+            with path.open("ab", buffering=0) as file:
+                file.write(numbered(10, 20))
+                await tail.until(lambda: first.size == len(numbered(0, 20)))
+                os.truncate(path, 0)
+                file.write(numbered(20, 25))
+                await tail.until(lambda: len(tail.sink.streams) == 2)
+            tail.sink.take_all()
+            assert tail.sink.lost == [(first.id, len(numbered(0, 10)), len(numbered(0, 20)))]
+            assert tail.sink.bodies == names(0, 10) + names(20, 25)
+            assert len(tail.report.problems("truncated")) == 1
+
+    asyncio.run(main())
+
+
+def test_a_batch_in_flight_is_read_again_from_the_copy(tmp_path: Path) -> None:
+    """Case 13: a batch that was cut before the truncation and must be sent again comes from the copy, byte for byte."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "a.log") as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(0, 50))
+            await tail.lines(50)
+            (batch,) = tail.sink.batches
+            stream = tail.file("a.log")
+            stream.released_to = 0
+            shutil.copyfile(path, logs / "a.log-20261123")
+            os.truncate(path, 0)
+            assert stream.reread(batch.cut) == batch
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_copy_in_the_pattern_is_not_a_new_file(tmp_path: Path, wait: bool) -> None:
+    """Case 13: a copy of a followed file, noticed before or after the original is truncated, adds no line."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log*") as tail:
+            path = logs / "app.log"
+            for turn in range(3):
+                with path.open("ab", buffering=0) as file:
+                    file.write(numbered(turn * 10, turn * 10 + 10))
+                await tail.lines(turn * 10 + 10)
+                for number in range(turn, 0, -1):
+                    (logs / f"app.log.{number}").rename(logs / f"app.log.{number + 1}")
+                shutil.copyfile(path, logs / "app.log.1")
+                if wait:
+                    await tail.settle()
+                    await tail.pass_time(3)
+                os.truncate(path, 0)
+                if wait:
+                    await tail.settle()
+            await tail.pass_time(40)
+            assert tail.sink.bodies == names(0, 30)
+            assert not tail.sink.lost
+
+    asyncio.run(main())
+
+
+def test_files_that_begin_alike_are_both_read(tmp_path: Path) -> None:
+    """T-39: two files with the same first lines, also with names that look like rotation, are both read whole."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        header = b"# a header line that all of these files share " + b"-" * 2000 + b"\n"
+        async with tailing(logs, "*.log*") as tail:
+            files = [(logs / name).open("ab", buffering=0) for name in ("app.log", "app.log.1", "other.log")]
+            for file in files:
+                file.write(header)
+                await tail.settle()
+            for index, file in enumerate(files):
+                file.write(numbered(index * 100, index * 100 + 5))
+                await tail.settle()
+            await tail.pass_time(3)
+            for file in files:
+                file.close()
+            assert len(tail.sink.streams) == 3
+            for index, name in enumerate(("app.log", "app.log.1", "other.log")):
+                assert tail.sink.of(tail.file(name).id)[1:] == names(index * 100, index * 100 + 5)
+
+    asyncio.run(main())
+
+
+def test_twins_are_read_in_the_end(tmp_path: Path) -> None:
+    """T-39: a file that says exactly what another says is waited for a moment only, and never forgotten at the end."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            (logs / "one.log").write_bytes(numbered(0, 50))
+            await tail.lines(50)
+            (logs / "two.log").write_bytes(numbered(0, 50))
+            await tail.settle()
+            await tail.pass_time(3)
+            await tail.lines(100)
+            (logs / "three.log").write_bytes(numbered(0, 50))
+            await tail.settle()
+            tail.source.stop_reading()
+            await tail.source.settled()
+            await tail.lines(150)
+            assert len(tail.sink.streams) == 3
+
+    asyncio.run(main())
+
+
+def test_deleted_with_unread_bytes(tmp_path: Path) -> None:
+    """Case 14: a deleted file is read from its descriptor to its end, then its descriptor is given back."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, sink=Sink(open=False)) as tail:
+            with (logs / "a.log").open("ab", buffering=0) as file:
+                file.write(numbered(0, 500))
+                await tail.until(lambda: tail.sink.streams)
+                (logs / "a.log").unlink()
+                file.write(numbered(500, 1000))
+                await tail.until(lambda: tail.sink.streams and not (logs / "a.log").exists())
+                await tail.pass_time(2)
+                assert not tail.sink.ended
+                file.write(b"last words")
+            await tail.until(lambda: tail.sink.ended)
+            tail.sink.take_all()
+            assert tail.sink.bodies == [*names(0, 1000), "last words"]
+            assert not tail.sink.lost
+            await tail.pass_time(2)
+            assert tail.report.metrics.open_files._value.get() == 0
+
+    asyncio.run(main())
+
+
+def test_files_that_live_for_an_instant(tmp_path: Path) -> None:
+    """Case 14: a file that is created, written and deleted while its writer still has it is read."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            for number in range(20):
+                path = logs / f"{number}.log"
+                with path.open("ab", buffering=0) as file:
+                    await tail.settle()
+                    file.write(numbered(number, number + 1))
+                    path.unlink()
+            await tail.lines(20)
+            assert by_number(tail.sink.bodies) == names(0, 20)
+            await tail.until(lambda: len(tail.sink.ended) == 20)
+
+    asyncio.run(main())
+
+
+def test_deleted_and_created_again_with_the_same_first_lines(tmp_path: Path) -> None:
+    """Case 18: a file created anew under the same name, perhaps with the same inode and the same beginning, is read whole."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            for turn in range(5):
+                (logs / "a.log").write_bytes(numbered(0, 3))
+                await tail.lines(3 * (turn + 1))
+                (logs / "a.log").unlink()
+                await tail.until(lambda turn=turn: len(tail.sink.ended) == turn + 1)
+                await tail.settle()
+            assert tail.sink.bodies == names(0, 3) * 5
+            assert len(set(tail.sink.ended)) == 5
+
+    asyncio.run(main())
+
+
+def test_replaced_by_renaming_over_it(tmp_path: Path) -> None:
+    """Case 21: a file that an editor replaces by renaming a new one over it is another file; both are read."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log") as tail:
+            (logs / "a.log").write_bytes(numbered(0, 3))
+            await tail.lines(3)
+            (logs / ".a.tmp").write_bytes(numbered(3, 6))
+            (logs / ".a.tmp").rename(logs / "a.log")
+            await tail.lines(6)
+            assert tail.sink.bodies == names(0, 6)
+            await tail.until(lambda: len(tail.sink.ended) == 1)
+
+    asyncio.run(main())
+
+
+def test_rotation_many_times_a_second_under_load(tmp_path: Path) -> None:
+    """Case 15: rotated again and again while written to, with rotated names in the pattern, no line is missed or doubled."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "app.log*") as tail:
+            number = 0
+            for _ in range(12):
+                with (logs / "app.log").open("ab", buffering=0) as file:
+                    for _ in range(40):
+                        file.write(numbered(number, number + 25))
+                        number += 25
+                        await asyncio.sleep(0)
+                    for old in range(4, 0, -1):
+                        if (logs / f"app.log.{old}").exists():
+                            (logs / f"app.log.{old}").rename(logs / f"app.log.{old + 1}")
+                    (logs / "app.log").rename(logs / "app.log.1")
+                    file.write(numbered(number, number + 10))
+                    number += 10
+                await asyncio.sleep(0.01)  # lets the tailer in, as another process would have it
+            await tail.lines(number)
+            await tail.pass_time(20)
+            assert by_number(tail.sink.bodies) == names(0, number)
+            for stream in tail.sink.streams:
+                assert tail.sink.of(stream) == by_number(tail.sink.of(stream))
+
+    asyncio.run(main())
