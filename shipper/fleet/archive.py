@@ -90,8 +90,8 @@ class Archive:
         names = {name.key: name for stored in self._store.list() if (name := object_name(stored.key))}
         lists: list[RangeList] = []
         damage: list[Damage] = []
-        for key in sorted(stored.key for stored in self._store.list(RANGES_PREFIX)):
-            data = self._store.get(key)
+        keys = sorted(stored.key for stored in self._store.list(RANGES_PREFIX))
+        for key, data in self._store.get_many(keys):
             if data is None:
                 continue
             try:

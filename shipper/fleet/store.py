@@ -14,7 +14,9 @@ import re
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +26,7 @@ from shipper.errors import MissingExtra, ShipperError
 
 BUCKET_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
 TEMPORARY = "shipper/tmp"
+GETS_AT_ONCE = 16
 STALE_SECONDS = 3600.0  # a temporary file of this age belongs to nobody any more
 # what a directory can recover from without anybody changing its set-up
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN, errno.ESTALE}
@@ -63,6 +66,10 @@ class Store(ABC):
     @abstractmethod
     def get(self, key: str) -> bytes | None:
         """The bytes under ``key``; None when there is no such key."""
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """The bytes under each of many small keys, in their order."""
+        return ((key, self.get(key)) for key in keys)
 
     @abstractmethod
     async def put(self, key: str, data: bytes) -> None:
@@ -138,8 +145,9 @@ class Directory(Store):
             return
         self._tidied = True
         for item in os.scandir(os.path.join(self._root, TEMPORARY)):
-            if item.is_file(follow_symlinks=False) and time.time() - item.stat().st_mtime > STALE_SECONDS:
-                os.unlink(item.path)
+            with suppress(FileNotFoundError):  # its writer just finished
+                if item.is_file(follow_symlinks=False) and time.time() - item.stat().st_mtime > STALE_SECONDS:
+                    os.unlink(item.path)
 
 
 class Bucket(Store):
@@ -181,6 +189,12 @@ class Bucket(Store):
             return None
         except (self._obstore.exceptions.BaseError, OSError) as error:
             raise self._trouble(error) from error
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """See `Store.get_many`: several at a time, as each waits for the network."""
+        names = list(keys)
+        with ThreadPoolExecutor(GETS_AT_ONCE) as pool:
+            yield from zip(names, pool.map(self.get, names), strict=True)
 
     async def put(self, key: str, data: bytes) -> None:
         try:

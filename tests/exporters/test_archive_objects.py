@@ -18,6 +18,7 @@ from shipper.clock import Deadline
 from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal
 from shipper.errors import ConfigError, Retryable, Unusable
 from shipper.fleet import store
+from shipper.fleet.archive import Archive
 from shipper.ids import uuid7
 from shipper.otlp import decode
 from shipper.otlp.encode import export_logs, log_record, resource, scope
@@ -189,6 +190,22 @@ def test_full_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     send(one, batch("a", 0, 3))
     assert len(list(tmp_path.rglob("*.binpb.gz"))) == 1
+
+
+def test_no_acknowledgement_before_the_range_list(tmp_path: Path) -> None:
+    """An object whose range list cannot be written is not acknowledged; the repeat writes both under the same names."""
+    one = exporter(url=str(tmp_path))
+    request = Request(uuid7(START_WALL_NS), Signal.LOGS, (batch("a", 0, 3),))
+    (tmp_path / "shipper").mkdir()
+    (tmp_path / "shipper/ranges").write_text("in the way")
+    with pytest.raises(Unusable):
+        asyncio.run(one.send(one.prepare(request), Deadline(FakeClock())))
+    (tmp_path / "shipper/ranges").unlink()
+    index = Archive.open(str(tmp_path)).index()
+    assert (len(index.lists), len(index.unlisted)) == (0, 1)
+    asyncio.run(one.send(one.prepare(request), Deadline(FakeClock())))
+    index = Archive.open(str(tmp_path)).index()
+    assert (len(index.lists), len(index.unlisted)) == (1, 0)
 
 
 def test_options_of_another_cloud_are_unusable() -> None:
