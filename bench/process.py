@@ -99,7 +99,7 @@ class Sidecar:
         settings = {
             "SHIPPER_STATE_DIR": str(directory / "state"),
             "SHIPPER_OTLP_ENDPOINT": endpoint,
-            "SHIPPER_ADMIN_LISTEN": "",
+            "SHIPPER_ADMIN_LISTEN": "off",
             "SHIPPER_HOST": "bench",
             "SHIPPER_DRAIN_DEADLINE": "300s",
         }

@@ -118,10 +118,8 @@ class Account:
             spool.close()
 
     async def _changed(self, since: int) -> list[StreamAccount]:
-        for stream in self._hub.streams():
-            if stream.kind is StreamKind.DATA:
-                await self._ledger.call(Ledger.seen, stream.id, stream.frontier())
-        return await self._ledger.call(Ledger.account, tuple(self._exporters), since)
+        sizes = {stream.id: stream.frontier() for stream in self._hub.streams() if stream.kind is StreamKind.DATA}
+        return await self._ledger.call(_figures, sizes, tuple(self._exporters), since)
 
     async def _state(
         self, event: str, kind: StreamKind, more: Mapping[str, Any], streams: Sequence[StreamAccount] | None = None
@@ -178,6 +176,13 @@ class Account:
                 for name, figures in account.destinations.items()
             },
         }
+
+
+def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[str], since: int) -> list[StreamAccount]:
+    """The account after noting the sizes seen, in one turn of the ledger's thread."""
+    for stream, size in sizes.items():
+        ledger.seen(stream, size)
+    return ledger.account(destinations, since)
 
 
 def _left(account: StreamAccount) -> list[dict[str, Any]]:

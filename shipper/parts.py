@@ -76,6 +76,7 @@ class Parts:
 
 
 def samples(counter: Any) -> list[tuple[dict[str, str], float]]:
+    """The children of a counter: their labels and values."""
     return [
         (dict(sample.labels), sample.value)
         for metric in counter.collect()

@@ -7,7 +7,6 @@ Nothing here decides how anything is done.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from shipper.drain.state import DrainState, State
 from shipper.errors import ConfigError
 from shipper.events import Problem, Reporter, Said
 from shipper.parts import Parts
+from shipper.signals import take_over
 
 EPHEMERAL = {"auto": None, "true": True, "false": False}
 BACKLOG_LOOK_SECONDS = 1.0  # how often the gauges of backlog and age are brought up to date
@@ -45,10 +45,7 @@ class Sidecar:
 
     async def run(self) -> int:
         """Run until told to stop and drained; the exit status (0 drained, 3 expired)."""
-        loop = asyncio.get_running_loop()
-        # From the first moment on: a signal that comes while starting is a drain of what an earlier run left.
-        loop.add_signal_handler(signal.SIGTERM, self._on_signal, "SIGTERM")
-        loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
+        take_over(asyncio.get_running_loop(), self._on_signal)
         parts = await build(self._config, self._role, env=self._env, clock=self._clock, report=self._report)
         self._in_container = parts.identity.in_container
         try:

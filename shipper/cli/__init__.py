@@ -9,6 +9,7 @@ import click
 
 from shipper import __version__
 from shipper.errors import MissingExtra, ShipperError
+from shipper.signals import keep_stop_signals
 
 # verb -> module with a click command (or group) named ``command``
 VERBS: dict[str, str] = {
@@ -26,6 +27,7 @@ VERBS: dict[str, str] = {
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",
 }
+_LIVING = {"run", "gateway"}  # verbs that drain on a stop signal
 # what a missing third-party module means to the person who typed the verb
 _SIDECAR_MODULES = {"aiohttp", "asyncinotify", "isal", "msgspec", "obstore", "yaml", "rich"}
 
@@ -36,6 +38,8 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = VERBS.get(cmd_name)
+        if cmd_name in _LIVING:
+            keep_stop_signals()
         if module is None:
             return None
         try:

@@ -17,6 +17,7 @@ from shipper.demo.show import LiveView, show_audit, show_generations
 from shipper.demo.story import Fleet, Plan
 from shipper.fleet.archive import Archive
 from shipper.fleet.audit import audit
+from shipper.fleet.table import console as table_console
 
 
 @click.command()
@@ -49,7 +50,7 @@ def command(hosts: int, rate: float, seconds: float, keep: Path | None) -> None:
         raise click.ClickException(f"{keep} is not empty; name a new directory")
     directory = keep.resolve() if keep is not None else Path(tempfile.mkdtemp(prefix="shipper-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
-    console = Console(highlight=False)
+    console = table_console()
     try:
         ok = _run(console, Plan(hosts, rate, seconds), directory, kept=keep is not None)
     except KeyboardInterrupt:

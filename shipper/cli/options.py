@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
+_ROLES: tuple[Literal["sidecar", "gateway"], ...] = ("sidecar", "gateway")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -50,7 +51,12 @@ def admin_socket(state_dir: str, socket: str) -> str:
         overrides["state_dir"] = state_dir
     if socket:
         overrides["admin.socket"] = socket
-    return load(None, env=os.environ, overrides=overrides, role="sidecar").config.admin.socket
+    found = [
+        load(None, env=os.environ, overrides=overrides, role=role, complete=False).config.admin.socket
+        for role in _ROLES
+    ]
+    # With nothing said, whichever runs here is meant; the sidecar when both or neither do.
+    return next((path for path in found if os.path.exists(path)), found[0])
 
 
 def set_up_logging(level: str, style: str) -> None:

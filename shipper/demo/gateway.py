@@ -44,7 +44,7 @@ class GatewayProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=kept | {"SHIPPER_ADMIN_LISTEN": "", "SHIPPER_HOST": "demo-gateway"},
+                env=kept | {"SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "demo-gateway"},
                 start_new_session=True,
             )
         async with asyncio.timeout(START_SECONDS):

@@ -84,7 +84,7 @@ class Host:
             "SHIPPER_IMAGE": self.build.image,
             "SHIPPER_GENERATION": self.build.generation,
             "SHIPPER_ENVIRONMENT": "demo",
-            "SHIPPER_ADMIN_LISTEN": "",
+            "SHIPPER_ADMIN_LISTEN": "off",
             "SHIPPER_DRAIN_DEADLINE": f"{STOP_SECONDS}s",
         }
 

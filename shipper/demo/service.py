@@ -60,9 +60,16 @@ class Service:
         self._release = release
         self._error_ratio = error_ratio
         self._random = random.Random()
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    def close(self) -> None:
+        """Let go of every client, so that nothing is left to be cancelled."""
+        for writer in self._connections:
+            writer.close()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one keep-alive connection."""
+        self._connections.add(writer)
         try:
             while (request := await reader.readline()).strip():
                 while (await reader.readline()).strip():
@@ -73,6 +80,7 @@ class Service:
         except (ConnectionError, asyncio.IncompleteReadError):
             return
         finally:
+            self._connections.discard(writer)
             writer.close()
 
     def _handle(self, path: str) -> bytes:
@@ -111,6 +119,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     os.rename(temporary, arguments.port_file)
     await stop.wait()
     server.close()
+    service.close()
     for step in range(LAST_WORDS):
         log.line("WARN", f"shutting down step={step + 1} of={LAST_WORDS}")
         await asyncio.sleep(0.05)

@@ -133,8 +133,24 @@ class Drain:
                 source.stop_reading()
         for source in self._sources:
             source.close_events()
+        if not await self._settled(early):
+            return False
         results = await asyncio.gather(*(pump.wait_idle(early) for pump in self._pumps))
         return all(results)
+
+    async def _settled(self, early: Deadline) -> bool:
+        """Wait until the pumps know of everything the sources have seen; False when the deadline came first."""
+        settling = asyncio.gather(*(source.settled() for source in self._sources))
+        try:
+            while not settling.done():
+                if early.expired():
+                    self._report(Problem("drain-sources", "the deadline came before everything found was written down"))
+                    return False
+                await self._clock.sleep(min(LOOK_SECONDS, max(0.001, early.remaining())))
+        finally:
+            settling.cancel()
+        settling.result()
+        return True
 
     def _left_to_say(self, deadline: Deadline) -> str:
         left = deadline.remaining()

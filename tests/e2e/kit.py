@@ -110,7 +110,7 @@ def sidecar(directory: Path, endpoint: str, *tails: Path | str, flags: Sequence[
         "SHIPPER_SERVICE": "checkout",
         "SHIPPER_RELEASE": "1.2.3",
         "SHIPPER_GENERATION": "g1",
-        "SHIPPER_ADMIN_LISTEN": "",
+        "SHIPPER_ADMIN_LISTEN": "off",
         "SHIPPER_DRAIN_EPHEMERAL": "false",
     }
     return Shipper(directory, ["run", *(f"--tail={tail}" for tail in tails), *flags], settings | env)
@@ -118,7 +118,7 @@ def sidecar(directory: Path, endpoint: str, *tails: Path | str, flags: Sequence[
 
 def gateway(directory: Path, port: int, *, flags: Sequence[str] = (), **env: str) -> Shipper:
     """A gateway with its archive in ``directory/archive``."""
-    settings = {"SHIPPER_ADMIN_LISTEN": "", "SHIPPER_HOST": "gateway"}
+    settings = {"SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "gateway"}
     arguments = [
         "gateway",
         f"--listen=127.0.0.1:{port}",
