@@ -63,8 +63,8 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
     """The body of a request, decompressed.
 
     ``seconds``: how long a sender may take for it. Raises a `Refusal`: 413 over a limit, 503 when too much is under
-    way or the sender is too slow (not 408, which OTLP senders do not retry), 400 for a body that is no gzip or is cut
-    short, 415 for another coding.
+    way or the sender is too slow (not 408, which OTLP senders do not retry), 400 for a body that breaks off or is no
+    valid gzip, 415 for another coding.
     """
     how = coding(request.headers.get("Content-Encoding", ""))
     limit = max_body if how == "gzip" else min(max_body, max_decompressed)
@@ -73,6 +73,8 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
             wire = await _receive(request.content, request.content_length, held, limit)
     except TimeoutError:
         raise later("slow", f"the body did not arrive within {seconds:g} s") from None
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise bad("broken_off", f"the body broke off: {error}") from None
     if how == "identity":
         return wire
     if len(wire) < _INLINE:

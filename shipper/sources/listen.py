@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from shipper.errors import ConfigError
+from shipper.events import Reporter, RequestRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,30 @@ async def listen(
 def _address(sock: socket.socket) -> tuple[str, int]:
     host, port, *_ = sock.getsockname()
     return host, port
+
+
+class HttpLog(logging.Handler):
+    """Takes what aiohttp logs about connections: bytes that are no HTTP become an event, a bug keeps its traceback."""
+
+    def __init__(self, name: str, report: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._name = name
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            first_line = str(error).strip().partition("\n")[0]
+            self._report(RequestRefused(self._name, "http", error.code, first_line[:200]))
+        else:
+            logging.getLogger("shipper").handle(record)
+
+    def logger(self) -> logging.Logger:
+        """A logger that nobody else has, with this as its only handler."""
+        logger = logging.Logger(f"shipper.{self._name}.http")
+        logger.addHandler(self)
+        return logger
 
 
 class Closed(asyncio.Protocol):

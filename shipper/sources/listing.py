@@ -10,7 +10,7 @@ from shipper.contracts import StreamKind
 from shipper.sources.refusal import Refusal, bad
 
 LIFE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ITEM = re.compile(r"([A-Za-z0-9._-]{1,128}):(\d{1,18})-(\d{1,18}):(\d{1,12}):(\d{1,12})(?::(account|life))?")
+_ITEM = re.compile(r"([A-Za-z0-9._-]{1,128}):(\d{1,18})-(\d{1,18}):(\d{1,12}):(\d{1,12})(?::(account|life))?", re.ASCII)
 _LARGEST_TIME = 1 << 63
 
 

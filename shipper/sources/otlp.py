@@ -24,7 +24,7 @@ from shipper.ledger import LedgerThread
 from shipper.otlp import answer, decode
 from shipper.sources import body
 from shipper.sources.intake import Intake
-from shipper.sources.listen import Closed, ListenSettings, listen
+from shipper.sources.listen import Closed, HttpLog, ListenSettings, listen
 from shipper.sources.listing import LIFE, read_origin
 from shipper.sources.refusal import INVALID_ARGUMENT, NOT_FOUND, UNAUTHENTICATED, UNIMPLEMENTED, Refusal, bad, later
 from shipper.spool import Spool, SpoolStream
@@ -106,6 +106,7 @@ class OtlpReceiver(Source):
         http = web.Server(
             self._handle,
             access_log=None,
+            logger=HttpLog(self.name, self._report).logger(),
             auto_decompress=False,
             keepalive_timeout=self._limits.idle_seconds,
             lingering_time=self._limits.idle_seconds,

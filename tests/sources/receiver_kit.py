@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 
@@ -73,7 +74,11 @@ class Gateway:
     session: aiohttp.ClientSession
 
     async def post(
-        self, body: bytes, headers: Mapping[str, str] = PROTOBUF, path: str = "/v1/logs", method: str = "POST"
+        self,
+        body: bytes | BinaryIO,
+        headers: Mapping[str, str] = PROTOBUF,
+        path: str = "/v1/logs",
+        method: str = "POST",
     ) -> Answer:
         async with self.session.request(method, self.url + path, data=body, headers=headers) as response:
             return Answer(response.status, response.headers, await response.read())
