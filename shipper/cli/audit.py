@@ -82,4 +82,3 @@ def _truth(path: str) -> dict[str, int]:
     if not isinstance(truth, dict) or not all(isinstance(count, int) for count in truth.values()):
         raise Unusable(f"{path}: must be a JSON object of subject: count")
     return truth
-
