@@ -12,6 +12,7 @@ from shipper.cli.options import set_up_logging
 from shipper.clock import SystemClock
 from shipper.config import Role, load
 from shipper.events import Problem, Reporter
+from shipper.memory import keep_freed_memory
 from shipper.sidecar import Sidecar
 
 
@@ -23,6 +24,7 @@ def start(role: Role, config_file: str | None, overrides: Mapping[str, Any]) -> 
     report = Reporter(clock)
     for warning in loaded.warnings:
         report(Problem("config", warning, about=warning))
+    keep_freed_memory()
     # What is loaded by now stays for good: leave it out of every later collection.
     gc.freeze()
 
