@@ -217,6 +217,7 @@ def test_a_range_is_rendered_the_same_again(data: bytes, data_steps: list[tuple[
         if border is not None:
             middle, resume = border
             left, right = render(window, at, middle, line, limit), render(window, middle, end, resume, limit)
-            assert left.lines and right.lines
+            assert left.lines
+            assert right.lines
             assert shown(left) + shown(right) == shown(first)
             assert (left.next_resume, right.next_resume) == (resume, first.next_resume)

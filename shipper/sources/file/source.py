@@ -320,8 +320,7 @@ class FileSource(Source):
 
     def follow(self, file: TailedFile) -> None:
         """See `table.Announcer`."""
-        path = file.path
-        if path and not os.path.islink(path):
+        if file.watch >= 0 or not _needs_own_watch(file):
             return
         file.watch = self._watcher.follow(file.fd)
         if file.watch >= 0:
@@ -343,3 +342,8 @@ class FileSource(Source):
         self._table.done(stream)
         self._held.pop(stream, None)
         self._streams.pop(stream.id, None)
+
+
+def _needs_own_watch(file: TailedFile) -> bool:
+    """A file without a name, or also reachable under another one, grows without its directory being told."""
+    return not file.paths or os.fstat(file.fd).st_nlink > 1 or any(map(os.path.islink, file.paths))

@@ -42,7 +42,7 @@ class Announcer(Protocol):
         """It will never grow again."""
 
     def follow(self, file: TailedFile) -> None:
-        """Its directory does not tell of it: watch the file itself."""
+        """Watch the file itself, where the directories of its names do not tell all."""
 
     def unfollow(self, file: TailedFile) -> None:
         """It needs no watch of its own."""
@@ -65,7 +65,7 @@ class FileTable:
         self._keys: dict[Key, TailedFile] = {}
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
-        self._retry: set[str] = set()
+        self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
         self.reserved: dict[
             Key, Callable[[TailedFile], bool]
         ] = {}  # streams of earlier runs waiting to read their file
@@ -110,7 +110,7 @@ class FileTable:
         try:
             status = regular(path)
         except (FileNotFoundError, NotADirectoryError):
-            self._retry.discard(path)
+            self._retry.pop(path, None)
             self._drop_name(path)
             return
         except OSError as error:
@@ -138,6 +138,8 @@ class FileTable:
         self._paths[path] = file
         if not wanted and not file.wanted:
             self._strays.add(file)
+        if file.fd >= 0:
+            self._announce.follow(file)
         if file.stream is not None:
             self._announce.moved(file.stream)
         return file
@@ -153,7 +155,7 @@ class FileTable:
         except OSError as error:
             self._refused(path, error)
             return None
-        self._retry.discard(path)
+        self._retry.pop(path, None)
         self._keys[key] = file
         self._paths[path] = file
         if not wanted:
@@ -164,11 +166,12 @@ class FileTable:
     def _refused(self, path: str, error: OSError) -> None:
         if self._patterns.group_of(path) is None or isinstance(error, FileNotFoundError):
             return
-        self._retry.add(path)
-        if isinstance(error, Replaced):
-            return  # looked at again in a moment
+        number = 0 if isinstance(error, Replaced) else error.errno or 0
+        before, self._retry[path] = self._retry.get(path, 0), number
+        if number in (0, before):
+            return  # nothing to say, or said
         why = error.strerror or str(error)
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if number in (errno.EMFILE, errno.ENFILE):
             self._report(Problem("descriptors", f"{path} waits to be read: {why}", "descriptors"))
         else:
             self._report(Problem("unreadable", f"{path} is not read: {why}", path))
@@ -208,7 +211,7 @@ class FileTable:
             self._look(file, status.st_size)
             file.size, file.changed_ns = status.st_size, status.st_mtime_ns
         except Replaced:
-            self._retry.add(file.path)
+            self._retry.setdefault(file.path, 0)
         except FileNotFoundError:
             self._drop_name(file.path)
         except OSError as error:
