@@ -2,7 +2,8 @@
 
 from shipper.spool.frame import Frame
 from shipper.spool.header import FrameHeader
-from shipper.spool.spool import Fsync, Policy, Spool
+from shipper.spool.policy import Fsync, Policy
+from shipper.spool.spool import Spool
 from shipper.spool.stream import SpoolStream
 
 __all__ = ["Frame", "FrameHeader", "Fsync", "Policy", "Spool", "SpoolStream"]

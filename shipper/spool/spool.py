@@ -11,46 +11,27 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from shipper.errors import SpoolFull, StateUnwritable
 from shipper.events import BytesLost, Problem, Reporter
 from shipper.intervals import IntervalSet
 from shipper.spool import files, frame
 from shipper.spool.frame import Frame
+from shipper.spool.policy import Fsync, Limits, Policy
 from shipper.spool.reading import read_frames, walk_to
 from shipper.spool.segment import Segment
 from shipper.spool.store import SegmentStore
 from shipper.spool.sync import Syncer, Unsynced
 
-Policy = Literal["refuse", "drop_oldest"]
 _BORDERS_KNOWN = 64
-
-
-class Fsync(StrEnum):
-    """When an appended frame counts as durable."""
-
-    NEVER = "never"  # at once; it survives the process, not the machine
-    INTERVAL = "interval"  # at once, and it is on disk a little later
-    ALWAYS = "always"  # when fsync said so
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    segment_bytes: int
-    max_bytes: int
-    keep_free_bytes: int
-    policy: Policy
 
 
 class Spool:
     """One directory of segments. Make it with `Spool.open`."""
 
     def __init__(
-        self, store: SegmentStore, name: str, fsync: Fsync, interval: float, limits: _Limits, report: Reporter
+        self, store: SegmentStore, name: str, fsync: Fsync, interval: float, limits: Limits, report: Reporter
     ) -> None:
         """Not for callers: `open` does the work."""
         self.name = name
@@ -58,7 +39,8 @@ class Spool:
         self._fsync = fsync
         self._limits = limits
         self._report = report
-        self._mutex = threading.RLock()
+        self._appending = threading.Lock()  # one writer at a time; taken before the other, never waited for by readers
+        self._mutex = threading.Lock()
         self._borders: OrderedDict[int, None] = OrderedDict()  # positions lately found to be frame starts
         self._damaged = IntervalSet()  # met while reading, and said
         self._released = 0
@@ -82,15 +64,13 @@ class Spool:
     ) -> Spool:
         """Open or make the spool in ``directory``, after repairing what a crash or the disk did to it.
 
-        ``segment_bytes``: a segment is closed when the next frame would make it larger. ``max_bytes``: the spool never
-        holds more than this. ``keep_free_bytes``: it never leaves the file system with less than this. ``policy``: at
-        a limit, refuse new frames or delete the oldest segment (each is reported by range). ``fsync_interval``:
-        seconds, for `Fsync.INTERVAL`.
+        ``segment_bytes``: a segment is closed when the next frame would make it larger (at most ``max_bytes``).
+        ``max_bytes``: the spool never holds more than this. ``keep_free_bytes``: it never leaves the file system with
+        less than this. ``policy``: at a limit, refuse new frames or delete the oldest segment (each is reported by
+        range). ``fsync_interval``: seconds, for `Fsync.INTERVAL`.
 
         Raises `StateLocked` when another process has it, `StateUnwritable` when the directory cannot be used.
         """
-        if not 0 < segment_bytes <= max_bytes:
-            raise ValueError(f"segment_bytes ({segment_bytes}) must be positive and at most max_bytes ({max_bytes})")
         fsync = Fsync(fsync)
         store = SegmentStore(Path(directory), name, report, synced=fsync is not Fsync.NEVER)
         if fsync is Fsync.ALWAYS:
@@ -100,7 +80,12 @@ class Spool:
                 store.close()
                 raise StateUnwritable(f"cannot make the spool {directory} durable: {error.strerror}") from error
         return cls(
-            store, name, fsync, fsync_interval, _Limits(segment_bytes, max_bytes, keep_free_bytes, policy), report
+            store,
+            name,
+            fsync,
+            fsync_interval,
+            Limits(min(segment_bytes, max_bytes), max_bytes, keep_free_bytes, policy),
+            report,
         )
 
     def append(self, header: bytes, payload: bytes) -> tuple[int, int]:
@@ -109,16 +94,19 @@ class Spool:
         Raises `SpoolFull` when a limit is reached or the disk is full; nothing was accepted then. Raises ValueError
         for parts of 4 GiB and more.
         """
-        with self._mutex:
-            length = frame.FIXED + len(header) + len(payload)
-            self._make_room(length)
-            if self._store.active.size and self._store.active.size + length > self._limits.segment_bytes:
-                self._store.rotate()
-            span = self._store.append(header, payload)
-            self._gauge()
-            if self._fsync is Fsync.INTERVAL:
-                self._syncer.want(span[1])
-            return span
+        length = frame.FIXED + len(header) + len(payload)
+        with self._appending:
+            with self._mutex:
+                self._make_room(length)
+                if self._store.active.size and self._store.active.size + length > self._limits.segment_bytes:
+                    self._store.rotate()
+            span = self._store.write(header, payload)
+            with self._mutex:
+                self._store.grew(*span)
+                self._gauge()
+        if self._fsync is Fsync.INTERVAL:
+            self._syncer.want(span[1])
+        return span
 
     async def durable(self, position: int) -> None:
         """Return when everything below ``position`` is as durable as the policy says (`Fsync`).
@@ -170,8 +158,11 @@ class Spool:
         with self._mutex:
             self._released = max(self._released, min(below, self._store.end))
             half_full = self._store.active.size > self._limits.segment_bytes // 2
-            if half_full and self._all_released():
-                self._rotate_if_possible()
+            if half_full and self._all_released() and self._appending.acquire(blocking=False):
+                try:
+                    self._rotate_if_possible()
+                finally:
+                    self._appending.release()
             self._delete_released()
             self._gauge()
 
@@ -181,7 +172,7 @@ class Spool:
         Needed after a power cut with a policy other than `Fsync.ALWAYS`. What is missing in between is reported.
         Raises `SpoolFull` when the new segment cannot be made.
         """
-        with self._mutex:
+        with self._appending, self._mutex:
             end = self._store.end
             if position <= end:
                 return
@@ -192,7 +183,7 @@ class Spool:
 
     def close(self) -> None:
         """Make everything durable (unless the policy is `Fsync.NEVER`) and let go of the directory."""
-        with self._mutex:
+        with self._appending, self._mutex:
             if self._closed:
                 return
             self._closed = True

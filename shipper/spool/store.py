@@ -1,6 +1,7 @@
 """The segment files of one spool: which there are, appending to the last, closing it, deleting the first.
 
-No policy here and no lock: `shipper.spool.spool` decides when, and calls these methods one at a time.
+No policy here and no lock: `shipper.spool.spool` decides when, and calls these methods one at a time; only `write` may
+run beside others, except `rotate`.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class SegmentStore:
         """The index of the last segment that begins at or before ``position``; 0 when none does."""
         return max(0, bisect_right(self.segments, position, key=lambda segment: segment.base) - 1)
 
-    def append(self, header: bytes, payload: bytes) -> tuple[int, int]:
-        """Write a frame behind the last one. Raises `SpoolFull`; what was half written is cut off again."""
+    def write(self, header: bytes, payload: bytes) -> tuple[int, int]:
+        """Write a frame behind the last one; `grew` makes it part of the segment. Raises `SpoolFull`, with nothing written."""
         self._undo()
         start = self.end
         pieces = frame.encode(start, header, payload)
@@ -72,9 +73,12 @@ class SegmentStore:
             self._undo_to = self.active.size
             self._undo()
             raise self.full(f"writing {length} bytes failed: {error.strerror}") from error
-        self.active.grow(start, start + length)
-        self.size += length
         return start, start + length
+
+    def grew(self, start: int, end: int) -> None:
+        """The frame at ``[start, end)`` was written: readers may see it."""
+        self.active.grow(start, end)
+        self.size += end - start
 
     def rotate(self, base: int | None = None) -> None:
         """Begin a new segment at ``base`` (default: where the last one ends). Raises `SpoolFull`."""

@@ -3,7 +3,8 @@
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,7 +153,26 @@ def test_a_segment_that_somebody_deleted_is_skipped_and_said(tmp_path: Path) -> 
     spool.close()
 
 
-def test_limits_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    """A segment cannot be larger than the whole spool."""
-    with pytest.raises(ValueError, match="segment_bytes"):
-        Spool.open(tmp_path, name="t", fsync=Fsync.NEVER, segment_bytes=10, max_bytes=9, report=Reporter(SystemClock()))
+def test_a_reader_is_not_held_up_by_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a large frame is being written in a thread, what is there can be read and released."""
+    spool = open_spool(tmp_path)
+    first = spool.append(b"", PAYLOAD)
+    writing, go_on = threading.Event(), threading.Event()
+    real = os.pwritev
+
+    def held(descriptor: int, pieces: Sequence[bytes], offset: int) -> int:
+        writing.set()
+        go_on.wait(10)
+        return real(descriptor, pieces, offset)
+
+    monkeypatch.setattr(os, "pwritev", held)
+    writer = threading.Thread(target=spool.append, args=(b"", PAYLOAD))
+    writer.start()
+    writing.wait(10)
+    assert [frame.start for frame in spool.frames(0, 10_000)] == [0]
+    spool.release(first[1])
+    assert spool.frontier() == first[1]
+    go_on.set()
+    writer.join()
+    assert [frame.start for frame in spool.frames(first[1], 10_000)] == [first[1]]
+    spool.close()
