@@ -69,7 +69,13 @@ def audit(
         row = _describe(life, told.get(life), found.seen.get(life), quiet)
         row.role = row.role or ("gateway" if life in found.gateways else "unknown")
         if which is None or which.takes(row):
-            standing = Standing(going_on=_goes_on(row, quiet), on_the_way=late is not None and row.heard_ns >= late)
+            standing = Standing(
+                going_on=_goes_on(row, quiet),
+                on_the_way=late is not None and row.heard_ns >= late,
+                provable=life in found.seen or life not in found.relayed,
+            )
+            if not standing.provable:
+                row.notes.append("it came through something that keeps no ranges: what is here of it cannot be proved")
             _balance(row, told.get(life), earlier.get(life), streams, standing, destination)
             report.lives.append(row)
     report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
@@ -149,6 +155,9 @@ def _balance(
     destination: str,
 ) -> None:
     """Fill in the figures, stream by stream."""
+    if row.role == "gateway" and not streams:
+        row.notes.append("nothing here came through it: what it says of its streams is about another archive")
+        return
     covers = {stream: cover(held.sound) for stream, held in streams.items()}
     stated = told.streams if told else {}
     name = destination or _leading_here(stated.values(), covers)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from shipper.fleet.cover import Cover, common, without
 from shipper.fleet.holdings import Held, Stored
 from shipper.fleet.report import Counts, StreamReport
@@ -17,10 +19,14 @@ from shipper.intervals import IntervalSet
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What may still come: the life goes on; or a living gateway may hold what it took lately."""
+    """What may still come: the life goes on; or a living gateway may hold what it took lately.
+
+    ``provable`` is false when what it sent came through something that keeps no ranges, a Collector for example.
+    """
 
     going_on: bool
     on_the_way: bool
+    provable: bool = True
 
 
 @dataclass(slots=True)
@@ -48,6 +54,8 @@ def balance(
     """
     nothing = Claims(read_to=stated.start)
     claims = stated.destinations.get(name) or nothing
+    if not standing.provable:
+        claims = msgspec.structs.replace(claims, trusted=False)
     due = (before.destinations.get(name) if before and standing.on_the_way else None) or nothing
     due = claims if standing.going_on and not standing.on_the_way else due
     here = whole.ranges

@@ -51,6 +51,7 @@ class Holdings:
     events: list[Event] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
     gateways: set[str] = field(default_factory=set)  # lives that carried what others sent
+    relayed: set[str] = field(default_factory=set)  # lives whose statements came through something that keeps no ranges
     damage: list[Damage] = field(default_factory=list)
     objects: int = 0
     unlisted_objects: int = 0
@@ -74,6 +75,7 @@ def take_stock(archive: Archive) -> Holdings:
         held = found.held((life, stream), signal)
         found.gateways.add(life)
         (held.sound if sound else held.damaged).append(stored)
+    found.unlisted_objects = len(index.unlisted)
     for name in index.unlisted:
         _add_unlisted(found, archive.loose(name))
     return found
@@ -95,18 +97,18 @@ def _add(found: Holdings, key: str, piece: Piece, carried: Carried) -> None:
     if piece.found is not None:
         _see(found, entry.life, entry.received_ns, piece.found.resource)
     if piece.sound and piece.signal is Signal.LOGS:
-        _listen(found, key, piece.payload, entry.received_ns)
+        _listen(found, key, piece.payload, entry.received_ns, entry.life)
 
 
 def _add_unlisted(found: Holdings, loose: Loose) -> None:
     """Counted apart: such an object proves no range. It may still carry statements (they pass any Collector)."""
-    found.unlisted_objects += 1
     if loose.found is None:
         found.damage.append(Damage(loose.name.key, loose.problem))
         return
     found.unlisted_records += loose.found.records
     if loose.name.signal is Signal.LOGS:
-        _listen(found, loose.name.key, loose.payload, 0)
+        # among range lists such an object is the remains of a crash; where there are none, a Collector keeps the archive
+        _listen(found, loose.name.key, loose.payload, 0, "" if found.objects > found.unlisted_objects else None)
 
 
 def _carry(key: str, piece: Piece, carried: Carried) -> None:
@@ -126,9 +128,12 @@ def _see(found: Holdings, life: str, at_ns: int, resource: Mapping[str, Attribut
     seen.last_ns = max(seen.last_ns, at_ns)
 
 
-def _listen(found: Holdings, key: str, payload: bytes, received_ns: int) -> None:
+def _listen(found: Holdings, key: str, payload: bytes, received_ns: int, owner: str | None) -> None:
+    """``owner``: the life whose batch this is; empty when unknown; None when it is known that nobody keeps ranges."""
     for event in events(payload, received_ns):
-        if isinstance(event, Event):
-            found.events.append(event)
-        else:
+        if isinstance(event, str):
             found.damage.append(Damage(key, event))
+            continue
+        found.events.append(event)
+        if owner != "" and owner != event.statement.life:
+            found.relayed.add(event.statement.life)

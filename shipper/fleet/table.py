@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from shipper.fleet.lines import printable
 from shipper.fleet.report import AuditReport, Counts, LifeReport, StreamReport
 
 MOST_RANGES = 6  # named per stream; the rest are in the JSON
@@ -18,10 +19,15 @@ PLAIN_WIDTH = 250  # where there is no terminal nothing is to be cut off
 
 
 def console(file: TextIO | None = None) -> Console:
-    """Where tables go: in colour and to the terminal's width, or plain and wide when it is not a terminal."""
+    """Where tables go: in colour and to the terminal's width, or plain and wide when it is not a terminal.
+
+    Names in them come from hosts, so nothing in them is taken for markup.
+    """
     file = file or sys.stdout
     return (
-        Console(file=file, highlight=False) if file.isatty() else Console(file=file, width=PLAIN_WIDTH, no_color=True)
+        Console(file=file, highlight=False, markup=False)
+        if file.isatty()
+        else Console(file=file, width=PLAIN_WIDTH, no_color=True, highlight=False, markup=False)
     )
 
 
@@ -37,8 +43,8 @@ def show(report: AuditReport, out: Console | None = None) -> None:
     if report.truth:
         out.print(_truth_table(report, plain=not out.is_terminal))
     for line in _remarks(report):
-        out.print(line, markup=False, soft_wrap=True)
-    out.print(verdict(report), style="bold green" if report.ok else "bold red", markup=False)
+        out.print(printable(line), soft_wrap=True)
+    out.print(verdict(report), style="bold green" if report.ok else "bold red")
 
 
 def verdict(report: AuditReport) -> str:
@@ -79,7 +85,13 @@ def _lives_table(report: AuditReport, *, plain: bool) -> Table:
     for life in report.lives:
         words = (life.host or "?", life.life[-12:], life.labels.get("release", ""), life.labels.get("generation", ""))
         style = "red" if not life.ok else "dim" if life.role == "gateway" else ""
-        table.add_row(*words, moment(life.born_ns), _ending(life), *_figures(life.counts, shown, life), style=style)
+        table.add_row(
+            *map(printable, words),
+            moment(life.born_ns),
+            _ending(life),
+            *_figures(life.counts, shown, life),
+            style=style,
+        )
     table.add_section()
     table.add_row("all hosts", "", "", "", "", "", *_figures(report.totals, shown), style="bold")
     return table
@@ -113,7 +125,7 @@ def _ending(life: LifeReport) -> str:
     if life.unknown_after_ns is not None:
         return f"{life.ended}, unknown after {moment(life.unknown_after_ns)}"
     role = " (gateway)" if life.role == "gateway" else ""
-    return f"{life.ended}{role}" + (f", {life.reason}" if life.reason else "")
+    return f"{life.ended}{role}" + (f", {printable(life.reason)}" if life.reason else "")
 
 
 def _truth_table(report: AuditReport, *, plain: bool) -> Table:

@@ -56,6 +56,18 @@ def test_audit_of_an_incomplete_archive(writer: Writer) -> None:
     assert shipper("audit", writer.root, "--life", "life-b").exit_code == 1
 
 
+def test_names_from_hosts_are_only_text(tmp_path: Path) -> None:
+    """A host or a file that is named like markup or terminal control is shown as what it is."""
+    writer = Writer(tmp_path)
+    stream = {**claims(3), "name": "/log\x1b[2J[/red]"}
+    writer.put(statement("[bold]a\x1b]0;x", "farewell", 2, [stream], ends_life=True))
+    result = shipper("audit", tmp_path)
+    assert result.exit_code == 1
+    assert "[bold]a\\x1b]0;x" in result.output
+    assert "/log\\x1b[2J[/red]: MISSING [0, 60)" in result.output
+    assert "\x1b" not in result.output
+
+
 def test_audit_for_machines(writer: Writer) -> None:
     """``--json`` has the documented names, and nothing else is printed."""
     report = json.loads(shipper("audit", writer.root, "--json").output)

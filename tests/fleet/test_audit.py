@@ -303,6 +303,7 @@ def test_data_without_any_account(writer: Writer) -> None:
 def test_objects_of_others_prove_no_range(writer: Writer) -> None:
     """Objects without a range list are counted apart; statements in them are heard all the same."""
     writer.put(batch("a", 0, 10), farewell("a", 2, claims(10)))
+    writer.put(statement("gw", "birth", 1, life="life-gateway", role="gateway"))
     writer.range_lists()[0].unlink()
     report = run(writer)
     life, stream = only(report)
@@ -340,6 +341,15 @@ def test_gateway_account_is_checked_too(writer: Writer) -> None:
     gateway = report.lives[-1]
     assert (gateway.role, gateway.counts.read, gateway.counts.archived) == ("gateway", 17, 17)
     assert (report.totals.read, report.totals.archived) == (15, 15)
+
+
+def test_gateway_of_another_archive_is_not_judged(writer: Writer) -> None:
+    """A gateway's account that was replayed from its own archive claims nothing about this one."""
+    writer.put(batch("a", 0, 10), farewell("a", 2, claims(10)))
+    writer.put(statement("gw", "farewell", 2, [claims(17)], life="life-other", role="gateway", ends_life=True))
+    report = run(writer)
+    assert report.ok
+    assert "another archive" in report.lives[-1].notes[-1]
 
 
 def test_filters_choose_lives(writer: Writer) -> None:
