@@ -60,6 +60,7 @@ class Sink:
     batches: list[Batch] = field(default_factory=list)
     lost: list[tuple[str, int, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    finished_now: list[str] = field(default_factory=list)  # in this run
     woken: int = 0
     at: dict[str, tuple[int, int]] = field(default_factory=dict)
     last: dict[str, Cut] = field(default_factory=dict)
@@ -80,7 +81,8 @@ class Sink:
 
     def finished(self, stream: Stream) -> None:
         assert stream.finished
-        assert stream.id not in self.ended
+        assert stream.id not in self.finished_now
+        self.finished_now.append(stream.id)
         self.ended.append(stream.id)
         self.ready(stream)
 
@@ -171,8 +173,12 @@ class Tail:
 
     async def crash(self) -> None:
         """End as a kill would: nothing more is written but what the destination acknowledged."""
-        for stream, cut in self.sink.last.items():
-            await self.ledger.call(_acknowledge, stream, cut)
+        for name, cut in self.sink.last.items():
+            await self.ledger.call(_acknowledge, name, cut)
+        for name in self.sink.finished_now:
+            if self.sink.at[name][0] >= self.sink.streams[name].frontier():
+                await self.ledger.call(Ledger.retire, name)  # as the real hub does
+        self.sink.finished_now.clear()
         self.sink.last.clear()
         self.sink.streams.clear()
         if self._task is not None:

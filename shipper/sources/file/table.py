@@ -241,7 +241,8 @@ class FileTable:
     def _begin(self, file: TailedFile, size: int) -> None:
         """Content without a stream: it is new, unless it repeats what a known stream has."""
         claim = self.reserved.pop(file.key, None)
-        if claim is not None and claim(file):
+        if claim is not None and claim(file) and file.stream is not None:
+            self._announce.grew(file.stream)
             return
         head = file.read(HEAD_BYTES, 0)
         if not head:
