@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,11 @@ def test_what_a_service_imports_needs_only_the_base_install(room: str) -> None:
     script = f"import sys, shipper.{room}; print([name for name in {unwanted!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
+    """Whoever follows the README runs what CI runs."""
+    commands = re.findall(r"```sh\n(python3 -m venv .*)\n```", (ROOT / "README.md").read_text())
+    assert len(commands) == 2
+    assert commands[0].endswith("shipper demo")
+    assert commands[1] in (ROOT / ".ci/run").read_text().splitlines()
