@@ -7,7 +7,7 @@ import gzip
 import io
 from dataclasses import dataclass
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from isal import igzip, isal_zlib
 
 from shipper.sources.refusal import INVALID_ARGUMENT, Refusal, bad, later, too_large
@@ -24,11 +24,10 @@ class Budget:
     limit: int
     used: int = 0
 
-    def take(self, amount: int) -> None:
-        """Count bytes in. Raises a `Refusal` (503) when that would be too many."""
-        if self.used and self.used + amount > self.limit:
-            raise later("busy", f"{self.used} bytes of other requests are being stored; send this again")
-        self.used += amount
+    def check(self, amount: int, own: int = 0) -> None:
+        """Raise a `Refusal` (503) when so many more bytes would be too many; one request alone (``own``) never is."""
+        if self.used > own and self.used + amount > self.limit:
+            raise later("busy", f"{self.used} bytes of requests are being stored; send this again")
 
 
 class Held:
@@ -38,9 +37,14 @@ class Held:
         self._budget = budget
         self._amount = 0
 
+    def check(self, amount: int) -> None:
+        """Raise a `Refusal` (503) when there is no room for so many more bytes now."""
+        self._budget.check(amount, self._amount)
+
     def take(self, amount: int) -> None:
-        """See `Budget.take`."""
-        self._budget.take(amount)
+        """Count bytes in. Raises a `Refusal` (503) when that would be too many."""
+        self.check(amount)
+        self._budget.used += amount
         self._amount += amount
 
     def __enter__(self) -> Held:
@@ -70,7 +74,7 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
     limit = max_body if how == "gzip" else min(max_body, max_decompressed)
     try:
         async with asyncio.timeout(seconds):
-            wire = await _receive(request.content, request.content_length, held, limit)
+            wire = await _receive(request, held, limit)
     except TimeoutError:
         raise later("slow", f"the body did not arrive within {seconds:g} s") from None
     except (ConnectionError, web.RequestPayloadError) as error:
@@ -85,19 +89,21 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
     return body
 
 
-async def _receive(content: StreamReader, stated: int | None, held: Held, limit: int) -> bytes:
-    if stated is not None:
-        if stated > limit:
-            raise too_large(f"the body of {stated} bytes is larger than the limit of {limit} bytes")
-        held.take(stated)
+async def _receive(request: web.BaseRequest, held: Held, limit: int) -> bytes:
+    stated = request.content_length or 0
+    if stated > limit:
+        raise too_large(f"the body of {stated} bytes is larger than the limit of {limit} bytes")
+    held.check(stated)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is no part of the answer
     pieces: list[bytes] = []
     size = 0
-    while piece := await content.readany():
+    while piece := await request.content.readany():
         size += len(piece)
         if size > limit:
             raise too_large(f"the body is larger than the limit of {limit} bytes")
-        if stated is None:
-            held.take(len(piece))
+        held.take(len(piece))
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -57,9 +57,14 @@ class Intake:
         self._unindexed: list[Row] = []  # in the spool, but the ledger could not be written
 
     async def start(self) -> None:
-        """Bring the index up to date with the frames in the spools. Raises `StateError` when the ledger cannot be used."""
+        """Bring the index up to date with the frames in the spools.
+
+        Raises `StateError` when the ledger cannot be used, `SpoolFull` when a spool was set back and cannot be moved on.
+        """
         for signal, spool in self._spools.items():
-            at = max(await self._ledger.call(Ledger.spool_indexed, spool.name), spool.first())
+            indexed = await self._ledger.call(Ledger.spool_indexed, spool.name)
+            spool.skip_to(indexed)  # cursors stand there, or before
+            at = max(indexed, spool.first())
             while frames := spool.frames(at, _REINDEX_BYTES):
                 rows: list[Row] = []
                 for frame in frames:
@@ -77,9 +82,9 @@ class Intake:
         checked = await self._checked(signal, body, origin)
         if not origin.batches:
             if checked.records:
-                await self._store(
-                    signal, body, FrameHeader(checked.records, checked.units, self._observed(origin, now))
-                )
+                header = FrameHeader(checked.records, checked.units, self._observed(origin, now))
+                span = await self._store(signal, body, header)
+                await self._remember(signal, span, [], "", now)
                 self._report(Received(self._name, signal.value, checked.records))
             return
         async with self._claimed(origin):

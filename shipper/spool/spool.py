@@ -169,15 +169,19 @@ class Spool:
     def skip_to(self, position: int) -> None:
         """Never give a position below ``position`` away: a ledger knows that they were used, whatever the disk lost.
 
-        Needed after a power cut with a policy other than `Fsync.ALWAYS`. What is missing in between is reported.
-        Raises `SpoolFull` when the new segment cannot be made.
+        To be called after opening by whoever has such a ledger: a power cut (with a policy other than `Fsync.ALWAYS`) or
+        a deleted directory can set a spool back. Raises `SpoolFull` when the new segment cannot be made.
         """
         with self._appending, self._mutex:
             end = self._store.end
             if position <= end:
                 return
             self._store.rotate(position)
-            self._report(BytesLost(self.name, self.name, end, position, "lost in a crash of the machine"))
+            message = (
+                f"spool {self.name}: positions [{end}, {position}) were used but are not there; a crash of the machine took"
+                " them, or somebody deleted them"
+            )
+            self._report(Problem("spool_behind", message, self.name))
             if self._fsync is not Fsync.NEVER:
                 self._syncer.want(position)
 

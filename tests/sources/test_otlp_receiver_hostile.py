@@ -121,7 +121,7 @@ def test_too_much_at_once_is_put_off(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway(tmp_path, limits=OtlpLimits(max_in_flight=10_000)) as gw:
             async with raw(gw) as (_, writer):
-                writer.write(head(9_000))
+                writer.write(head(9_500) + bytes(9_000))
                 await writer.drain()
                 await until(lambda: gw.receiver._budget.used == 9_000)
                 answer = await gw.post(logs("x" * 2000))
@@ -144,6 +144,26 @@ def test_a_sender_that_dawdles_over_its_body_is_sent_away(tmp_path: Path) -> Non
                 assert b" 503 " in await reader.readline()
             assert gw.refused("slow") == 1
             await works(gw)
+
+    asyncio.run(main())
+
+
+def test_a_sender_that_asks_first_is_answered_first(tmp_path: Path) -> None:
+    """With ``Expect: 100-continue`` the body is asked for, or refused without having been sent."""
+    body = logs("a")
+    asking = "Expect: 100-continue\r\n"
+
+    async def main() -> None:
+        async with gateway(tmp_path, limits=OtlpLimits(max_body=1000)) as gw:
+            async with raw(gw) as (reader, writer):
+                writer.write(head(len(body), asking))
+                assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+                writer.write(body)
+                assert b" 200 " in await reader.readline()
+            async with raw(gw) as (reader, writer):
+                writer.write(head(1001, asking))
+                assert b" 413 " in await reader.readline()
+            assert gw.lines() == ["a"]
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,21 @@ def test_frames_that_the_ledger_did_not_hear_of_are_indexed_at_the_next_start(
             assert await gw.ledger.call(Ledger.accepted, "h", "f") == IntervalSet([(0, 20)])
             assert await send(gw, "h", ("f", 20, 30, ["c"])) == 200
             assert await gw.ledger.call(Ledger.spool_indexed, "otlp-logs") == gw.spools[Signal.LOGS].frontier()
+
+    asyncio.run(main())
+
+
+def test_a_spool_that_was_deleted_never_gives_its_positions_away_again(tmp_path: Path) -> None:
+    """Cursors in the ledger stand on positions of the old spool, so the new one goes on behind them."""
+
+    async def main() -> None:
+        async with gateway(tmp_path) as gw:
+            assert (await gw.post(logs("a"))).status == 200
+            used = gw.spools[Signal.LOGS].frontier()
+        shutil.rmtree(tmp_path / "logs")
+        async with gateway(tmp_path) as gw:
+            assert (await gw.post(logs("b"))).status == 200
+            assert gw.frames()[0].start == used
 
     asyncio.run(main())
 
