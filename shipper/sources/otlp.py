@@ -109,7 +109,6 @@ class OtlpReceiver(Source):
             logger=HttpLog(self.name, self._report).logger(),
             auto_decompress=False,
             keepalive_timeout=self._limits.idle_seconds,
-            lingering_time=self._limits.idle_seconds,
             max_field_size=_HEADER_BYTES,
         )
         self._http = http

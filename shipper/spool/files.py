@@ -108,7 +108,10 @@ def write_new(dir_fd: int, name: str, data: bytes) -> None:
     try:
         write_all(descriptor, (data,), 0)
         os.fsync(descriptor)
+        os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except OSError:
+        os.unlink(temporary, dir_fd=dir_fd)
+        raise
     finally:
         os.close(descriptor)
-    os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     os.fsync(dir_fd)

@@ -104,9 +104,9 @@ class SegmentStore:
         self.size -= segment.size
         try:
             os.unlink(files.segment_name(segment.base), dir_fd=self.dir_fd)
-        except FileNotFoundError:
-            message = f"{self._directory}/{files.segment_name(segment.base)} was deleted by somebody else"
-            self._report(Problem("spool_deleted", message, self._name))
+        except OSError as error:  # gone already, or a disk that refuses: it is not read any more in either case
+            message = f"{self._directory}/{files.segment_name(segment.base)} cannot be deleted: {error.strerror}"
+            self._report(Problem("spool_delete", message, self._name))
         return segment
 
     def free_bytes(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipper.clock import SystemClock
-from shipper.errors import SpoolFull
+from shipper.errors import SpoolFull, StateUnwritable
 from shipper.events import Reporter
 from shipper.spool import Fsync, Policy, Spool
 from shipper.spool.frame import FIXED
@@ -149,7 +149,7 @@ def test_a_segment_that_somebody_deleted_is_skipped_and_said(tmp_path: Path) -> 
     assert sorted(set(found)) == [spans[n][0] for n in (0, 1, 4)]
     assert report.metrics.problems.labels("spool_damaged")._value.get() == 1
     spool.release(spans[-1][1])
-    assert report.metrics.problems.labels("spool_deleted")._value.get() == 1
+    assert report.metrics.problems.labels("spool_delete")._value.get() == 1
     spool.close()
 
 
@@ -175,4 +175,23 @@ def test_a_reader_is_not_held_up_by_a_writer(tmp_path: Path, monkeypatch: pytest
     go_on.set()
     writer.join()
     assert [frame.start for frame in spool.frames(first[1], 10_000)] == [first[1]]
+    spool.close()
+
+
+def test_damage_is_not_touched_while_there_is_no_room_to_set_it_aside(tmp_path: Path) -> None:
+    """Recovery on a full disk changes nothing and says what it needs; with room it does its work."""
+    spool = open_spool(tmp_path)
+    for _ in range(4):
+        spool.append(b"", PAYLOAD)
+    spool.close()
+    path = tmp_path / f"{0:020d}.spool"
+    damaged = bytearray(path.read_bytes())
+    damaged[50] ^= 1
+    path.write_bytes(damaged)
+    with largest_file(20), pytest.raises(StateUnwritable, match="room"):
+        open_spool(tmp_path)
+    assert path.read_bytes() == damaged
+    assert list((tmp_path / "quarantine").iterdir()) == []
+    spool = open_spool(tmp_path)
+    assert len(spool.frames(0, 10_000)) == 3
     spool.close()

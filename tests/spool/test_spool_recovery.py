@@ -209,5 +209,5 @@ def test_files_are_private_and_links_are_not_followed(tmp_path: Path) -> None:
 
 
 def _problems(report: Reporter) -> set[str]:
-    kinds = ("spool_damaged", "spool_torn_tail", "spool_header", "spool_deleted")
+    kinds = ("spool_damaged", "spool_torn_tail", "spool_header", "spool_delete")
     return {kind for kind in kinds if report.metrics.problems.labels(kind)._value.get()}
