@@ -131,6 +131,6 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_only_under_the_same_
                 await until(lambda: len(data_lines(sink)) >= written, "all lines arrive")
                 assert await process.terminate() == 0, process.said()
             numbers = [int(line.split(" ")[1]) for line in data_lines(sink)]
-            assert numbers == list(range(written))
+            assert sorted(numbers) == list(range(written))  # requests in flight together may overtake each other
 
     asyncio.run(story())
