@@ -22,7 +22,7 @@ from shipper.sources.file.stream import FileStream
 from shipper.testing.clock import FakeClock
 
 DESTINATION = "sink"
-GUARD_SECONDS = 20.0  # of real time: only a test that has failed waits so long
+GUARD_SECONDS = 10.0  # of real time: only a test that has failed waits so long
 
 
 @dataclass
@@ -162,9 +162,11 @@ class Tail:
         )
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Run until everything there is at the start was found."""
+    async def start(self, stop_early: bool) -> None:
+        """Run until everything there is at the start was found; ``stop_early``: told to stop at once."""
         self._task = asyncio.create_task(self.source.run())
+        if stop_early:
+            self.source.stop_reading()
         waiting = asyncio.create_task(self.source.settled())
         await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=GUARD_SECONDS)
         if self._task.done():
@@ -241,6 +243,7 @@ async def tailing(
     clock: FakeClock | None = None,
     remembered: Any = (),
     limits: dict[str, Any] | None = None,
+    stop_early: bool = False,
     **group: Any,
 ) -> AsyncIterator[Tail]:
     """A running tailer of ``directory``; ``group`` and ``limits`` are settings."""
@@ -249,7 +252,7 @@ async def tailing(
     directory.mkdir(exist_ok=True)
     settings = FileSettings((FileGroup(include, **group),), **(limits or {}))
     tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered)
-    await tail.start()
+    await tail.start(stop_early)
     try:
         yield tail
     finally:

@@ -110,6 +110,7 @@ class Descriptors:
         self._limit = limit
         self._gauge = gauge
         self._open: OrderedDict[TailedFile, None] = OrderedDict()
+        self.exhausted = False  # all are held by unread files; until `freed` says otherwise nothing is searched
 
     def open(self, file: TailedFile) -> int:
         """The descriptor of ``file``. Raises OSError as the kernel says, with EMFILE also when our own bound is reached."""
@@ -131,14 +132,20 @@ class Descriptors:
         return fd
 
     def _make_room(self) -> None:
-        idle = next((file for file in self._open if file.closable()), None)
+        idle = None if self.exhausted else next((file for file in self._open if file.closable()), None)
         if idle is None:
+            self.exhausted = True
             raise OSError(errno.EMFILE, f"all {self._limit} descriptors hold unread files (max_open_files)")
         self.close(idle)
+
+    def freed(self) -> None:
+        """Some file may be closable now."""
+        self.exhausted = False
 
     def close(self, file: TailedFile) -> None:
         """Give the descriptor of ``file`` back, if it has one."""
         if file.fd >= 0:
+            self.exhausted = False
             os.close(file.fd)
             file.fd = -1
             del self._open[file]

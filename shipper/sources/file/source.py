@@ -287,7 +287,7 @@ class FileSource(Source):
             hold=group.hold,
             clock=self._clock,
             suspicious=self._suspicious,
-            done=self._done,
+            idle=self._idle,
         )
         stream.path = path
         if self._closing:
@@ -326,6 +326,10 @@ class FileSource(Source):
         if file.watch >= 0:
             self._watches[file.watch] = file
 
+    def room(self) -> None:
+        """See `table.Announcer`."""
+        asyncio.get_running_loop().call_soon(self._table.retry)
+
     def unfollow(self, file: TailedFile) -> None:
         """See `table.Announcer`."""
         if self._watches.pop(file.watch, None) is not None:
@@ -338,8 +342,10 @@ class FileSource(Source):
         self._table.suspect(stream)
         asyncio.get_running_loop().call_soon(self._books.ready, stream)
 
-    def _done(self, stream: FileStream) -> None:
-        self._table.done(stream)
+    def _idle(self, stream: FileStream) -> None:
+        self._table.idle(stream)
+        if not stream.finished:
+            return
         self._held.pop(stream, None)
         self._streams.pop(stream.id, None)
 

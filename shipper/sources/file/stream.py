@@ -50,9 +50,9 @@ class FileStream(Stream):
         hold: float,
         clock: Clock,
         suspicious: Callable[[FileStream], None],
-        done: Callable[[FileStream], None],
+        idle: Callable[[FileStream], None],
     ) -> None:
-        """``suspicious`` is called when the content is not what it was, ``done`` when all of a final stream is released."""
+        """``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
         self.id = id
         self.name = name
         self.start = start
@@ -70,7 +70,7 @@ class FileStream(Stream):
         self._line_limit = line_limit
         self._clock = clock
         self._suspicious = suspicious
-        self._done = done
+        self._became_idle = idle
         self._size = start
         self._readable_to: float = math.inf  # what lies behind was destroyed
         self._gone_because = ""
@@ -205,8 +205,8 @@ class FileStream(Stream):
         self.released_to = below
         passed = bisect_left(self._sizes, below + 1)
         del self._sizes[:passed], self._times[:passed]
-        if self._final and below >= self._size:
-            self._done(self)
+        if below >= self._size:
+            self._became_idle(self)
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""

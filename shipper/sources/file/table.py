@@ -44,6 +44,9 @@ class Announcer(Protocol):
     def follow(self, file: TailedFile) -> None:
         """Watch the file itself, where the directories of its names do not tell all."""
 
+    def room(self) -> None:
+        """A descriptor can be had for files that wait for one: call `FileTable.retry` soon."""
+
     def unfollow(self, file: TailedFile) -> None:
         """It needs no watch of its own."""
 
@@ -292,7 +295,7 @@ class FileTable:
         self._announce.grew(old)
         self._announce.ended(old)
         if old.idle:
-            self.done(old)
+            self.idle(old)
 
     def suspect(self, stream: FileStream) -> None:
         """A read showed that the content of ``stream`` may not be what it was."""
@@ -332,10 +335,13 @@ class FileTable:
             return self._clock.monotonic() - grown_at < QUIET
         return writers
 
-    def done(self, stream: FileStream) -> None:
-        """Every destination has all of a final stream."""
+    def idle(self, stream: FileStream) -> None:
+        """Every destination has all that was seen of a stream."""
+        if self._pool.exhausted:
+            self._pool.freed()
+            self._announce.room()
         file = stream.file
-        if file is None or file.stream is not stream:
+        if not stream.finished or file is None or file.stream is not stream:
             return
         if file.wanted:
             self._pool.close(file)  # still known, so that it is not read again
@@ -354,13 +360,19 @@ class FileTable:
             if self._paths.get(path) is file:
                 del self._paths[path]
 
+    def retry(self) -> None:
+        """Try what could not be opened again, as far as there are descriptors."""
+        for path in list(self._retry):
+            self.check(path)
+            if self._pool.exhausted:
+                return
+
     def tick(self) -> None:
         """What no event tells: writers that went away, descriptors and permissions that came, doubts that ended."""
         for file in list(self._strays):
             self.look(file)
             self.review(file)
-        for path in list(self._retry):
-            self.check(path)
+        self.retry()
         for file in self.copies.doubtful():
             self.look(file)
         self._settle()
