@@ -38,10 +38,12 @@ class Shipper:
         self.output = directory / "output"
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPPER_", "OTEL_"))} | dict(env)
         self._process: Process | None = None
+        self._said_before = 0
 
     async def start(self) -> Shipper:
         """Start it; does not wait for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._said_before = len(self.said())
         with open(self.output, "ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -54,6 +56,10 @@ class Shipper:
                 env=self._env,
             )
         return self
+
+    async def up(self) -> None:
+        """Wait until this start of it has taken up its life: from then on a SIGTERM is a drain."""
+        await until(lambda: " life " in self.said()[self._said_before :], "shipper is up")
 
     @property
     def pid(self) -> int:

@@ -97,7 +97,7 @@ def test_a_second_sidecar_on_the_same_state_is_refused_by_name(tmp_path: Path) -
         log = tmp_path / "app.log"
         log.touch()
         async with Sink() as sink, sidecar(tmp_path / "host", sink.url, log) as first:
-            await until((tmp_path / "host/state/admin.sock").exists, "the first is up")
+            await first.up()
             second = sidecar(tmp_path / "second", sink.url, log, SHIPPER_STATE_DIR=str(tmp_path / "host/state"))
             async with second:
                 assert await second.ended() == 1

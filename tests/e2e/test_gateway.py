@@ -48,7 +48,7 @@ def test_a_host_s_lines_are_in_the_archive_and_the_audit_proves_it(tmp_path: Pat
         async with gateway(tmp_path / "gateway", port) as receiver:
             await listening(port)
             async with sidecar(tmp_path / "host-a", f"http://127.0.0.1:{port}", log, flags=["--ephemeral"]) as process:
-                await until((tmp_path / "host-a/state/admin.sock").exists, "the sidecar is up")
+                await process.up()
                 assert await process.terminate() == 0, process.said()
             assert await receiver.terminate() == 0, receiver.said()
 
@@ -85,7 +85,7 @@ def test_killing_both_sides_again_and_again_loses_and_repeats_nothing(tmp_path: 
                 await process.kill()
                 process = await sidecar(tmp_path / "host-a", url, log, flags=["--ephemeral"]).start()
         await listening(port)
-        await until((tmp_path / "host-a/state/admin.sock").exists, "the sidecar is up")
+        await process.up()
         assert await process.terminate() == 0, process.said()
         assert await receiver.terminate() == 0, receiver.said()
         return written
@@ -105,7 +105,7 @@ def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: P
         async with gateway(tmp_path / "gateway", port) as receiver:
             await listening(port)
             async with sidecar(tmp_path / "host-a", url, log) as process:
-                await until((tmp_path / "host-a/state/admin.sock").exists, "the sidecar is up")
+                await process.up()
                 assert await process.terminate() == 0, process.said()
             for name in ("ledger.db-wal", "ledger.db-shm"):
                 (tmp_path / "host-a/state" / name).unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: P
                 out.write("one more\n")
             async with sidecar(tmp_path / "host-a", url, log, flags=["--ephemeral"]) as process:
                 await until(lambda: "damaged" in process.said(), "the damage is said")
-                await until((tmp_path / "host-a/state/admin.sock").exists, "the sidecar is up")
+                await process.up()
                 assert await process.terminate() == 0, process.said()
                 assert "Traceback" not in process.said()
             assert await receiver.terminate() == 0, receiver.said()
@@ -156,7 +156,7 @@ def test_replay_sends_an_archive_on_and_a_second_replay_adds_nothing(tmp_path: P
         async with gateway(tmp_path / "one", first) as receiver:
             await listening(first)
             async with sidecar(tmp_path / "host-a", f"http://127.0.0.1:{first}", log, flags=["--ephemeral"]) as process:
-                await until((tmp_path / "host-a/state/admin.sock").exists, "the sidecar is up")
+                await process.up()
                 assert await process.terminate() == 0, process.said()
             assert await receiver.terminate() == 0, receiver.said()
         async with gateway(tmp_path / "two", second) as receiver:

@@ -86,7 +86,7 @@ def test_a_dead_destination_makes_the_drain_expire_and_nothing_is_lost(tmp_path:
         async with Sink() as sink:
             await sink.go_down()
             async with sidecar(tmp_path / "host", sink.url, log, SHIPPER_DRAIN_DEADLINE="2s") as process:
-                await until((tmp_path / "host/state/admin.sock").exists, "the sidecar is up")
+                await process.up()
                 assert await process.terminate() == 3, process.said()
                 assert "left" in process.said()
             await sink.come_up()
@@ -128,6 +128,7 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_only_under_the_same_
                         await asyncio.sleep(0.002)
                     await process.kill()
             async with sidecar(tmp_path / "host", sink.url, log) as process:
+                await process.up()
                 await until(lambda: len(data_lines(sink)) >= written, "all lines arrive")
                 assert await process.terminate() == 0, process.said()
             numbers = [int(line.split(" ")[1]) for line in data_lines(sink)]
