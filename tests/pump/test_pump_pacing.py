@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from shipper.clock import Deadline
-from shipper.contracts import Accepted, Limits, Prepared, Signal
+from shipper.contracts import Accepted, Batch, Limits, Prepared, Signal
 from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter, lines_of
 
 
@@ -264,6 +265,74 @@ def test_the_backlog_is_told_by_stream(tmp_path: Path) -> None:
             assert value("shipper_backlog_bytes", {"destination": "dest", "stream": "s29"}) == 30
             assert value("shipper_backlog_bytes", {"destination": "dest", "stream": "other"}) == sum(range(1, 11))
             assert value("shipper_oldest_unacknowledged_seconds", {"destination": "dest"}) == 7
+        host.close()
+
+    asyncio.run(story())
+
+
+class Swelling(MemoryStream):
+    """Its payloads are four times as large as their source, and belong to a life of the stream's name."""
+
+    def _batch(self, start: int, end: int, observed_ns: int) -> Batch:
+        batch = super()._batch(start, end, observed_ns)
+        return replace(batch, payload=batch.payload * 4, life=self.id)
+
+
+def test_no_request_is_larger_than_the_exporter_takes(tmp_path: Path) -> None:
+    """A batch that turns out too large for the request at hand opens the next one, and none is lost."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.limits = Limits(max_raw_bytes=10_000)
+        pump = host.pump(exporter, batch_bytes=1_000)
+        stream = host.add(Swelling("a", (b"z" * 99 + b"\n") * 500))
+        async with host.running(pump):
+            assert await host.drained(pump)
+        assert max(sum(len(got.payload) for got in p.body) for p in exporter.attempts) <= 10_000
+        assert len(exporter.lines()) == 4 * 500
+        assert stream.released_to == 50_000
+        host.close()
+
+    asyncio.run(story())
+
+
+def test_a_request_holds_one_life(tmp_path: Path) -> None:
+    """Streams of several lives do not share a request, because a request names one."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        pump = host.pump(exporter)
+        for name in ("a", "b", "c"):
+            host.add(Swelling(name, b"z\n" * 50))
+        async with host.running(pump):
+            assert await host.drained(pump)
+        assert sorted({got.key.split("/")[0] for got in p.body} for p in exporter.attempts) == [{"a"}, {"b"}, {"c"}]
+        host.close()
+
+    asyncio.run(story())
+
+
+def test_lines_for_a_request_in_waiting_wake_nobody(tmp_path: Path) -> None:
+    """While a token is awaited, each further line costs no cut and no look at all streams."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.limits = Limits(burst=1, requests_per_second=0.1)
+        pump = host.pump(exporter)
+        async with host.running(pump):
+            stream = host.add(MemoryStream("a", b"first\n"))
+            await host.clock.run(1)
+            cuts = stream.cuts
+            for n in range(100):
+                host.write(stream, b"line %d\n" % n)
+                await host.clock.run(0.01)
+            assert stream.cuts == cuts
+            await host.clock.run(9)
+            assert len(exporter.attempts) == 2
+            assert len(exporter.lines()) == 101
         host.close()
 
     asyncio.run(story())
