@@ -28,11 +28,11 @@ from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
 from shipper.pump.load import make_exporter
 from shipper.pump.pump import Pump
+from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
 from shipper.spool import Fsync, Spool
 
 LEDGER_FILE = "ledger.db"
-QUARANTINE_DIRECTORY = "quarantine"
 ACCOUNT_DIRECTORY = "account"
 IDENTITY_KEY = "identity"
 ASK_SECONDS = 10.0  # for a destination to say what it has, after the ledger was lost
@@ -101,12 +101,13 @@ class _Builder:
 
     def _open_ledger(self) -> Ledger:
         path = Path(self.config.state_dir) / LEDGER_FILE
+        power_safe = self.role == "gateway" and self.config.gateway.fsync == "always"
         try:
-            return Ledger.open(path, report=self.report)
+            return Ledger.open(path, report=self.report, power_safe=power_safe)
         except StateDamaged as damage:
             self._note(f"{damage}; it is rebuilt from the files, the spool and what the destinations say they have")
             self.ledger_lost = True
-            return Ledger.open(path, report=self.report)
+            return Ledger.open(path, report=self.report, power_safe=power_safe)
 
     async def _identity(self, ledger: LedgerThread, decision: LifeDecision) -> Identity:
         """Detected once, then frozen for the life: a restart with other labels does not split a life in two."""

@@ -16,9 +16,7 @@ import click
 from shipper.cli.options import config_option, state_dir_option
 from shipper.config import Loaded, load
 from shipper.fleet.lines import line, printable
-from shipper.pump.quarantine import Entry, Quarantine
-
-DIRECTORY = "quarantine"  # in the state directory
+from shipper.pump.quarantine import DIRECTORY, Entry, Quarantine
 
 
 @click.group()

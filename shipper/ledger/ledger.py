@@ -29,13 +29,14 @@ class Ledger(Facts, Delivery, Accepted):
     """
 
     @classmethod
-    def open(cls, path: Path, *, report: Reporter) -> Ledger:
-        """Open ``path``, making it if need be.
+    def open(cls, path: Path, *, report: Reporter, power_safe: bool = False) -> Ledger:
+        """Open ``path``, making it if need be. ``power_safe``: a commit survives a power cut too, at the price of an fsync;
+        needed where what is acknowledged is deleted and the disk outlives the host (a gateway).
 
         Raises `StateDamaged` when the file is corrupt, contradicts itself, or is not a ledger this version knows: it was then
         set aside, so opening again begins a new one. Raises `StateUnwritable`, `StateLocked` or `LedgerFull` otherwise.
         """
-        store = Store(path)
+        store = Store(path, power_safe=power_safe)
         try:
             ledger = cls(store)
         except (Unfit, LookupError, TypeError, ValueError, sqlite3.Error) as error:

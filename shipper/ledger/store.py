@@ -38,11 +38,12 @@ class Unfit(Exception):
 class Store:
     """One connection to one ledger file, and the journal of what memory changed since the last COMMIT."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create ``path`` (0600). Raises `StateDamaged` with the file set aside, `StateUnwritable`, `StateLocked`,
+    def __init__(self, path: Path, *, power_safe: bool = False) -> None:
+        """Open or create ``path`` (0600). ``power_safe``: every COMMIT is forced to disk. Raises `StateDamaged` with the file set aside, `StateUnwritable`, `StateLocked`,
         `LedgerFull`."""
         self.path = path
         self.journal = Journal()
+        self._synchronous = "FULL" if power_safe else "NORMAL"
         _create(path)
         try:
             self.sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -65,7 +66,7 @@ class Store:
         """Pragmas, the check for corruption, and the present schema."""
         self.sql.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         self.sql.execute("PRAGMA journal_mode=WAL")
-        self.sql.execute("PRAGMA synchronous=NORMAL")
+        self.sql.execute(f"PRAGMA synchronous={self._synchronous}")
         self.sql.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         self.sql.execute(f"PRAGMA journal_size_limit={WAL_KEEP_BYTES}")
         found = self.sql.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -22,6 +22,7 @@ from shipper.clock import Clock, SystemClock
 from shipper.contracts import Batch, Cut, Member, Signal, StreamKind
 from shipper.errors import QuarantineFull, ShipperError, StateDamaged, StateError, StateUnwritable
 
+DIRECTORY = "quarantine"  # in the state directory
 VERSION = 1
 MAX_BYTES = 256 << 20
 _ID = re.compile(r"[0-9a-f]{16}")
