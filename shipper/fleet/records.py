@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, repeat
 
 from shipper.contracts import Signal, StreamKind
-from shipper.fleet.archive import Archive, Damage, Index, Loose, Piece
+from shipper.fleet.archive import Archive, Damage, Index, Loose, Piece, carrier
 from shipper.fleet.cover import cover
 from shipper.fleet.labels import LIFE, labels_of, named
 from shipper.fleet.layout import Entry
-from shipper.fleet.tally import unit_sizes
+from shipper.fleet.tally import times
 from shipper.intervals import IntervalSet
 from shipper.otlp import decode, splice
+from shipper.otlp.encode import AttributeValue
+from shipper.otlp.messages import envelopes, parse
 
 OBJECTS_KEPT = 2  # unpacked at a time: the current one, and one that a stream has to be fetched from out of turn
 CLOCK_SLACK_NS = 3600 * 1_000_000_000  # how far a host's clock may be ahead of the receiver's before --since misses it
@@ -43,14 +46,16 @@ class Selection:
             return False
         if entry is None:
             return True
+        through = carrier(entry)
+        if through is not None and through[0] != entry.life and not named(entry.life, self.life):
+            return False  # a host's own batch; in a gateway's own there can be anybody's records
         return not (entry.received_ns and entry.received_ns + CLOCK_SLACK_NS < self.since_ns)
 
-    def takes(self, record: decode.Record, life: str = "") -> bool:
-        """True for a wanted record; ``life``: whose it is, where its resource does not say."""
-        at = record.time_ns or record.observed_ns
-        if at < self.since_ns or (self.until_ns and at >= self.until_ns):
+    def takes_resource(self, resource: Mapping[str, AttributeValue], life: str) -> bool:
+        """True when records of this resource are wanted, as far as it goes; ``life``: whose it is if it does not say."""
+        if self.life and not named(str(resource.get(LIFE) or life), self.life):
             return False
-        if self.life and not named(str(record.resource.get(LIFE) or life), self.life):
+        if self.host and self.host not in (resource.get("host.name"), resource.get("host.id")):
             return False
         wanted = {
             "release": self.release,
@@ -58,10 +63,12 @@ class Selection:
             "environment": self.environment,
             "service": self.service,
         }
-        labels = labels_of(record.resource) if self.host or any(wanted.values()) else {}
-        if self.host and self.host not in (record.resource.get("host.name"), record.resource.get("host.id")):
-            return False
+        labels = labels_of(resource) if any(wanted.values()) else {}
         return all(labels.get(label) == value for label, value in wanted.items() if value)
+
+    def takes_time(self, at_ns: int) -> bool:
+        """True for a record of this time."""
+        return at_ns >= self.since_ns and not (self.until_ns and at_ns >= self.until_ns)
 
 
 def selection(*, since: int = 0, until: int = 0, signal: str | None = None, **labels: str) -> Selection:
@@ -142,29 +149,33 @@ def select(signal: Signal, payload: bytes, selection: Selection, life: str = "")
     """The wanted part of a payload, as a payload; empty when there is none. Of a metric all points are kept or none."""
     if selection.everything:
         return payload
-    wanted = [selection.takes(record, life) for record in decode.records(signal, payload)]
+    wanted = list(_wanted(signal, payload, selection, life))
     if all(wanted):
         return payload
     if not any(wanted):
         return b""
-    return splice.join([splice.take(signal, payload, first, last) for first, last in _runs(signal, payload, wanted)])
+    return splice.join([splice.take(signal, payload, first, last) for first, last in _runs(wanted)])
 
 
-def _runs(signal: Signal, payload: bytes, wanted: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    """Runs of units that hold something wanted."""
-    at = unit = 0
-    first: int | None = None
-    for size in unit_sizes(signal, payload):
-        hit = any(wanted[at : at + size])
-        if hit and first is None:
-            first = unit
-        elif not hit and first is not None:
-            yield first, unit
-            first = None
+def _wanted(signal: Signal, payload: bytes, selection: Selection, life: str) -> Iterator[bool]:
+    """For each unit whether it is wanted; labels are looked at once for all records of a resource."""
+    at_any_time = not (selection.since_ns or selection.until_ns)
+    for resource, _, units in envelopes(signal, parse(signal, payload)):
+        fits = selection.takes_resource(decode.attributes_of(resource.attributes), life)
+        if not fits or at_any_time:
+            yield from repeat(fits, len(units))
+        else:
+            yield from (any(selection.takes_time(at) for at in times(signal, unit)) for unit in units)
+
+
+def _runs(wanted: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Runs of units that are wanted."""
+    at = 0
+    for hit, run in groupby(wanted):
+        size = sum(1 for _ in run)
+        if hit:
+            yield at, at + size
         at += size
-        unit += 1
-    if first is not None:
-        yield first, unit
 
 
 def _places(index: Index, selection: Selection, kinds: frozenset[StreamKind]) -> dict[tuple[str, str], list[_Place]]:

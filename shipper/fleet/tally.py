@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shipper.contracts import Signal
 from shipper.otlp import decode
@@ -34,3 +35,13 @@ def unit_sizes(signal: Signal, payload: bytes) -> Iterator[int]:
     """Records in each unit that `shipper.otlp.splice.take` counts: one, but for metrics. Raises `MalformedOtlp`."""
     for _, _, units in envelopes(signal, parse(signal, payload)):
         yield from (len(points(unit)) if signal is Signal.METRICS else 1 for unit in units)
+
+
+def times(signal: Signal, unit: Any) -> Iterator[int]:
+    """When a log record, a span or the points of a metric were, in ns since the epoch; ``unit`` is its message."""
+    if signal is Signal.METRICS:
+        yield from (point.time_unix_nano for point in points(unit))
+    elif signal is Signal.TRACES:
+        yield unit.start_time_unix_nano
+    else:
+        yield unit.time_unix_nano or unit.observed_time_unix_nano

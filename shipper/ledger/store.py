@@ -39,8 +39,10 @@ class Store:
     """One connection to one ledger file, and the journal of what memory changed since the last COMMIT."""
 
     def __init__(self, path: Path, *, power_safe: bool = False) -> None:
-        """Open or create ``path`` (0600). ``power_safe``: every COMMIT is forced to disk. Raises `StateDamaged` with the file set aside, `StateUnwritable`, `StateLocked`,
-        `LedgerFull`."""
+        """Open or create ``path`` (0600). ``power_safe``: every COMMIT is forced to disk.
+
+        Raises `StateDamaged` with the file set aside, `StateUnwritable`, `StateLocked`, `LedgerFull`.
+        """
         self.path = path
         self.journal = Journal()
         self._synchronous = "FULL" if power_safe else "NORMAL"

@@ -81,9 +81,13 @@ def test_exactly_what_is_gone_is_missing(batches: list[Slice], mishaps: list[Mis
     with tempfile.TemporaryDirectory() as root:
         writer = Writer(Path(root), {"compression": "none"})
         groups = [batches[at : at + size] for at in range(0, len(batches), size)]
-        for number, group in enumerate(groups):
+        reached = 0
+        for group in groups:
             made = [batch(*one) for one in group]
-            writer.put(*([gateway_batch(made, number * 100_000)] if relayed else made))
+            if relayed:
+                made = [gateway_batch(made, reached)]
+                reached = made[0].cut.end
+            writer.put(*made)
         left = {host: IntervalSet() for host in HOSTS}
         lines = dict.fromkeys(HOSTS, 0)
         copies: dict[Slice, int] = {}

@@ -123,7 +123,7 @@ class Copies:
         return is_prefix_of(file, size, other)
 
     def find(self, old: FileStream, truncated: TailedFile | None) -> TailedFile | None:
-        """The file that holds what ``old`` was reading, now that its own file does not. Raises OSError."""
+        """The file that holds what ``old`` was reading, now that its own file does not."""
         beside = truncated.path if truncated is not None and truncated.path else old.path
         likely = [file.path for file in self._table if file.copy_of is old]
         for path, status in siblings(beside, likely):
@@ -138,8 +138,14 @@ class Copies:
                 file = self._table.take_up(path, key)
             if file is None:
                 continue
-            if holds_content_of(file, status.st_size, old):
+            if self._holds(file, status.st_size, old):
                 return file
             if fresh:
                 self._table.forget(file)
         return None
+
+    def _holds(self, file: TailedFile, size: int, old: FileStream) -> bool:
+        try:
+            return holds_content_of(file, size, old)
+        except OSError:  # vanished or not readable: then nothing can be read from it either
+            return False

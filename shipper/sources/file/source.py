@@ -21,7 +21,7 @@ from shipper.sources.file.identity import remembered_id, stream_id
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall
 from shipper.sources.file.settings import FileGroup, FileSettings
-from shipper.sources.file.stream import FileStream
+from shipper.sources.file.stream import Changed, FileStream
 from shipper.sources.file.table import FileTable
 from shipper.sources.file.watch import Changes, Watcher
 
@@ -268,7 +268,11 @@ class FileSource(Source):
         if self._table.first_scan and group.start_at == "end":
             start = size
         stream = self._stream(name, path, start, group)
-        stream.begin(file, size, head, self._seen_since(file))
+        try:
+            stream.begin(file, size, head, self._seen_since(file))
+        except Changed:  # truncated in this very moment: the event of that has us look again
+            del self._streams[name]
+            return None
         self._books.join(stream)
         self._hold(stream)
         return stream

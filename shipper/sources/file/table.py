@@ -230,7 +230,7 @@ class FileTable:
             if size > file.skip:
                 self._begin(file, size)
             return
-        before = stream.size
+        before, head = stream.size, stream.head
         try:
             same = stream.look(size)
         except Changed:
@@ -239,6 +239,8 @@ class FileTable:
             self._rewritten(file, stream)
         elif stream.size != before:
             self.copies.note(file, size)
+            if stream.head != head:
+                self._announce.moved(stream)
             self._announce.grew(stream)
 
     def _begin(self, file: TailedFile, size: int) -> None:
