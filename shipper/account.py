@@ -88,7 +88,8 @@ class Account:
             stream = SpoolStream(
                 spool, id=kind.value, signal=Signal.LOGS, kind=kind, life=self._who.life, name=kind.value
             )
-            await self._ledger.call(Ledger.put_stream, _row(stream))
+            # What a power cut took from the spool was perhaps sent before it: its positions are never given away again.
+            spool.skip_to(await self._ledger.call(_used, _row(stream), tuple(self._exporters)))
             self._spools[kind], self._streams[kind] = spool, stream
             self._hub.add(stream)
 
@@ -176,6 +177,12 @@ class Account:
                 for name, figures in account.destinations.items()
             },
         }
+
+
+def _used(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> int:
+    """Make the stream known; the position up to which it was ever cut."""
+    ledger.put_stream(row)
+    return max((ledger.cursor(name, row.id).cut_to for name in destinations), default=row.start)
 
 
 def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[str], since: int) -> list[StreamAccount]:
