@@ -132,7 +132,7 @@ class Writing(RuleBasedStateMachine):
         os.truncate(self.logs / NAME, 0)
 
     def shift(self) -> None:
-        for number in range(8, 0, -1):
+        for number in range(99, 0, -1):
             if (self.logs / f"{NAME}.{number}").exists():
                 (self.logs / f"{NAME}.{number}").rename(self.logs / f"{NAME}.{number + 1}")
 

@@ -404,3 +404,23 @@ def test_rotation_many_times_a_second_under_load(tmp_path: Path) -> None:
                 assert tail.sink.of(stream) == by_number(tail.sink.of(stream))
 
     asyncio.run(main())
+
+
+def test_truncated_and_regrown_with_the_same_bytes_before_the_position(tmp_path: Path) -> None:
+    """Case 12: where lines repeat, so that the bytes before the position are the same, the beginning of the file tells."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "a.log") as tail:
+            path = logs / "a.log"
+            path.write_bytes(numbered(1, 2) + b"same\n" * 500)
+            await tail.lines(501)
+            with path.open("r+b", buffering=0) as file:
+                shutil.copyfile(path, logs / "a.log.1")
+                file.truncate(0)
+                file.write(numbered(2, 3) + b"same\n" * 600)
+            await tail.lines(1102)
+            assert [body for body in tail.sink.bodies if body != "same"] == names(1, 3)
+            assert not tail.sink.lost
+
+    asyncio.run(main())

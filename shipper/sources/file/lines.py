@@ -94,11 +94,17 @@ def _goes_on(window: Window, border: int) -> bool:
 
 
 def _presentable(window: Window, at: int, border: int) -> int:
-    end = at + len(window.slice(at, window.end).rstrip(b"\r"))
-    if border - NEAR <= end < border:
-        end = max(at, border - NEAR - 1)  # else it could later be taken for the border of a part
-    end = max(at, _whole(window, end))
+    """Where an unfinished line can end for now: not in half a CRLF or half a character, nor where a part could end."""
+    end = window.end
+    while (shorter := max(at, _trimmed(window, at, end, border))) < end:
+        end = shorter
     return at if at == 0 and window.slice(0, end) == BOM else end
+
+
+def _trimmed(window: Window, at: int, end: int, border: int) -> int:
+    if border - NEAR <= end < border:
+        return border - NEAR - 1  # else it could later be taken for the border of a part
+    return _whole(window, at + len(window.slice(at, end).rstrip(b"\r")))
 
 
 def _whole(window: Window, end: int) -> int:

@@ -112,14 +112,19 @@ class FileStream(Stream):
         tail = self._read_exactly(self.file, max(0, at - GUARD_BYTES), min(size, at + HEAD_BYTES))
         if guard_of(tail[: at - max(0, at - GUARD_BYTES)]) != self._tail[1]:
             return False
+        beginning = self.file.read(HEAD_BYTES, 0)  # where lines repeat, the bytes before a position tell little
+        if not self.head.matches(beginning):
+            return False
         if size == at:
             return True
         if size > at + HEAD_BYTES:
             tail = self._read_exactly(self.file, size - GUARD_BYTES, size)
+        if self.head.length < HEAD_BYTES:
+            self.head = Head.of(beginning)
         self._tail = (size, guard_of(tail))
         self.unfinished = not tail.endswith(b"\n")
         self.sighted(size, self._clock.monotonic())
-        return self.head.length >= HEAD_BYTES or self._grow_head(self.file)
+        return True
 
     def begin(self, file: TailedFile, size: int, head: bytes, when: float) -> None:
         """Take ``file`` up as it is now, ``size`` bytes long, trusting that it is ours."""
@@ -129,13 +134,6 @@ class FileStream(Stream):
         self._tail = (size, guard_of(tail))
         self.unfinished = not tail.endswith(b"\n")
         self.sighted(size, when)
-
-    def _grow_head(self, file: TailedFile) -> bool:
-        data = file.read(HEAD_BYTES, 0)
-        if not self.head.matches(data):
-            return False
-        self.head = Head.of(data)
-        return True
 
     def _read_exactly(self, file: TailedFile, start: int, end: int) -> bytes:
         data = file.read(end - start, start)
