@@ -244,13 +244,14 @@ async def tailing(
     remembered: Any = (),
     limits: dict[str, Any] | None = None,
     stop_early: bool = False,
+    groups: tuple[FileGroup, ...] = (),
     **group: Any,
 ) -> AsyncIterator[Tail]:
     """A running tailer of ``directory``; ``group`` and ``limits`` are settings."""
     patterns = (pattern,) if isinstance(pattern, str) else pattern
     include = tuple(os.path.join(directory, each) for each in patterns)
     directory.mkdir(exist_ok=True)
-    settings = FileSettings((FileGroup(include, **group),), **(limits or {}))
+    settings = FileSettings(groups or (FileGroup(include, **group),), **(limits or {}))
     tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered)
     await tail.start(stop_early)
     try:

@@ -14,6 +14,7 @@ import pytest
 
 from shipper.errors import LedgerFull
 from shipper.ledger import Ledger
+from shipper.sources.file import FileGroup
 from shipper.sources.file.lease import has_writers
 from tests.sources.file_kit import Sink, tailing
 from tests.sources.test_file_rotation import names, numbered
@@ -244,5 +245,25 @@ def test_a_full_disk_under_the_ledger(tmp_path: Path, monkeypatch: pytest.Monkey
             full = False
             await tail.pass_time(2)
             assert await tail.lines(3) == names(0, 3)
+
+    asyncio.run(main())
+
+
+def test_each_group_has_its_own_hold(tmp_path: Path) -> None:
+    """Case 1: a file whose unfinished line is held long does not delay one whose line is due soon."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        groups = (
+            FileGroup((str(logs / "slow*"),), hold=3600.0),
+            FileGroup((str(logs / "fast*"),), hold=0.5),
+        )
+        async with tailing(logs, groups=groups) as tail:
+            (logs / "slow.log").write_bytes(b"slow")
+            await tail.until(lambda: len(tail.sink.streams) == 1)
+            (logs / "fast.log").write_bytes(b"fast")
+            await tail.until(lambda: len(tail.sink.streams) == 2)
+            await tail.clock.run(1)
+            assert tail.sink.bodies == ["fast"]
 
     asyncio.run(main())

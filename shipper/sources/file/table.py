@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter, Said
+from shipper.sources.file.announce import Announcer
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
@@ -24,31 +24,6 @@ from shipper.sources.file.watch import CONTENT_ONLY
 GONE = "the file was truncated or replaced"
 SLICE = 100  # files looked at before others get a turn
 QUIET = 5.0  # seconds without growth after which a file without a name is let go where its writers cannot be told
-
-
-class Announcer(Protocol):
-    """Who wants to know."""
-
-    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
-        """Make a stream for ``file`` from position ``start``; None when its content is not to be read."""
-
-    def grew(self, stream: FileStream) -> None:
-        """There may be something new to cut."""
-
-    def moved(self, stream: FileStream) -> None:
-        """What is kept of it (path, head, size) changed."""
-
-    def ended(self, stream: FileStream) -> None:
-        """It will never grow again."""
-
-    def follow(self, file: TailedFile) -> None:
-        """Watch the file itself, where the directories of its names do not tell all."""
-
-    def room(self) -> None:
-        """A descriptor can be had for files that wait for one: call `FileTable.retry` soon."""
-
-    def unfollow(self, file: TailedFile) -> None:
-        """It needs no watch of its own."""
 
 
 class FileTable:
