@@ -66,17 +66,14 @@ def _run(console: Console, plan: Plan, directory: Path, *, kept: bool) -> bool:
     view = LiveView(console)
     fleet = Fleet(plan, directory, view.say)
     view.fleet = fleet
-    try:
-        with Live(view, console=console, refresh_per_second=4, transient=True) as live:
-            if not console.is_terminal:
-                live.stop()
-            asyncio.run(_until_signalled(fleet))
-    finally:
-        fleet.destroy()
+    with Live(view, console=console, refresh_per_second=4, transient=True) as live:
+        if not console.is_terminal:
+            live.stop()
+        asyncio.run(_until_signalled(fleet))
     archive = fleet.gateway.archive
     report = audit(str(archive), truth={host.name: host.truth().lines for host in fleet.hosts})
     findings = read_findings(Archive.open(str(archive)))
-    show_generations(console, findings)
+    show_generations(console, report, findings)
     show_audit(console, report, findings, archive, kept=kept)
     return report.ok and not report.totals.duplicates
 
@@ -89,3 +86,5 @@ async def _until_signalled(fleet: Fleet) -> None:
         await story
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        await fleet.destroy()

@@ -112,8 +112,6 @@ def _admin(config: Config) -> Iterator[Problem]:
                 ("admin", "listen"),
                 f"{host} can be reached from other machines; set admin.insecure: true if that is meant",
             )
-    if len(admin.socket.encode()) > 107:  # sun_path of struct sockaddr_un
-        yield ("admin", "socket"), f"'{admin.socket}' is too long for a unix socket (at most 107 bytes)"
 
 
 def _gateway(config: Config) -> Iterator[Problem]:

@@ -65,9 +65,7 @@ class GatewayProcess:
     async def outage(self, seconds: float) -> None:
         """SIGKILL it, stay away, come back."""
         self.condition = "UNREACHABLE"
-        self.destroy()
-        if self._process is not None:
-            await self._process.wait()
+        await self.destroy()
         await asyncio.sleep(seconds)
         await self.start()
 
@@ -79,10 +77,11 @@ class GatewayProcess:
             await self._process.wait()
         self.condition = "gone"
 
-    def destroy(self) -> None:
-        """SIGKILL."""
+    async def destroy(self) -> None:
+        """SIGKILL it, and wait until it is gone."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+            await self._process.wait()
 
     @property
     def _log(self) -> Path:

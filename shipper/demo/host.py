@@ -137,10 +137,12 @@ class Host:
         self.sidecar_exit = self._sidecar.returncode if self._sidecar else None
         self.condition = "gone"
 
-    def destroy(self) -> None:
-        """SIGKILL whatever still runs (the demo was interrupted)."""
-        _signal(self._service, signal.SIGKILL)
-        _signal(self._sidecar, signal.SIGKILL)
+    async def destroy(self) -> None:
+        """SIGKILL whatever still runs, and wait until it is gone."""
+        for process in (self._service, self._sidecar):
+            _signal(process, signal.SIGKILL)
+            if process is not None:
+                await process.wait()
 
     def truth(self) -> Truth:
         """What its service emitted."""

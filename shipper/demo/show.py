@@ -7,11 +7,11 @@ from collections import deque
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from shipper.demo.findings import Findings
+from shipper.demo.findings import Findings, Tally
 from shipper.demo.story import Fleet
+from shipper.fleet.generations import generations
 from shipper.fleet.report import AuditReport
 from shipper.fleet.table import new_table, verdict
 
@@ -55,7 +55,7 @@ class LiveView:
         return Group(head, table, *(Text(line, style="dim") for line in self._said))
 
 
-def show_generations(console: Console, findings: Findings) -> None:
+def show_generations(console: Console, report: AuditReport, findings: Findings) -> None:
     """Release, image, hosts, requests, errors, ratio, first and last seen."""
     table = new_table("Generations, as the archive tells it", plain=not console.is_terminal)
     for heading in ("generation", "release", "image"):
@@ -64,9 +64,10 @@ def show_generations(console: Console, findings: Findings) -> None:
         table.add_column(heading, justify="right")
     for heading in ("first seen", "last seen"):
         table.add_column(heading)
-    for one in findings.generations:
-        figures = (str(len(one.hosts)), f"{one.requests:,}", f"{one.errors:,}", f"{one.error_ratio:.1%}")
-        table.add_row(one.key, one.release, one.image, *figures, _clock(one.first_ns), _clock(one.last_ns))
+    for row in generations(report):
+        tally = findings.generations.get(row.generation, Tally())
+        figures = (str(len(row.hosts)), f"{tally.requests:,}", f"{tally.errors:,}", f"{tally.error_ratio:.1%}")
+        table.add_row(row.generation, row.release, row.image, *figures, _clock(row.first_ns), _clock(row.last_ns))
     console.print(table)
 
 
@@ -104,6 +105,3 @@ def _show_endings(console: Console, report: AuditReport) -> None:
 
 def _clock(at_ns: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at_ns / 1e9)) if at_ns else ""
-
-
-__all__ = ["LiveView", "Table", "show_audit", "show_generations"]

@@ -92,11 +92,9 @@ class Fleet:
                 deaths.create_task(host.terminate(kill_service=kill))
                 await asyncio.sleep(0.3)
 
-    def destroy(self) -> None:
-        """End every process at once (Ctrl-C)."""
-        for host in self.hosts:
-            host.destroy()
-        self.gateway.destroy()
+    async def destroy(self) -> None:
+        """SIGKILL whatever still runs (the demo was interrupted) and wait until it is gone."""
+        await asyncio.gather(self.gateway.destroy(), *(host.destroy() for host in self.hosts))
 
 
 def _announcement(number: int, build: Build) -> str:
