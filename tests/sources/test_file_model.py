@@ -64,6 +64,9 @@ class Writing(RuleBasedStateMachine):
 
     def read(self) -> None:
         self.noticed()
+        self.do(self.take_all())
+
+    async def take_all(self) -> None:
         self.sink.take_all()
 
     def file(self) -> BinaryIO:
@@ -174,7 +177,7 @@ class Writing(RuleBasedStateMachine):
     def destination_is(self, blocked: bool) -> None:
         self.sink.open = not blocked
         if not blocked:
-            self.sink.take_all()
+            self.do(self.take_all())
 
     @precondition(lambda self: self.tail is not None)
     @rule()

@@ -113,7 +113,7 @@ class FileTable:
         if file is None:
             return self.take_up(path, key) if wanted else None
         file.paths[path] = wanted
-        self._paths[path] = file
+        self._name(path, file)
         if not wanted and not file.wanted:
             self._strays.add(file)
         if file.fd >= 0:
@@ -121,6 +121,12 @@ class FileTable:
         if file.stream is not None:
             self._announce.moved(file.stream)
         return file
+
+    def _name(self, path: str, file: TailedFile) -> None:
+        """``path`` leads to ``file`` now, and to no other that is known."""
+        if self._paths.get(path) is not file:
+            self._drop_name(path)
+            self._paths[path] = file
 
     def take_up(self, path: str, key: Key) -> TailedFile | None:
         """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
@@ -135,7 +141,7 @@ class FileTable:
             return None
         self._retry.pop(path, None)
         self._keys[key] = file
-        self._paths[path] = file
+        self._name(path, file)
         if not wanted:
             self._strays.add(file)
         self._announce.follow(file)
