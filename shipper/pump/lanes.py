@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 from shipper.clock import Clock
@@ -84,7 +85,7 @@ class Lanes:
         while self._arriving:
             arrived = True
             arriving = dict(self._arriving)
-            known = {name: self.known[name] for name in arriving if name in self.known}
+            known = {name: _seen(stream, self.known[name]) for name, stream in arriving.items() if name in self.known}
             cursors = await self._books.call(_cursors, self._exporter.name, list(arriving), known)
             for name, stream in arriving.items():
                 if self._arriving.get(name) is not stream:
@@ -160,6 +161,13 @@ class Lanes:
         elif lane.uncut() > 0 and lane.stream.id not in self._resting:
             return self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
         return False
+
+
+def _seen(stream: Stream, told: IntervalSet) -> IntervalSet:
+    """What a destination says it has, as far as we have seen it exist: a claim beyond would hide what is still to come."""
+    seen = told.copy()
+    seen.remove(stream.frontier(), sys.maxsize)
+    return seen
 
 
 def _cursors(

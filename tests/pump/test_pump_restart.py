@@ -224,6 +224,26 @@ def test_after_a_lost_ledger_the_destination_is_asked(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_destination_that_claims_more_than_exists_hides_nothing(tmp_path: Path) -> None:
+    """What is written after the question was asked is sent, however much the destination claimed to have."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.has = {"a": IntervalSet([(0, 1_000_000)])}
+        pump = host.pump(exporter, ask_known=True)
+        stream = host.add(MemoryStream("a", b"0000\n"))
+        async with host.running(pump):
+            assert await host.drained(pump)
+            stream.data += b"0001\n"
+            host.hub.ready(stream)
+            assert await host.drained(pump)
+        assert exporter.lines() == [b"0001"]
+        host.close()
+
+    asyncio.run(story())
+
+
 def test_one_at_a_time_keeps_the_order(tmp_path: Path) -> None:
     """A destination with a window of one gets everything in order, through failures and a restart."""
 
