@@ -89,7 +89,8 @@ class Account:
                 spool, id=kind.value, signal=Signal.LOGS, kind=kind, life=self._who.life, name=kind.value
             )
             # What a power cut took from the spool was perhaps sent before it: its positions are never given away again.
-            spool.skip_to(await self._ledger.call(_used, _row(stream), tuple(self._exporters)))
+            stream.start, used = await self._ledger.call(_known, _row(stream), tuple(self._exporters))
+            spool.skip_to(used)
             self._spools[kind], self._streams[kind] = spool, stream
             self._hub.add(stream)
 
@@ -179,10 +180,10 @@ class Account:
         }
 
 
-def _used(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> int:
-    """Make the stream known; the position up to which it was ever cut."""
-    ledger.put_stream(row)
-    return max((ledger.cursor(name, row.id).cut_to for name in destinations), default=row.start)
+def _known(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> tuple[int, int]:
+    """Make the stream known; where it began, and the position up to which it was ever cut."""
+    start = ledger.put_shrinking(row).start
+    return start, max((ledger.cursor(name, row.id).cut_to for name in destinations), default=start)
 
 
 def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[str], since: int) -> list[StreamAccount]:

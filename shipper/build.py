@@ -259,7 +259,7 @@ class _Builder:
         )
         for stream in receiver.streams.values():
             row = StreamRow(stream.id, stream.kind, stream.signal, receiver.name, stream.name, stream.start)
-            await ledger.call(Ledger.put_stream, row)
+            stream.start = (await ledger.call(Ledger.put_shrinking, row)).start
         await receiver.start()
         return receiver
 

@@ -60,6 +60,16 @@ class Streams(Part):
         self._retired.set(row.id, False)
         self._touch(row.id)
 
+    def put_shrinking(self, row: StreamRow) -> StreamRow:
+        """`put_stream` for a stream whose beginning is deleted once it is delivered, as a spool's is.
+
+        Where its bytes begin today is not where it began: a known stream keeps its start, so that a run goes on with the
+        figures of the run before. Returns the row as it is known now.
+        """
+        old = self._streams.get(row.id)
+        self.put_stream(row if old is None else replace(row, start=old.start))
+        return self._stream(row.id)
+
     def streams(self) -> list[StreamRow]:
         """All streams that are not retired."""
         return [row for id_, row in self._streams.items() if not self._retired.get(id_)]

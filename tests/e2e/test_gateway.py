@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import socket
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
-from tests.e2e.kit import gateway, listening, sidecar, until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def shipper(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "shipper", *arguments], capture_output=True, text=True, check=False)
-
-
-def audit(archive: Path, expected_status: int = 0) -> dict[str, Any]:
-    answer = shipper("audit", str(archive), "--json")
-    assert answer.returncode == expected_status, answer.stdout + answer.stderr
-    return dict(json.loads(answer.stdout))
-
-
-def host(report: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(life for life in report["lives"] if life["host"] == name)
+from tests.e2e.kit import audit, free_port, gateway, host, listening, shipper, sidecar, until
 
 
 def test_a_host_s_lines_are_in_the_archive_and_the_audit_proves_it(tmp_path: Path) -> None:
@@ -93,6 +68,27 @@ def test_killing_both_sides_again_and_again_loses_and_repeats_nothing(tmp_path: 
     written = asyncio.run(story())
     life = host(audit(tmp_path / "gateway/archive"), "host-a")
     assert (life["counts"]["archived"], life["counts"]["missing"], life["counts"]["duplicates"]) == (written, 0, 0)
+
+
+def test_a_gateway_that_has_freed_a_part_of_its_spool_starts_again(tmp_path: Path) -> None:
+    """What is archived is deleted from the spool; the gateway's next run knows the stream by where it once began."""
+
+    async def story() -> None:
+        log, port = tmp_path / "app.log", free_port()
+        first_segment = tmp_path / f"gateway/state/spool/logs/{0:020}.spool"
+        log.write_text("".join(f"line {number} {'x' * 1000}\n" for number in range(12_000)))
+        for _ in range(2):
+            async with gateway(tmp_path / "gateway", port) as receiver:
+                await listening(port)
+                async with sidecar(tmp_path / "host-a", f"http://127.0.0.1:{port}", log) as process:
+                    await process.up()
+                    assert await process.terminate() == 0, process.said()
+                assert await receiver.terminate() == 0, receiver.said()
+            assert not first_segment.exists()
+
+    asyncio.run(story())
+    life = host(audit(tmp_path / "gateway/archive"), "host-a")
+    assert (life["counts"]["archived"], life["counts"]["missing"], life["counts"]["duplicates"]) == (12_000, 0, 0)
 
 
 def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: Path) -> None:

@@ -73,6 +73,19 @@ def test_a_stream_keeps_what_was_seen_of_it(ledger: Ledger) -> None:
     ledger.close()
 
 
+def test_a_stream_that_is_deleted_from_its_beginning_keeps_its_start(ledger: Ledger) -> None:
+    """A spool that begins later than it did, its delivered segments being deleted, is still the same stream."""
+    assert ledger.put_shrinking(row("spool", start=5)).start == 5
+    ledger.commit("otlp", "r", Signal.LOGS, [("spool", cut(5, 90))])
+    ledger.acknowledge("otlp", "r")
+    ledger = reopen(ledger)
+    assert ledger.put_shrinking(row("spool", start=70)).start == 5
+    assert ledger.low("spool", ["otlp"]) == 90
+    with pytest.raises(ValueError, match="cannot change its kind"):
+        ledger.put_shrinking(row("spool", StreamKind.ACCOUNT, start=70))
+    ledger.close()
+
+
 def test_a_retired_stream_stays_in_the_account(ledger: Ledger) -> None:
     """Retiring takes a stream out of `streams`, also for the next run, while its figures are still accounted for."""
     ledger.commit("otlp", "r", Signal.LOGS, [("a", cut(0, 9))])
