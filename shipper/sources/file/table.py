@@ -63,12 +63,15 @@ class FileTable:
 
     def touched(self, changes: Mapping[str, int]) -> None:
         """Something happened at these paths (path -> inotify mask)."""
+        # What was truncated claims its copy first; else that could be taken for new when both were renamed since.
+        for path in changes:
+            file = self._paths.get(path)
+            if file is not None and file.fd >= 0:
+                self.look(file, force=True)
         for path, mask in changes.items():
             file = self._paths.get(path)
-            if file is None or mask & ~CONTENT_ONLY:
+            if file is None or file.fd < 0 or mask & ~CONTENT_ONLY:
                 self.check(path)
-            else:
-                self.look(file, force=True)
         self._settle()
 
     def scan(self, paths: Sequence[str]) -> Iterator[None]:
@@ -77,6 +80,11 @@ class FileTable:
         Goes on as it is iterated over, in small steps, so that thousands of files hold nobody up.
         """
         present = set(paths)
+        for number, file in enumerate(list(self._keys.values()), 1):  # before new ones, as in `touched`
+            if file.fd >= 0:
+                self.look(file)
+            if number % SLICE == 0:
+                yield
         for number, path in enumerate([*paths, *(path for path in self._paths if path not in present)], 1):
             self.check(path)
             if number % SLICE == 0:
