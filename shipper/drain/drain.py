@@ -88,7 +88,7 @@ class Drain:
         """Drain until empty, the deadline, or an abort; then the farewell. Never raises for what a destination does."""
         self.deadline = deadline
         self._state.on(Input.STOP)
-        self._show()
+        show(self._state.state, self._report)
         self._report(
             Said(f"draining because of {order.reason} ({order.why}); {self._left_to_say(deadline)}"),
         )
@@ -107,7 +107,7 @@ class Drain:
             for task in (work, abort):
                 task.cancel()
             await asyncio.gather(work, abort, return_exceptions=True)
-        self._show()
+        show(self._state.state, self._report)
         outcome = Outcome(self._state.state, order)
         # After an abort the farewell still gets its reserve, no more: the person at the keyboard waits.
         last = (
@@ -121,11 +121,13 @@ class Drain:
     async def _empty(self, order: Order) -> bool:
         """True when nothing is left to send before the deadline less the reserve."""
         early = _Earlier(self._clock, self.deadline, self._reserve)
+        writers_gone = True
         if order.ends_life:
             # Reading stops last: the services are still writing their own last words.
             while not all(source.silent(self._quiet) for source in self._sources):
                 if early.expired():
                     self._report(Problem("drain-writers", "the deadline came while files were still being written"))
+                    writers_gone = False
                     break
                 await self._clock.sleep(min(LOOK_SECONDS, max(0.001, early.remaining())))
         else:
@@ -136,19 +138,21 @@ class Drain:
         if not await self._settled(early):
             return False
         results = await asyncio.gather(*(pump.wait_idle(early) for pump in self._pumps))
-        return all(results)
+        return writers_gone and all(results)  # what a writer says after this is not shipped: that is no empty host
 
     async def _settled(self, early: Deadline) -> bool:
         """Wait until the pumps know of everything the sources have seen; False when the deadline came first."""
         settling = asyncio.gather(*(source.settled() for source in self._sources))
         try:
             while not settling.done():
-                if early.expired():
+                # Looked for before the time is: writing down takes a moment, and is worth it also when time is up.
+                await self._clock.sleep(LOOK_SECONDS)
+                if early.expired() and not settling.done():
                     self._report(Problem("drain-sources", "the deadline came before everything found was written down"))
                     return False
-                await self._clock.sleep(min(LOOK_SECONDS, max(0.001, early.remaining())))
         finally:
             settling.cancel()
+            await asyncio.gather(settling, return_exceptions=True)
         settling.result()
         return True
 
@@ -156,9 +160,11 @@ class Drain:
         left = deadline.remaining()
         return f"{left:.1f} s to go" if left < 1e9 else "no deadline"
 
-    def _show(self) -> None:
-        for state in State:
-            self._report.metrics.drain_state.labels(state.value).set(1 if state is self._state.state else 0)
+
+def show(current: State, report: Reporter) -> None:
+    """Bring the gauge of the state up to date."""
+    for state in State:
+        report.metrics.drain_state.labels(state.value).set(1 if state is current else 0)
 
 
 class _Earlier(Deadline):

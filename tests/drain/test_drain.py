@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
+
+import pytest
 
 from shipper.clock import Deadline
 from shipper.contracts import Source
@@ -25,6 +28,10 @@ class Writers(Source):
         self.clock = clock
         self.leave_at = leave_at
         self.calls: list[str] = []
+        self.settles_in = 0.0
+
+    async def settled(self) -> None:
+        await self.clock.sleep(self.settles_in)
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -146,9 +153,23 @@ def test_a_backlog_that_does_not_fit_expires_with_time_left_for_the_farewell() -
 def test_writers_that_never_leave_do_not_outlast_the_deadline() -> None:
     """A service that keeps its log open and writes on cannot make the sidecar miss its deadline."""
     stage = Stage(leave=1000)
-    stage.carry_out(LIFE, 10)
+    assert stage.carry_out(LIFE, 10).state is State.EXPIRED  # also with nothing left to send: it will write more
     assert stage.clock.monotonic() <= 1011
     assert len(stage.farewells) == 1
+
+
+def test_what_was_seen_is_written_down_even_when_the_writers_took_all_the_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A source that needs a moment to write down what it saw gets it at the deadline; one that needs longer does not."""
+    for seconds, said in ((0.01, False), (30.0, True)):
+        caplog.clear()
+        stage = Stage(leave=99)
+        stage.source.settles_in = seconds
+        assert stage.carry_out(LIFE, 5).state is State.EXPIRED
+        gc.collect()  # a failure that nobody looked at is said when it is collected
+        assert ("before everything found was written down" in caplog.text) is said
+        assert "never retrieved" not in caplog.text
 
 
 def test_a_deadline_that_moves_earlier_is_obeyed() -> None:
