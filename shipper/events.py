@@ -309,7 +309,7 @@ class Quarantined(Event):
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Event):
-    """Records that were cut but not yet acknowledged cannot be read again: they are given up, by range."""
+    """Records that were cut but not yet acknowledged are given up, by range: they cannot be read again, or not be set aside."""
 
     level: ClassVar[int] = logging.ERROR
     destination: str

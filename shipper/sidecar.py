@@ -7,23 +7,24 @@ Nothing here decides how anything is done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from shipper.admin import Admin
 from shipper.build import build
 from shipper.clock import Clock, Deadline
 from shipper.config import Config, Role
-from shipper.drain.drain import Drain, Order, Outcome
+from shipper.drain.drain import Drain, Order, Outcome, show
 from shipper.drain.meaning import Meaning, read_meaning
 from shipper.drain.state import DrainState, State
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, ShipperError
 from shipper.events import Problem, Reporter, Said
 from shipper.parts import Parts
 from shipper.signals import take_over
 
 EPHEMERAL = {"auto": None, "true": True, "false": False}
 BACKLOG_LOOK_SECONDS = 1.0  # how often the gauges of backlog and age are brought up to date
+STATEMENT_RETRY_SECONDS = 0.25
 
 
 class Sidecar:
@@ -63,11 +64,12 @@ class Sidecar:
             refresh=parts.refresh_metrics,
             report=self._report,
         )
+        show(self._state.state, self._report)
         await admin.start()
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(work) for work in self._background(parts)]
-                await parts.account.birth(parts.notes)
+                await self._stated(lambda: parts.account.birth(parts.notes), self._stop.done)
                 order, deadline = await self._stop
                 outcome = await self._carry_out(parts, order, deadline)
                 for task in background:
@@ -110,17 +112,18 @@ class Sidecar:
 
     async def _farewell(self, parts: Parts, outcome: Outcome, deadline: Deadline) -> None:
         order = outcome.order
-        await parts.account.farewell(
-            {
-                "reason": order.reason,
-                "ends_life": order.ends_life,
-                "why": order.why,
-                "outcome": outcome.state.value,
-            }
-        )
+        words = {
+            "reason": order.reason,
+            "ends_life": order.ends_life,
+            "why": order.why,
+            "outcome": outcome.state.value,
+        }
+        written = await self._stated(lambda: parts.account.farewell(words), deadline.expired)
         sent = await asyncio.gather(*(pump.wait_idle(deadline, include_account=True) for pump in parts.pumps))
+        if not written:
+            self._report(Problem("farewell", "the farewell could not be written down, so nobody has it"))
         for pump, done in zip(parts.pumps, sent, strict=True):
-            if not done:
+            if written and not done:
                 self._report(
                     Problem("farewell", f"{pump.name} has not acknowledged the farewell; it stays on this disk")
                 )
@@ -129,6 +132,18 @@ class Sidecar:
             self._report(Said("drained: everything read is acknowledged"))
         else:
             self._report(Problem("expired", f"the drain ended early; left unacknowledged: {left}"))
+
+    async def _stated(self, statement: Callable[[], Awaitable[None]], too_late: Callable[[], bool]) -> bool:
+        """Write a statement, tried again on a full disk; False when it could not be. The run matters more than what is said of it."""
+        while True:
+            try:
+                await statement()
+                return True
+            except (ShipperError, OSError) as problem:
+                self._report(Problem("account", f"a statement cannot be written now: {problem}", "statement"))
+            if too_late():
+                return False
+            await self._clock.sleep(STATEMENT_RETRY_SECONDS)
 
     # -- being told to stop --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 from shipper.cli.options import set_up_logging
 from shipper.clock import SystemClock
 from shipper.config import Role, load
+from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
 from shipper.memory import keep_freed_memory
 from shipper.sidecar import Sidecar
@@ -31,4 +32,19 @@ def start(role: Role, config_file: str | None, overrides: Mapping[str, Any]) -> 
     async def live() -> int:
         return await Sidecar(loaded.config, role, env=os.environ, clock=clock, report=report).run()
 
-    raise SystemExit(asyncio.run(live()))
+    try:
+        status = asyncio.run(live())
+    except ExceptionGroup as group:
+        raise _reason(group) from group
+    raise SystemExit(status)
+
+
+def _reason(group: ExceptionGroup[Exception]) -> Exception:
+    """What ended the run, if it is ours to say (for example a ledger that was damaged meanwhile); else all of it."""
+    of_ours, others = group.split(ShipperError)
+    if of_ours is None or others is not None:
+        return group
+    first: Exception = of_ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first

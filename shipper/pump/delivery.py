@@ -17,7 +17,16 @@ from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.contracts import Accepted, Batch, Cut, Exporter, Prepared, Request
-from shipper.errors import DeliveryError, RangeGone, Rejected, Retryable, ShipperError, TooLarge, Unusable
+from shipper.errors import (
+    DeliveryError,
+    QuarantineFull,
+    RangeGone,
+    Rejected,
+    Retryable,
+    ShipperError,
+    TooLarge,
+    Unusable,
+)
 from shipper.events import Dropped, PartialSuccess, Problem, Quarantined, Reporter, Retried
 from shipper.ids import uuid7
 from shipper.ledger import Ledger
@@ -37,7 +46,10 @@ class QuarantineStore(Protocol):
     """Where refused batches are kept; `shipper.pump.quarantine.Quarantine` is the real one."""
 
     def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
-        """Keep a batch durably; its id. Raises OSError or `ShipperError` when that is impossible now."""
+        """Keep a batch durably; its id.
+
+        Raises OSError or `ShipperError` when that is impossible now, `QuarantineFull` when waiting does not help.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,9 @@ class Courier:
     async def deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
         """Return when every piece of ``parcel`` is settled. ``batches`` is emptied; empty: they are read again."""
         trial = _Trial()
+        offenders: list[
+            tuple[Parcel, TooLarge | Rejected]
+        ] = []  # set aside last: that may have to wait for a full disk
         stack = [parcel]
         while stack:
             current = stack.pop()
@@ -122,7 +137,12 @@ class Courier:
                 await self._acknowledge(current, answer)
                 continue
             trial.refused += isinstance(answer, Rejected)
-            stack.extend(reversed(await self._refused(current, answer, trial)))
+            halves = await self._smaller(current, answer, trial)
+            stack.extend(reversed(halves))
+            if not halves:
+                offenders.append((current, answer))
+        for offender, answer in offenders:
+            await self._quarantine(offender, "too_large" if isinstance(answer, TooLarge) else "rejected", str(answer))
 
     async def _until_answered(self, parcel: Parcel, batches: list[Batch]) -> Accepted | TooLarge | Rejected:
         """Send the same again until there is an answer about this request (and not about the destination)."""
@@ -219,16 +239,12 @@ class Courier:
         data = sum(piece.cut.records for piece in parcel.pieces if piece.lane.counts)
         self._done(Done(parcel.pieces, True, max(0, data - rejected)))
 
-    async def _refused(self, parcel: Parcel, answer: TooLarge | Rejected, trial: _Trial) -> list[Parcel]:
-        """The halves to try next; none when what is left was quarantined."""
-        too_large = isinstance(answer, TooLarge)
-        if too_large and parcel.records > 1:
+    async def _smaller(self, parcel: Parcel, answer: TooLarge | Rejected, trial: _Trial) -> list[Parcel]:
+        """The halves to try next; none when there are none or it would not help."""
+        if isinstance(answer, TooLarge) and parcel.records > 1:
             self._tools.sizing.too_large(parcel.raw)
         if isinstance(answer, TooLarge) or (answer.isolate and not trial.hopeless):
-            halves = await self._halves(parcel)
-            if halves:
-                return halves
-        await self._quarantine(parcel, "too_large" if too_large else "rejected", str(answer))
+            return await self._halves(parcel)
         return []
 
     async def _halves(self, parcel: Parcel) -> list[Parcel]:
@@ -256,20 +272,32 @@ class Courier:
 
     async def _quarantine(self, parcel: Parcel, cause: str, reason: str) -> None:
         backoff = Backoff(self._tools.random, first=1.0)
-        for batch in await self._read_again(parcel):
-            if batch.payload:
+        no_room: list[tuple[Piece, str]] = []
+        batches = await self._read_again(parcel)
+        for piece, batch in zip(tuple(parcel.pieces), batches, strict=True):
+            if not batch.payload:
+                continue
+            try:
                 where = await self._put_aside(batch, cause, reason, backoff)
+            except QuarantineFull as error:
+                no_room.append((piece, f"{reason}; {error}"))
+            else:
                 self._tools.report(Quarantined(self._name, batch.key, batch.cut.records, cause, reason, where))
+        if no_room:
+            await self._give_up(parcel, no_room, "quarantine_full")
         if parcel.pieces:
             await self._tools.books.call(Ledger.settle, self._name, parcel.id, "quarantined", cause)
             self._done(Done(parcel.pieces, False))
 
     async def _put_aside(self, batch: Batch, cause: str, reason: str, backoff: Backoff) -> str:
+        """Keep a batch; waits while the disk is full. Raises `QuarantineFull`: its own limit does not go away by waiting."""
         loop = asyncio.get_running_loop()
         put = self._tools.quarantine.put
         while True:
             try:
                 return await loop.run_in_executor(self._tools.threads, put, batch, self._name, reason, cause)
+            except QuarantineFull:
+                raise
             except (OSError, ShipperError) as error:
                 self._tools.report(
                     Problem("quarantine", f"cannot set aside what {self._name} refused, kept pending: {error}")
@@ -279,15 +307,15 @@ class Courier:
     async def _read_again(self, parcel: Parcel) -> list[Batch]:
         """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted."""
         batches: list[Batch] = []
-        gone: list[tuple[Piece, RangeGone]] = []
+        gone: list[tuple[Piece, str]] = []
         for piece in parcel.pieces:
             try:
                 batches.append(await self._reread(piece))
             except RangeGone as error:
-                gone.append((piece, error))
+                gone.append((piece, error.reason))
             await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
         if gone:
-            await self._give_up(parcel, gone)
+            await self._give_up(parcel, gone, "gone")
         return batches
 
     async def _reread(self, piece: Piece) -> Batch:
@@ -300,8 +328,9 @@ class Courier:
                 self._tools.report(Problem("read", f"{name} cannot be read now, tried again: {error}", name))
             await self._tools.gate.pause(backoff)
 
-    async def _give_up(self, parcel: Parcel, gone: list[tuple[Piece, RangeGone]]) -> None:
-        lost = [piece for piece, _ in gone]
+    async def _give_up(self, parcel: Parcel, why: list[tuple[Piece, str]], cause: str) -> None:
+        """Take pieces out of ``parcel`` and count them as dropped; ``cause`` is a fixed word."""
+        lost = [piece for piece, _ in why]
         kept = [piece for piece in parcel.pieces if piece not in lost]
         if kept:
             # Other bytes need another name: a destination may have the whole under the old one.
@@ -310,11 +339,11 @@ class Courier:
             dead_id = dead.id
         else:
             dead_id, parcel.pieces = parcel.id, []
-        await self._tools.books.call(Ledger.settle, self._name, dead_id, "dropped", "gone")
-        for piece, error in gone:
+        await self._tools.books.call(Ledger.settle, self._name, dead_id, "dropped", cause)
+        for piece, reason in why:
             stream, cut = piece.lane.stream, piece.cut
             key = f"{self._tools.life}/{stream.id}/{cut.start}-{cut.end}"
-            self._tools.report(Dropped(self._name, stream.name, key, cut.records, "gone", error.reason))
+            self._tools.report(Dropped(self._name, stream.name, key, cut.records, cause, reason))
         self._done(Done(lost, False))
 
     def _count(self, outcome: str) -> None:

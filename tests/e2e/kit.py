@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping, Sequence
@@ -133,6 +135,30 @@ def gateway(directory: Path, port: int, *, flags: Sequence[str] = (), **env: str
         *flags,
     ]
     return Shipper(directory, arguments, settings | env)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def shipper(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A verb that ends by itself."""
+    return subprocess.run([sys.executable, "-m", "shipper", *arguments], capture_output=True, text=True, check=False)
+
+
+def audit(archive: Path, expected_status: int = 0) -> dict[str, Any]:
+    """What ``shipper audit --json`` says."""
+    answer = shipper("audit", str(archive), "--json")
+    assert answer.returncode == expected_status, answer.stdout + answer.stderr
+    return dict(json.loads(answer.stdout))
+
+
+def host(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """The life of a host in an audit."""
+    return next(life for life in report["lives"] if life["host"] == name)
 
 
 async def listening(port: int) -> None:

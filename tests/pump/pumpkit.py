@@ -193,7 +193,7 @@ class MemoryQuarantine:
 
     def __init__(self) -> None:
         self.kept: list[tuple[Batch, str, str, str]] = []
-        self.fails: list[OSError] = []
+        self.fails: list[Exception] = []
 
     def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
         if self.fails:

@@ -1,0 +1,36 @@
+"""What happens to refused records when the quarantine itself has reached its limit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from shipper.errors import QuarantineFull, Rejected
+from shipper.ledger import Counts
+from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter
+from tests.pump.test_pump_answers import Failing, counts, numbered, value
+
+
+def test_beyond_the_limit_of_the_quarantine_refused_records_are_dropped_and_counted(tmp_path: Path) -> None:
+    """A limit does not go away by waiting: what does not fit is given up by name, what fits is kept, and the pump goes on."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        host.quarantine.fails = [QuarantineFull("256 MiB are held")]
+        exporter = ScriptedExporter()
+        exporter.answer = Failing(Rejected("bad content", isolate=False))
+        pump = host.pump(exporter)
+        host.add(MemoryStream("a", numbered(3)))
+        host.add(MemoryStream("b", numbered(2)))
+        async with host.running(pump):
+            assert await host.drained(pump)
+            host.write(host.streams["a"], b"later\n")
+            assert await host.drained(pump)
+        assert len(host.quarantine.kept) == 1
+        assert counts(host, "a") == Counts(read=4, acknowledged=1, dropped=3)
+        assert counts(host, "b") == Counts(read=2, quarantined=2)
+        assert value(host, "shipper_dropped_records_total", destination="dest", cause="quarantine_full") == 3
+        assert value(host, "shipper_quarantined_records_total", destination="dest", cause="rejected") == 2
+        host.close()
+
+    asyncio.run(story())
