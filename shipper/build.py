@@ -183,10 +183,10 @@ class _Builder:
         await account.open()
         return account
 
-    def _refused(self) -> dict[str, float]:
-        counts: dict[str, float] = {}
+    def _refused(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
         for labels, value in samples(self.report.metrics.refused):
-            counts[labels["receiver"]] = counts.get(labels["receiver"], 0) + value
+            counts[labels["receiver"]] = counts.get(labels["receiver"], 0) + int(value)
         return counts
 
     async def _remembered(self, context: ExporterContext) -> frozenset[str]:
