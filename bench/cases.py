@@ -31,6 +31,7 @@ class Row:
 @contextmanager
 def workplace() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="shipper-bench-"))
+    (directory / "log").mkdir()  # of its own: the sink's notes would wake the watcher of the logs
     try:
         yield directory
     finally:
@@ -72,7 +73,7 @@ def make_file(path: Path, size: int, line: Callable[[random.Random], bytes]) -> 
 def throughput(name: str, line: Callable[[random.Random], bytes], size: int, **env: str) -> list[Row]:
     """A backlog, shipped and acknowledged on one core."""
     with workplace() as directory:
-        log = directory / "app.log"
+        log = directory / "log" / "app.log"
         lines = make_file(log, size, line)
         size = log.stat().st_size
         sink = Sink(directory)
@@ -102,7 +103,7 @@ def throughput(name: str, line: Callable[[random.Random], bytes], size: int, **e
 def exposure(name: str, rate: float, seconds: float, delay: float, **env: str) -> list[Row]:
     """Lines written one by one at ``rate``; the time from each write to the sink's answer."""
     with workplace() as directory:
-        log = directory / "app.log"
+        log = directory / "log" / "app.log"
         log.touch()
         sink = Sink(directory, delay=delay, keep=True)
         sidecar = Sidecar(directory, sink.endpoint, str(log), **env)
@@ -130,7 +131,7 @@ def exposure(name: str, rate: float, seconds: float, delay: float, **env: str) -
 def drain(name: str, size: int, raw_rate: float) -> list[Row]:
     """SIGTERM with a backlog and a sink of ``raw_rate`` uncompressed bytes a second."""
     with workplace() as directory:
-        log = directory / "app.log"
+        log = directory / "log" / "app.log"
         lines = make_file(log, size, plain_line)
         sink = Sink(directory, raw_rate=raw_rate)
         sidecar = Sidecar(directory, sink.endpoint, str(log), SHIPPER_DRAIN_EPHEMERAL="true")
@@ -150,7 +151,7 @@ def drain(name: str, size: int, raw_rate: float) -> list[Row]:
 def idle(name: str) -> list[Row]:
     """A sidecar with a quiet file."""
     with workplace() as directory:
-        log = directory / "app.log"
+        log = directory / "log" / "app.log"
         log.write_bytes(b"one line\n")
         sink = Sink(directory)
         sidecar = Sidecar(directory, sink.endpoint, str(log))
