@@ -32,6 +32,10 @@ STALE_SECONDS = 3600.0  # a temporary file of this age belongs to nobody any mor
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN, errno.ESTALE}
 _PASSING |= {errno.ETIMEDOUT, errno.ENOMEM, errno.EBUSY}
 _NO_BUCKET_SERVICE = ("redirect", "Unable to extract metadata from headers")  # a wrong region; a login page
+_ENDPOINT_VARIABLES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("s3", "s3a"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+)
+_ENDPOINT_VARIABLES |= dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), ("AZURE_STORAGE_ENDPOINT",))
 _STATUS = re.compile(r"status code: (\d{3})")
 
 
@@ -159,7 +163,9 @@ class Bucket(Store):
             from obstore.store import from_url
         except ModuleNotFoundError as missing:
             raise MissingExtra("an archive in a bucket", "sidecar") from missing
-        plain_http = options.get("endpoint", "").startswith("http://")
+        client: dict[str, Any] = {"timeout": timedelta(seconds=120)}
+        if _endpoint(url, options).startswith("http://"):  # who names such an endpoint wants plain HTTP
+            client["allow_http"] = True  # left out otherwise: False would undo what the environment says
         # retries are the caller's: it knows the deadline; one silent retry chain inside would hide an outage
         self._obstore: Any = obstore
         opener: Any = from_url  # typed for literal options of one cloud at a time
@@ -167,7 +173,7 @@ class Bucket(Store):
             self._store: Any = opener(
                 url,
                 config=dict(options),
-                client_options={"allow_http": plain_http, "timeout": timedelta(seconds=120)},
+                client_options=client,
                 retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=120)},
             )
         except (obstore.exceptions.BaseError, ValueError) as error:
@@ -245,13 +251,22 @@ def is_local(url: str, options: Mapping[str, str]) -> bool:
     """True when the place is on this host: a directory, or a bucket service on a loopback address."""
     if local_path(url) is not None:
         return True
-    host = urlsplit(options.get("endpoint", "")).hostname or ""
+    host = urlsplit(_endpoint(url, options)).hostname or ""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _endpoint(url: str, options: Mapping[str, str]) -> str:
+    """Where the bucket service is said to be, by the options or else the cloud's usual environment; empty: its own place."""
+    for name, value in options.items():
+        if name.lower().removeprefix("aws_").removeprefix("azure_storage_") in ("endpoint", "endpoint_url"):
+            return value
+    variables = _ENDPOINT_VARIABLES.get(urlsplit(url).scheme, ())
+    return next((value for name in variables if (value := os.environ.get(name, ""))), "")
 
 
 def _write_through(path: str, data: bytes) -> None:

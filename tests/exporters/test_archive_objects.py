@@ -24,6 +24,7 @@ from shipper.otlp import decode
 from shipper.otlp.encode import export_logs, log_record, resource, scope
 from shipper.testing.clock import START_WALL_NS, FakeClock
 from shipper_exporters.archive import ArchiveExporter, ArchiveSettings
+from tests.exporters.fake_s3 import BUCKET, FakeS3
 from tests.fleet.archives import SECOND, Writer, batch, gateway_batch
 
 COLLECTOR_KEY = re.compile(
@@ -173,6 +174,25 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, object], name
 def test_what_lies_on_this_host_is_not_off_it(settings: dict[str, object], trusted: bool) -> None:
     """A directory or a loopback bucket service dies with the host, so it proves nothing unless somebody says so."""
     assert exporter(**settings).trusted() is trusted
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_a_bucket_service_named_by_the_environment_is_used_and_known_as_local(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint of the usual environment counts as one in the options: plain HTTP works, loopback is not off the host."""
+
+    async def story() -> None:
+        async with FakeS3().running() as service:
+            credentials = service.options.copy()
+            monkeypatch.setenv(variable, credentials.pop("endpoint"))
+            one = exporter(url=f"s3://{BUCKET}/x", options=credentials)
+            assert not one.trusted()
+            request = Request(uuid7(START_WALL_NS), Signal.LOGS, (batch("a", 0, 3),))
+            await one.send(one.prepare(request), Deadline(FakeClock()))
+            assert len(service.objects) == 2
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
