@@ -182,6 +182,9 @@ class Writing(RuleBasedStateMachine):
     @precondition(lambda self: self.tail is not None)
     @rule()
     def tailer_is_killed(self) -> None:
+        for file in [file for file in self.old if not os.fstat(file.fileno()).st_nlink]:
+            self.old.remove(file)  # what is written to a deleted file that nobody has open is gone with the writer
+            self.close(file)
         self.read()
         self.do(self.tail.source._write_down())  # type: ignore[union-attr]
         self.stop()
