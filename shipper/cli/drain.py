@@ -26,7 +26,10 @@ def command(deadline: str, ends_life: bool | None, wait: bool, state_dir: str, s
     wanted: dict[str, Any] = {"reason": "shipper drain", "wait": wait}
     seconds = None
     if deadline:
-        seconds = wanted["deadline"] = parse_seconds(deadline)
+        try:
+            seconds = wanted["deadline"] = parse_seconds(deadline)
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), param_hint="--deadline") from problem
     if ends_life is not None:
         wanted["ends_life"] = ends_life
     # the sidecar answers within its deadline; without one of ours, its own configured one is the bound

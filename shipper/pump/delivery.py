@@ -39,7 +39,9 @@ from shipper.pump.window import Window
 
 INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
 SEVERAL_OFFENDERS = 32  # see `_Trial`
-_STATUS = re.compile(r"\b([1-5]\d\d)\b")
+_STATUS = re.compile(
+    r"\b(?:answered|HTTP|status)(?: code)? ([1-5]\d\d)\b", re.IGNORECASE
+)  # not just any number: a port, an address
 
 
 class QuarantineStore(Protocol):
@@ -353,7 +355,7 @@ class Courier:
 def cause_of(error: DeliveryError) -> str:
     """A fixed word for a metric label out of what an exporter said."""
     text = str(error)
-    status = _STATUS.search(text.rpartition(": ")[2] or text) or _STATUS.search(text)
+    status = _STATUS.search(text)
     if status:
         return f"http_{status.group(1)}"
     if re.search(r"time|no answer|deadline", text, re.IGNORECASE):

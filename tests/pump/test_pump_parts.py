@@ -197,6 +197,8 @@ def test_sizing_follows_what_was_measured() -> None:
     ("reason", "cause"),
     [
         ("localhost:4318: HTTP 503", "http_503"),
+        ("http://127.0.0.1:443/v1/logs answered 503 Service Unavailable: at most 400 a minute", "http_503"),
+        ("http://10.1.2.127/v1/logs: closed the connection without an answer", "connection"),
         ("10.0.0.1:4318: cannot connect: refused", "connection"),
         ("sink: no answer for 10 s", "timeout"),
         ("sink: went away", "other"),
