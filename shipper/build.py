@@ -27,7 +27,7 @@ from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
 from shipper.pump.load import make_exporter
-from shipper.pump.pump import Pump
+from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
 from shipper.spool import Fsync, Spool
@@ -35,6 +35,7 @@ from shipper.spool import Fsync, Spool
 LEDGER_FILE = "ledger.db"
 ACCOUNT_DIRECTORY = "account"
 IDENTITY_KEY = "identity"
+SPOOL_BATCH_BYTES = 4 << 20  # a gateway's few streams hold whole requests: splitting them costs more than it shares
 ASK_SECONDS = 10.0  # for a destination to say what it has, after the ledger was lost
 
 
@@ -146,6 +147,7 @@ class _Builder:
             quarantine=quarantine,
             mode=self.config.mode,
             ask_known=self.ledger_lost,
+            batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
         )
 
     async def _account(

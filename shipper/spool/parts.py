@@ -37,6 +37,7 @@ class Splittable:
         self.units = self.header.units
         self._signal = signal
         self._stream = stream
+        self._tiled = _tile(self.header.members, len(frame.payload))
 
     @property
     def start(self) -> int:
@@ -65,26 +66,59 @@ class Splittable:
         if first == 0 and last >= self.units:
             return self.whole()
         try:
-            if _tile(self.header.members, len(self.frame.payload)):
+            if self._tiled:
                 return self._of_members(first, last)
             payload = take(self._signal, self.frame.payload, first, last)
             return Part(payload, scan(self._signal, payload).records, ())
         except (MalformedOtlp, ValueError) as error:
             raise RangeGone(self._stream, self.start, self.end, f"cannot be split: {error}") from error
 
+    def reach(self, first: int, limit: int) -> int:
+        """Where a part of about ``limit`` bytes that begins at unit ``first`` should end.
+
+        At the end of the last member that fits: whole members are moved without looking at a record of theirs. Raises
+        `RangeGone` as `part` does.
+        """
+        if self._tiled and (last := self._after_members(first, limit)):
+            return last
+        return min(self.units, first + max(1, self.units * limit // max(1, len(self.frame.payload))))
+
+    def _after_members(self, first: int, limit: int) -> int:
+        """The unit behind the whole members from ``first`` on that ``limit`` bytes hold; 0 when not even one is whole."""
+        unit = size = last = 0
+        for member, count in zip(self.header.members, self._counts(), strict=True):
+            if unit >= first:
+                size += member.length
+                if size > limit:
+                    break
+                last = unit + count
+            unit += count
+        return last if last > first else 0
+
+    def _counts(self) -> list[int]:
+        """The units of each member."""
+        if self._signal is not Signal.METRICS:
+            return [member.records for member in self.header.members]  # as the receiver found them
+        try:
+            return [units(self._signal, self._bytes_of(member)) for member in self.header.members]
+        except MalformedOtlp as error:
+            raise RangeGone(self._stream, self.start, self.end, f"cannot be split: {error}") from error
+
+    def _bytes_of(self, member: Member) -> bytes:
+        return self.frame.payload[member.offset : member.offset + member.length]
+
     def _of_members(self, first: int, last: int) -> Part:
         pieces: list[bytes] = []
         members: list[Member] = []
         offset = unit = 0
-        for member in self.header.members:
-            data = self.frame.payload[member.offset : member.offset + member.length]
-            count = units(self._signal, data)
+        for member, count in zip(self.header.members, self._counts(), strict=True):
             a, b = max(first - unit, 0), min(last - unit, count)
             empty_here = count == 0 and (first <= unit < last or unit == last == self.units)
             unit += count
             if a >= b and not empty_here:
                 continue
             whole = empty_here or b - a == count
+            data = self._bytes_of(member)
             piece = data if whole else take(self._signal, data, a, b)
             members.append(replace(member, offset=offset) if whole else self._share(member, a, b, count, piece, offset))
             pieces.append(piece)

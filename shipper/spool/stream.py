@@ -91,7 +91,7 @@ class SpoolStream(Stream):
 
     def _cut_within(self, frame: Splittable, first: int, limit: int) -> Batch:
         """About ``limit`` bytes of one frame, from a record on."""
-        count = max(1, frame.units * limit // max(1, len(frame.frame.payload)))
+        count = frame.reach(first, limit) - first
         while True:
             last = min(first + count, frame.units)
             batch = self._batch_within(frame, first, last, frame.position(last))

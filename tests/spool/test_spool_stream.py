@@ -15,6 +15,7 @@ from shipper.events import Reporter
 from shipper.intervals import IntervalSet
 from shipper.otlp.decode import records
 from shipper.otlp.encode import LineEncoder, resource, scope
+from shipper.otlp.splice import take
 from shipper.spool import FrameHeader, Fsync, Spool, SpoolStream
 
 ENCODER = LineEncoder(resource({"service.name": "shop"}), scope("test"))
@@ -131,6 +132,22 @@ def test_a_large_frame_is_split_along_its_members(spool: Spool) -> None:
         "b": [(100, 500)],
         "c": [(100, 110)],
     }
+
+
+def test_members_that_fit_are_moved_whole(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Splitting a large frame between its members looks at no record of theirs, so its cost does not grow with each part."""
+    put_members(spool, {f"life {number}": [f"line {n}" for n in range(10)] for number in range(50)})
+    walks: list[int] = []
+
+    def counted(signal: Signal, data: bytes, first: int, last: int) -> bytes:
+        walks.append(len(data))
+        return take(signal, data, first, last)
+
+    monkeypatch.setattr("shipper.spool.parts.take", counted)
+    batches = cut_all(stream_of(spool), 2000)
+    assert len(batches) > 5
+    assert sum(len(batch.members) for batch in batches) == 50
+    assert not walks
 
 
 def test_a_single_record_larger_than_the_limit_goes_alone(spool: Spool) -> None:
