@@ -147,6 +147,7 @@ class OtlpReceiver(Source):
         if self._server is not None:
             self._server.close()
         if self._http is not None:
+            self._http.pre_shutdown()  # ends idle connections, which shutdown alone would wait for
             await self._http.shutdown(2.0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
