@@ -424,3 +424,29 @@ def test_truncated_and_regrown_with_the_same_bytes_before_the_position(tmp_path:
             assert not tail.sink.lost
 
     asyncio.run(main())
+
+
+def test_the_inode_of_a_copy_is_used_again(tmp_path: Path) -> None:
+    """Case 18: a new file that gets the inode of a deleted copy, longer or shorter than that, is read from its beginning."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*") as tail:
+            total = 0
+            for turn, count in enumerate((3, 30)):
+                path = logs / "a.log"
+                path.write_bytes(numbered(total, total + 10))
+                total += 10
+                await tail.lines(total)
+                shutil.copyfile(path, logs / "a.log.1")
+                os.truncate(path, 0)
+                await tail.settle()
+                assert len(tail.sink.bodies) == total
+                (logs / "a.log.1").unlink()
+                (logs / f"b{turn}.log").write_bytes(numbered(total, total + count))
+                total += count
+                await tail.lines(total)
+            assert tail.sink.bodies == names(0, total)
+            assert not tail.sink.lost
+
+    asyncio.run(main())

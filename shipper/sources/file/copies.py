@@ -73,14 +73,18 @@ class Copies:
         for file in self._doubtful:
             file.since = float("-inf")
 
-    def doubt(self, file: TailedFile, size: int, head: bytes, *, first_scan: bool) -> bool:
-        """Whether ``file``, which no stream reads, must not be read (yet). May set ``file.skip``. Raises OSError."""
+    def passed(self, file: TailedFile, size: int, head: bytes) -> int:
+        """How many bytes at the beginning of ``file`` another stream is known to have."""
         entry = self.known.get(file.key)
-        if entry is not None and file.copy_of is None:
-            if size >= entry[0] and entry[1].matches(head):
-                file.skip = entry[0]
-                return size <= file.skip
-            self._not_a_copy(file)
+        if entry is None or file.copy_of is not None:  # what is still growing as a copy is compared anew
+            return 0
+        if size >= entry[0] and entry[1].matches(head):
+            return entry[0]
+        self.drop(file)  # the inode has other content, or is used again
+        return 0
+
+    def doubt(self, file: TailedFile, size: int, head: bytes, *, first_scan: bool) -> bool:
+        """Whether ``file``, which no stream reads, must not be read (yet). Raises OSError."""
         if first_scan and not self._is_fresh(file):
             return False
         original = self._named_original(file, size)
@@ -88,7 +92,7 @@ class Copies:
             file.copy_of = original
             self.remember(file, size)
             return True
-        self._not_a_copy(file)
+        self.drop(file)
         if first_scan or size < NAME_BYTES or self._clock.monotonic() - file.since >= DOUBT:
             return False
         for other in self._leads.get(digest(head[:NAME_BYTES]), ()):
@@ -98,7 +102,8 @@ class Copies:
                 return True
         return False
 
-    def _not_a_copy(self, file: TailedFile) -> None:
+    def drop(self, file: TailedFile) -> None:
+        """The file is no copy, or not any more."""
         file.copy_of = None
         self._doubtful.discard(file)
         if self.known.pop(file.key, None) is not None:

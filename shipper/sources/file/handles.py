@@ -53,7 +53,6 @@ class TailedFile:
         "pool",
         "since",
         "size",
-        "skip",
         "stream",
         "watch",
     )
@@ -66,7 +65,6 @@ class TailedFile:
         self.fd = -1
         self.stream: FileStream | None = None
         self.copy_of: FileStream | None = None  # the stream whose content this repeats
-        self.skip = 0  # bytes at its beginning that another stream has shipped
         self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
         self.since = 0.0  # monotonic time at which it was first looked at
         self.size = -1  # as of the last look

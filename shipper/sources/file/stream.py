@@ -171,6 +171,11 @@ class FileStream(Stream):
         return self._size
 
     @property
+    def extent(self) -> int:
+        """How far a final stream can be read."""
+        return int(min(self._size, self._readable_to))
+
+    @property
     def idle(self) -> bool:
         """Whether every destination has everything that was seen."""
         return self.released_to >= self._size

@@ -212,11 +212,10 @@ class FileTable:
     def _look(self, file: TailedFile, size: int) -> None:
         stream = file.stream
         if stream is not None and stream.finished:
-            if size <= stream.size:
-                return
-            file.skip, file.stream, stream = stream.size, None, None  # somebody appends to what had ended
+            self._look_at_final(file, stream, size)
+            return
         if stream is None:
-            if size > file.skip:
+            if size:
                 self._begin(file, size)
             return
         before, head = stream.size, stream.head
@@ -232,6 +231,17 @@ class FileTable:
                 self._announce.moved(stream)
             self._announce.grew(stream)
 
+    def _look_at_final(self, file: TailedFile, stream: FileStream, size: int) -> None:
+        """A file changed of which a stream that has ended is all that was known."""
+        if size >= stream.extent and stream.head.matches(file.read(HEAD_BYTES, 0)):
+            if size == stream.extent:
+                return
+            self.copies.remember(file, stream.extent)  # somebody appends to what had ended
+            file.stream = None
+            self._begin(file, size)
+        else:  # truncated, or deleted and its inode in use again
+            self._rewritten(file, stream)
+
     def _begin(self, file: TailedFile, size: int) -> None:
         """Content without a stream: it is new, unless it repeats what a known stream has."""
         claim = self.reserved.pop(file.key, None)
@@ -241,16 +251,17 @@ class FileTable:
         head = file.read(HEAD_BYTES, 0)
         if not head:
             return
-        if not file.skip:
+        start = self.copies.passed(file, size, head)
+        if not start:
             for base in rotation_bases(file.path):
                 original = self._paths.get(base)
                 if original is not None and original is not file:
                     self.look(original)  # it may have been truncated because this is its copy
             if file.stream is not None or self.copies.doubt(file, size, head, first_scan=self.first_scan):
                 return
-        if size <= file.skip:
+        if size <= start:
             return
-        stream = self._announce.new_stream(file, size, head, file.skip)
+        stream = self._announce.new_stream(file, size, head, start)
         if stream is None:
             return
         file.stream = stream
@@ -259,9 +270,12 @@ class FileTable:
     def _rewritten(self, file: TailedFile, old: FileStream) -> None:
         """The content ``old`` was reading is gone from its file: go on with a copy if there is one, and begin anew."""
         file.stream = None
-        file.skip = 0
+        self.copies.drop(file)
         self.copies.unnote(file)
-        self.part(old, self.copies.find(old, file))
+        if old.finished and old.idle:
+            old.file = None
+        else:
+            self.part(old, self.copies.find(old, file))
         status = file.status()
         if status.st_size:
             self._begin(file, status.st_size)
@@ -282,9 +296,11 @@ class FileTable:
             self._report(
                 Problem("truncated", f"{old.name}: {lost} bytes were destroyed before they could be read", old.id)
             )
+        ended_before = old.finished
         old.seal(readable_to, because)
         self._announce.grew(old)
-        self._announce.ended(old)
+        if not ended_before:
+            self._announce.ended(old)
         if old.idle:
             self.idle(old)
 
