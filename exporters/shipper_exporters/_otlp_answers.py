@@ -6,6 +6,7 @@ where it calls an answer final that a person can mend (401, 404, a redirect), no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -19,6 +20,8 @@ _LATER = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
 _TOO_LARGE = frozenset({413, 414, 431})
 _BAD_CONTENT = frozenset({400, 422})
+_RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")
+_RELAYED_SIZE = re.compile(r"message (after decompression )?larger than max")  # gRPC's words
 _STATUS_TYPES = frozenset({"application/x-protobuf", "application/protobuf", "application/json"})
 
 
@@ -43,7 +46,8 @@ def success(signal: Signal, status: int, headers: Mapping[str, str], body: bytes
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wall_ns: int) -> DeliveryError:
     """What an answer that is not 2xx means."""
-    said = _said(headers, body)
+    message = _message(headers, body)
+    said = excerpt(message)
     reason = f"{where} answered {_named(status)}" + (f": {said}" if said else "")
     if 300 <= status < 400:
         to = excerpt(headers.get("Location", "")) or "nowhere"
@@ -52,6 +56,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
         )
     if status in _MISCONFIGURED:
         return Unusable(reason)
+    status = _meant(status, message)
     if status in _TOO_LARGE or (status == 400 and "too large" in said.lower()):  # the Collector's way to say 413
         return TooLarge(reason)
     if passing(status):
@@ -59,16 +64,27 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
     return Rejected(reason, isolate=status in _BAD_CONTENT)
 
 
-def _said(headers: Mapping[str, str], body: bytes) -> str:
+def _meant(status: int, message: str) -> int:
+    """The status of the place behind a Collector that forwards while we wait, where the Collector's own hides it.
+
+    It passes 400, 401, 403, 404 and 429 on, but makes 500 of 413 and 422, and 429 of gRPC's limit on a message. Sent
+    again unchanged, such a request would never be taken.
+    """
+    if status == 500 and (relayed := _RELAYED.search(message)):
+        return int(relayed[1])
+    return 413 if status == 429 and _RELAYED_SIZE.search(message) else status
+
+
+def _message(headers: Mapping[str, str], body: bytes) -> str:
     """What the server says about it: a google.rpc.Status as the specification has it, else the beginning of the body."""
     content_type = headers.get("Content-Type", "")
+    plain = body[:MAX_ANSWER].decode("utf-8", "replace")
     if content_type.partition(";")[0].strip().lower() in _STATUS_TYPES:
         try:
-            if message := parse_status(body[:MAX_ANSWER], content_type):
-                return excerpt(message)
+            return parse_status(body[:MAX_ANSWER], content_type) or plain
         except MalformedOtlp:
-            return excerpt(body)
-    return excerpt(body)
+            return plain
+    return plain
 
 
 def _named(status: int) -> str:

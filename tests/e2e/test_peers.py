@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from shipper.testing.sink import Sink, refuse
+from shipper.testing.sink import Sink, accept, refuse
 from tests.e2e.kit import (
     PATIENCE,
     free_port,
@@ -236,5 +236,38 @@ def test_a_gateway_says_clearly_that_it_takes_no_zstd(tmp_path: Path) -> None:
                         lambda: "use gzip or none" in collector.said(), "the Collector repeats what it was told"
                     )
             assert "'zstd' is not taken" in receiver.said()
+
+    asyncio.run(story())
+
+
+def test_requests_that_the_place_behind_a_collector_finds_too_large_are_cut(tmp_path: Path) -> None:
+    """A Collector says 500 when its own destination says 413; that is understood, and the pieces pass."""
+
+    async def story() -> None:
+        log = tmp_path / "app.log"
+        log.write_text("".join(f"line {number} {'x' * 100}\n" for number in range(3000)))
+        async with Sink() as sink, Collector(tmp_path / "col", free_port(), sink.url) as collector:
+            sink.judge = lambda request: accept() if len(request.body) <= 8192 else refuse(413, "no")
+            async with sidecar(tmp_path / "host-a", collector.url, log) as process:
+                await until(lambda: len(_lines(sink)) >= 3000, f"all lines arrive: {process.said()}")
+                assert await process.terminate() == 0, process.said()
+            assert sorted(map(_number, _lines(sink))) == list(range(3000))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_what_the_place_behind_a_collector_refuses_for_good_holds_nothing_up(tmp_path: Path, status: int) -> None:
+    """One line that the Collector's destination never takes is quarantined alone; all others arrive."""
+
+    async def story() -> None:
+        log = tmp_path / "app.log"
+        log.write_text("".join(f"line {number}\n" for number in range(300)))
+        async with Sink() as sink, Collector(tmp_path / "col", free_port(), sink.url) as collector:
+            sink.judge = lambda request: refuse(status, "no") if "line 77" in request.lines() else accept()
+            async with sidecar(tmp_path / "host-a", collector.url, log) as process:
+                await until(lambda: len(_lines(sink)) >= 299, "all others arrive")
+                assert await process.terminate() == 0, process.said()
+            assert "quarantine" in process.said()
 
     asyncio.run(story())

@@ -62,6 +62,12 @@ def date_in(seconds: float) -> str:
     return email.utils.formatdate(START_WALL_NS / 1e9 + seconds, usegmt=True)
 
 
+RELAYED = (  # as a Collector says that its own destination refused; the interesting part is not at the beginning
+    f"Permanent error: rpc error: code = Unknown desc = error exporting items, "
+    f"request to http://{'x' * 200}.example/v1/logs responded with HTTP Status Code"
+)
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
@@ -94,6 +100,13 @@ def date_in(seconds: float) -> str:
         (say.refuse(429, "slow down"), Retryable, "429 Too Many Requests: slow down"),
         (say.refuse(431), TooLarge, "431"),
         (say.refuse(500), Retryable, "500"),
+        (say.refuse(500, f"{RELAYED} 413, Message=no"), TooLarge, "500 Internal Server Error: Permanent error"),
+        (say.refuse(500, f"{RELAYED} 422, Message=no"), Rejected, "500 Internal Server Error: Permanent error"),
+        (say.refuse(500, f"{RELAYED} 415, Message=no"), Retryable, "500"),
+        (say.refuse(500, f"{RELAYED} 500, Message=413"), Retryable, "500"),
+        (say.refuse(503, f"{RELAYED} 413"), Retryable, "503"),
+        (say.refuse(429, "grpc: received message larger than max (5 vs. 4)"), TooLarge, "429"),
+        (say.refuse(429, "grpc: received message after decompression larger than max 4"), TooLarge, "429"),
         (say.html(502), Retryable, "502"),
         (say.refuse(503, "spool is full"), Retryable, "503 Service Unavailable: spool is full"),
         (say.refuse(504), Retryable, "504"),
