@@ -143,17 +143,21 @@ def test_a_collector_restarted_under_load_costs_no_line(tmp_path: Path, how: sig
 
 
 def test_requests_that_a_collector_finds_too_large_are_cut(tmp_path: Path) -> None:
-    """A Collector that takes 8 KiB a request gets everything in pieces of that size, but for the line that is larger."""
+    """A Collector that takes 8 KiB a request gets everything in pieces of that size; a larger line is quarantined."""
 
     async def story() -> None:
         log = tmp_path / "app.log"
-        log.write_text("".join(f"line {number} {'x' * 100}\n" for number in range(3000)))
+        lines = [f"line {number} {'x' * 100}\n" for number in range(3000)]
+        lines[1234] = f"line 1234 {'x' * 9000}\n"
+        log.write_text("".join(lines))
         async with Sink() as sink, Collector(tmp_path / "col", free_port(), sink.url, body=8192) as collector:
             async with sidecar(tmp_path / "host-a", collector.url, log) as process:
-                await until(lambda: len(_lines(sink)) >= 3000, "all lines arrive")
+                await until(lambda: len(_lines(sink)) >= 2999, "all other lines arrive")
                 assert await process.terminate() == 0, process.said()
-            assert sorted(map(_number, _lines(sink))) == list(range(3000))
+            assert sorted(map(_number, _lines(sink))) == [n for n in range(3000) if n != 1234]
             assert all(len(request.body) <= 8192 for request in sink.kept())
+        listed = shipper("quarantine", "ls", f"--state-dir={tmp_path / 'host-a/state'}")
+        assert "too large" in listed.stdout, listed.stdout + listed.stderr
 
     asyncio.run(story())
 
