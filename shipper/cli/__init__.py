@@ -29,7 +29,7 @@ VERBS: dict[str, str] = {
 }
 _LIVING = {"run", "gateway"}  # verbs that drain on a stop signal
 # what a missing third-party module means to the person who typed the verb
-_SIDECAR_MODULES = {"aiohttp", "asyncinotify", "isal", "msgspec", "obstore", "yaml", "rich"}
+_SIDECAR_MODULES = {"aiohttp", "isal", "msgspec", "obstore", "yaml", "rich"}
 
 
 class _Verbs(click.Group):
