@@ -113,8 +113,16 @@ class _Builder:
     async def _identity(self, ledger: LedgerThread, decision: LifeDecision) -> Identity:
         """Detected once, then frozen for the life: a restart with other labels does not split a life in two."""
         kept = await ledger.call(Ledger.get, IDENTITY_KEY)
-        if kept is not None and decision.resumed:
-            return Identity.restore(kept)
+        if decision.resumed and kept is not None:
+            try:
+                return Identity.restore(kept)
+            except ValueError as damage:
+                self._note(f"the identity in the ledger is damaged ({damage}); it is found out again")
+        elif decision.resumed and not self.ledger_lost:
+            self._note(
+                f"the ledger of life {decision.life} is gone; it is rebuilt from what the destinations say they have"
+            )
+            self.ledger_lost = True
         identity = detect(self.config.labels, self.env).with_life(decision.life)
         for problem in identity.problems:
             self.report(Problem("identity", problem, about=problem))

@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
@@ -91,8 +92,9 @@ def test_a_gateway_that_has_freed_a_part_of_its_spool_starts_again(tmp_path: Pat
     assert (life["counts"]["archived"], life["counts"]["missing"], life["counts"]["duplicates"]) == (12_000, 0, 0)
 
 
-def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: Path) -> None:
-    """With the ledger damaged, the sidecar says so, asks the gateway, and sends nothing twice."""
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"", None], ids=["damaged", "emptied", "deleted"])
+def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: Path, content: bytes | None) -> None:
+    """With the ledger damaged or gone, the sidecar says so, asks the gateway, and sends nothing twice."""
 
     async def story() -> None:
         log, port = tmp_path / "app.log", free_port()
@@ -103,13 +105,14 @@ def test_a_ledger_that_was_lost_is_rebuilt_from_what_the_gateway_has(tmp_path: P
             async with sidecar(tmp_path / "host-a", url, log) as process:
                 await process.up()
                 assert await process.terminate() == 0, process.said()
-            for name in ("ledger.db-wal", "ledger.db-shm"):
+            for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
                 (tmp_path / "host-a/state" / name).unlink(missing_ok=True)
-            (tmp_path / "host-a/state/ledger.db").write_bytes(b"not a database at all" * 100)
+            if content is not None:
+                (tmp_path / "host-a/state/ledger.db").write_bytes(content)
             with open(log, "a") as out:
                 out.write("one more\n")
             async with sidecar(tmp_path / "host-a", url, log, flags=["--ephemeral"]) as process:
-                await until(lambda: "damaged" in process.said(), "the damage is said")
+                await until(lambda: "it is rebuilt from" in process.said(), "the loss is said")
                 await process.up()
                 assert await process.terminate() == 0, process.said()
                 assert "Traceback" not in process.said()
