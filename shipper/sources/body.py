@@ -55,11 +55,14 @@ class Held:
 
 
 def coding(header: str) -> str:
-    """``gzip`` or ``identity``. Raises a `Refusal` (415) for a content coding that OTLP receivers need not take."""
+    """``gzip``, ``deflate`` or ``identity``. Raises a `Refusal` (415) for another content coding.
+
+    OTLP asks for gzip only; deflate is what the stock Python exporter can also be told to send.
+    """
     name = header.strip().lower() or "identity"
-    if name not in ("gzip", "identity"):
-        message = f"Content-Encoding {name[:40]!r} is not taken; use gzip or none"
-        raise Refusal(415, INVALID_ARGUMENT, "encoding", message, {"Accept-Encoding": "gzip"})
+    if name not in (*_UNPACKERS, "identity"):
+        message = f"Content-Encoding {name[:40]!r} is not taken; use gzip, deflate or none"
+        raise Refusal(415, INVALID_ARGUMENT, "encoding", message, {"Accept-Encoding": "gzip, deflate"})
     return name
 
 
@@ -71,7 +74,7 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
     valid gzip, 415 for another coding.
     """
     how = coding(request.headers.get("Content-Encoding", ""))
-    limit = max_body if how == "gzip" else min(max_body, max_decompressed)
+    limit = min(max_body, max_decompressed) if how == "identity" else max_body
     try:
         async with asyncio.timeout(seconds):
             wire = await _receive(request, held, limit)
@@ -81,10 +84,11 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
         raise bad("broken_off", f"the body broke off: {error}") from None
     if how == "identity":
         return wire
+    unpack = _UNPACKERS[how]
     if len(wire) < _INLINE:
-        body = _gunzip(wire, max_decompressed)
+        body = unpack(wire, max_decompressed)
     else:
-        body = await asyncio.to_thread(_gunzip, wire, max_decompressed)
+        body = await asyncio.to_thread(unpack, wire, max_decompressed)
     held.take(len(body))
     return body
 
@@ -126,3 +130,20 @@ def _gunzip(wire: bytes, limit: int) -> bytes:
     except (gzip.BadGzipFile, _GzipError) as error:
         raise bad("gzip", f"the body is not valid gzip: {error}") from None
     return b"".join(pieces)
+
+
+def _inflate(wire: bytes, limit: int) -> bytes:
+    """A deflate body (RFC 9110 section 8.4.1.2: in the zlib format), never more than ``limit`` bytes and one piece in memory."""
+    unpacker = isal_zlib.decompressobj()
+    try:
+        body = unpacker.decompress(wire, limit + 1)
+    except _GzipError as error:
+        raise bad("deflate", f"the body is not valid deflate: {error}") from None
+    if len(body) > limit:
+        raise too_large(f"the body is larger than {limit} bytes when decompressed")
+    if wire and not unpacker.eof:
+        raise bad("deflate", "the deflate body is cut short")
+    return bytes(body)
+
+
+_UNPACKERS = {"gzip": _gunzip, "deflate": _inflate}

@@ -212,7 +212,8 @@ def test_a_gateway_killed_behind_a_collector_has_every_line_in_its_archive(tmp_p
                             out.write(b"line %d\n" % written)
                             written += 1
                     await listening(port)
-                    await asyncio.sleep(0.3)
+                    for _ in range(10):  # at some moment of the transfer
+                        await asyncio.sleep(0.03)
                     await receiver.kill()
                     receiver = await gateway(tmp_path / "gateway", port).start()
                 await listening(port)

@@ -47,7 +47,7 @@ def with_gateway(directory: Path, client: Callable[[str], None], check: Callable
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_the_stock_span_exporter_delivers(tmp_path: Path, compression: Compression) -> None:
     """Spans of the OpenTelemetry SDK arrive with their resource."""
 
@@ -68,7 +68,7 @@ def test_the_stock_span_exporter_delivers(tmp_path: Path, compression: Compressi
     with_gateway(tmp_path, client, check)
 
 
-@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_the_stock_log_exporter_delivers(tmp_path: Path, compression: Compression) -> None:
     """Log records of the standard library's logging, bridged by the SDK, arrive."""
 
@@ -95,7 +95,7 @@ def test_the_stock_log_exporter_delivers(tmp_path: Path, compression: Compressio
     with_gateway(tmp_path, client, check)
 
 
-@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_the_stock_metric_exporter_delivers(tmp_path: Path, compression: Compression) -> None:
     """Data points of the SDK's meters arrive."""
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import logging
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,6 +111,23 @@ def test_a_gzip_bomb_is_stopped_at_the_limit(tmp_path: Path) -> None:
             assert answer.status == 413
             empty = gzip.compress(b"") * 50_000
             assert (await gw.post(empty, {**PROTOBUF, "Content-Encoding": "gzip"})).status == 200
+            await works(gw)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(zlib.compress(bytes(128 << 20)), 413), (zlib.compress(logs("a"))[:-3], 400), (b"not deflate", 400)],
+    ids=["bomb", "cut short", "garbage"],
+)
+def test_a_deflate_body_that_is_hostile_or_broken_is_refused(tmp_path: Path, body: bytes, status: int) -> None:
+    """A deflate bomb stops at the limit; one that is cut short or no deflate at all gets a 400."""
+
+    async def main() -> None:
+        async with gateway(tmp_path) as gw:
+            answer = await gw.post(io.BytesIO(body), {**PROTOBUF, "Content-Encoding": "deflate"})
+            assert answer.status == status
             await works(gw)
 
     asyncio.run(main())
