@@ -36,7 +36,7 @@ def show(report: AuditReport, out: Console | None = None) -> None:
     out = out or console()
     hosts = [life for life in report.lives if life.role != "gateway"]
     out.print(
-        f"Audit of {report.archive} at {moment(report.at_ns)}: {report.objects} objects, {len(hosts)} lives",
+        f"Audit of {report.archive} at {moment(report.at_ns)}: objects {report.objects}, lives {len(hosts)}",
         markup=False,
     )
     out.print(_lives_table(report, plain=not out.is_terminal))
