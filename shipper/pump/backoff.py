@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 LONGEST = 30.0  # seconds between attempts, however long an outage lasts
+UNREACHABLE = (
+    5.0  # the same while there is nobody to connect to: an attempt costs nobody anything, and a restart is short
+)
 FIRST = 0.1
 UNUSABLE_FIRST = 5.0  # a wrong set-up does not heal by itself: somebody has to change something
 
@@ -24,9 +28,9 @@ class Backoff:
         self._floor = floor
         self.attempts = 0
 
-    def next(self) -> float:
-        """Seconds until the next attempt."""
-        limit = min(self._longest, self._first * 2 ** min(self.attempts, 32))
+    def next(self, longest: float = math.inf) -> float:
+        """Seconds until the next attempt, at most ``longest`` this time."""
+        limit = min(self._longest, longest, self._first * 2 ** min(self.attempts, 32))
         self.attempts += 1
         return self._random.uniform(self._floor * limit, limit)
 

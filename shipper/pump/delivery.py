@@ -7,6 +7,7 @@ quarantined batch) is read again from its stream, which gives the same bytes.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from shipper.errors import (
 from shipper.events import Dropped, PartialSuccess, Problem, Quarantined, Reporter, Retried
 from shipper.ids import uuid7
 from shipper.ledger import Ledger
-from shipper.pump.backoff import LONGEST, UNUSABLE_FIRST, Backoff
+from shipper.pump.backoff import LONGEST, UNREACHABLE, UNUSABLE_FIRST, Backoff
 from shipper.pump.books import Books
 from shipper.pump.gate import Gate
 from shipper.pump.gather import Parcel, Sizing
@@ -209,7 +210,7 @@ class Courier:
         if error.wait is not None:
             self._tools.gate.hold(error.wait, self._tools.gate.capped(backoff.next()))
         else:
-            await self._tools.gate.pause(backoff)
+            await self._tools.gate.pause(backoff, UNREACHABLE if cause == "connection" else math.inf)
 
     def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
         self._count("unusable")

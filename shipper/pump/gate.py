@@ -52,9 +52,9 @@ class Gate:
             return seconds
         return min(seconds, max(SHORTEST, self.deadline.remaining() / DRAIN_SHARE))
 
-    async def pause(self, backoff: Backoff) -> None:
+    async def pause(self, backoff: Backoff, longest: float = math.inf) -> None:
         """Wait for the next delay of ``backoff``; the beginning of a drain ends the wait and starts it afresh."""
-        seconds = self.capped(backoff.next())
+        seconds = self.capped(backoff.next(longest))
         end = self._clock.monotonic() + seconds
         await self._nudge.wait(self._clock, seconds)
         if self._clock.monotonic() < end:

@@ -77,6 +77,25 @@ def test_a_retried_request_is_the_same_request(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_destination_that_comes_back_after_a_long_outage_is_found_within_seconds(tmp_path: Path) -> None:
+    """While there is nobody to connect to, attempts stay at most five seconds apart, however long that lasts."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.answer = Failing(*[Retryable("sink: cannot connect: refused")] * 50)
+        pump = host.pump(exporter)
+        host.add(MemoryStream("a", numbered(1)))
+        async with host.running(pump):
+            while exporter.attempts == [] or not exporter.lines():
+                tried = len(exporter.attempts)
+                await host.clock.run(5.1)
+                assert len(exporter.attempts) > tried
+        host.close()
+
+    asyncio.run(story())
+
+
 def test_a_retry_blocks_no_other_request(tmp_path: Path) -> None:
     """While one request waits for its next attempt, others are sent."""
 

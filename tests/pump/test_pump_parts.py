@@ -61,6 +61,7 @@ def test_backoff_grows_to_its_limit_with_jitter() -> None:
     delays = [backoff.next() for _ in limits]
     assert all(0 <= delay <= limit for delay, limit in zip(delays, limits, strict=True))
     assert len(set(delays)) == len(delays)
+    assert max(backoff.next(5.0) for _ in range(50)) <= 5.0  # a shorter limit for this time
     backoff.reset()
     assert backoff.next() <= 0.1
 
