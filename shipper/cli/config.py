@@ -1,4 +1,4 @@
-"""``shipper config``: what is in force and where it came from; and the schema of the file."""
+"""``shipper config``: what is in force and where it came from; the schema of the file, and a page of all settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from shipper.cli.destinations import defaults, settings_types
 from shipper.cli.options import config_option
 from shipper.config import Role, load
 from shipper.config.jsonschema import json_schema
+from shipper.config.reference import reference as write_reference
 from shipper.config.show import effective, render
 
 
 @click.group()
 def command() -> None:
-    """Show the settings in force, or the schema of the configuration file."""
+    """Show the settings in force, the schema of the configuration file, or a page that lists all settings."""
 
 
 @command.command()
@@ -36,3 +37,9 @@ def show(config_file: str | None, role: Role, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON schema of the configuration file, exporters' settings included."""
     click.echo(json.dumps(json_schema(settings_types()), indent=2))
+
+
+@command.command()
+def reference() -> None:
+    """Print a page that lists every setting with its variable, default and meaning (Markdown)."""
+    click.echo(write_reference(settings_types()), nl=False)

@@ -130,7 +130,9 @@ class Gateway(Section, frozen=True):
     listen: Annotated[str, Meta(description="host:port to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
-    token_file: Annotated[str, Meta(description="File with the bearer token clients must send, one a line.")] = ""
+    token_file: Annotated[
+        str, Meta(description="File whose first line is the bearer token that clients must send.")
+    ] = ""
     insecure: Annotated[bool, Meta(description="Allow an address that is not loopback without TLS and a token.")] = (
         False
     )

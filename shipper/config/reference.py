@@ -1,0 +1,99 @@
+"""The page that lists every setting: docs/configuration.md is what this writes, so it cannot forget one.
+
+It is made from the same structs that the file is checked with, those of the installed exporters included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from shipper.config.env import ALIASES, file_twins, twins
+from shipper.config.schema import Config, Destination, Files, Section
+
+_BEGINNING = """\
+# Configuration
+
+Nothing has to be configured: `OTEL_EXPORTER_OTLP_ENDPOINT` and `shipper run --tail GLOB` are enough.
+A file is found by `--config`, `SHIPPER_CONFIG`, or as `/etc/shipper/shipper.yaml`.
+The command line beats the environment, which beats the file; `SHIPPER_OTLP_ENDPOINT` beats `OTEL_EXPORTER_OTLP_ENDPOINT`.
+Sizes may be text such as `512KiB` or `4G`, durations such as `250ms` or `25s`.
+`${NAME}` and `${NAME:-default}` in values are taken from the environment.
+`shipper check FILE` validates a file without side effects, `shipper config show` prints what is in force and why.
+
+This page is the output of `shipper config reference`.
+"""
+_FILES_NOTE = "Each group of `files` has these; a variable holds for all groups. `SHIPPER_TAIL` and `--tail` make a group of globs."
+_DESTINATION_NOTE = """\
+A destination `NAME` under `destinations` of type `{kind}`.
+`SHIPPER_DESTINATIONS_NAME_<OPTION>` sets an option{short}."""
+_SHORT = {
+    "otlp": "; `SHIPPER_OTLP_<OPTION>` those of the destination that is meant when none is named",
+    "archive": "; `SHIPPER_ARCHIVE` is the `url`",
+}
+
+
+def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
+    """The page as Markdown. ``exporters``: the settings struct of each installed exporter, by type name."""
+    variables = {path: name for name, path in twins().items()}
+    short = {path: name for name, path in ALIASES.items()}
+    of_files = {option: name for name, option in file_twins().items()}
+    parts = [_BEGINNING]
+    for title, kind, above in _sections():
+        rows = []
+        for field in msgspec.structs.fields(kind):
+            path = (*above, field.encode_name)
+            names = [short[path]] if path in short else []
+            names += [variables[path]] if path in variables else []
+            if names:
+                rows.append(_row(".".join(path), names, field))
+        parts.append(_table(title, (kind.__doc__ or "").splitlines()[0], ("setting", "environment"), rows))
+    rows = [
+        _row(field.encode_name, [of_files[field.encode_name]] if field.encode_name in of_files else [], field)
+        for field in msgspec.structs.fields(Files)
+    ]
+    parts.append(_table("files", _FILES_NOTE, ("setting", "environment"), rows))
+    for name, kind in exporters.items():
+        note = _DESTINATION_NOTE.format(kind=name, short=_SHORT.get(name, ""))
+        rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(kind)]
+        parts.append(_table(f"destinations: {name}", note, ("option",), rows))
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, type[msgspec.Struct], tuple[str, ...]]]:
+    yield "At the top", Config, ()
+    for field in msgspec.structs.fields(Config):
+        plain = get_args(field.type)[0] if hasattr(field.type, "__metadata__") else field.type
+        if isinstance(plain, type) and issubclass(plain, Section) and plain is not Destination:
+            yield field.encode_name, plain, (field.encode_name,)
+
+
+def _table(title: str, note: str, columns: tuple[str, ...], rows: list[str]) -> str:
+    head = " | ".join([*columns, "default", "meaning"])
+    return "\n".join([f"## {title}\n\n{note}\n", f"| {head} |", f"|{'---|' * (len(columns) + 2)}", *rows, ""])
+
+
+def _row(name: str, variables: list[str] | None, field: msgspec.structs.FieldInfo) -> str:
+    cells = [f"`{name}`"]
+    if variables is not None:
+        cells.append(", ".join(f"`{variable}`" for variable in variables))
+    return f"| {' | '.join([*cells, _default(field), _meaning(field.type)])} |"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
+    if value is msgspec.NODEFAULT:
+        return "required" if field.required else ""
+    return "" if value == "" else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _meaning(kind: Any) -> str:
+    said, choices = "", ""
+    while hasattr(kind, "__metadata__"):
+        said = next((meta.description for meta in kind.__metadata__ if getattr(meta, "description", "")), said)
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        choices = " One of " + ", ".join(f"`{choice}`" for choice in get_args(kind)) + "."
+    return (said + choices).replace("|", "\\|")

@@ -1,0 +1,47 @@
+"""The page that lists every setting, and that every setting can be said by a variable."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from shipper.config.env import file_twins, twins
+from shipper.config.schema import Config, Destination, Files, Section
+
+PAGE = Path(__file__).parents[2] / "docs/configuration.md"
+
+
+def settings(kind: type[msgspec.Struct], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of every setting with a fixed place."""
+    found: list[tuple[str, ...]] = []
+    for name, value in zip(kind.__struct_fields__, kind.__struct_defaults__, strict=False):
+        if isinstance(value, Section):
+            found += settings(type(value), (*above, name))
+        else:
+            found.append((*above, name))
+    return found
+
+
+def test_the_page_is_what_the_command_prints() -> None:
+    """docs/configuration.md cannot be out of date: write it with ``shipper config reference``."""
+    command = [sys.executable, "-m", "shipper", "config", "reference"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert printed.stdout == PAGE.read_text()
+
+
+def test_every_setting_has_a_twin_in_the_environment_and_a_line_on_the_page() -> None:
+    """No setting can be added without a variable for it and a word about it."""
+    page = PAGE.read_text()
+    for path in settings(Config):
+        if path not in (("files",), ("destinations",)):
+            name = f"SHIPPER_{'_'.join(path).upper()}"
+            assert twins()[name] == path
+            assert f"| `{'.'.join(path)}` |" in page
+            assert f"`{name}`" in page
+    for option in Files.__struct_fields__:
+        assert f"| `{option}` |" in page
+        assert option == "include" or f"SHIPPER_FILES_{option.upper()}" in file_twins()
+    assert Destination.__struct_fields__ == ("type", "options")
