@@ -291,9 +291,12 @@ def _token(path: str) -> str:
         return ""
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read().strip()
+            token = file.readline().strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError("gateway.token_file", f"cannot read {path}: {problem}") from problem
+    if not token:  # which would mean: nobody has to show one
+        raise ConfigError("gateway.token_file", f"{path} has no token in its first line")
+    return token
 
 
 def _file_settings(config: Config, identity: Identity) -> Any:

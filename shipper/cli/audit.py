@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Compare what hosts said with what ARCHIVE really holds.
 
-    ARCHIVE is a directory or s3://, gs://, az://. Exit code 0: nothing is missing; 1: something is missing or damaged;
-    2: the archive cannot be read.
+    ARCHIVE is a directory or s3://, gs://, az://. Exit code 0: nothing is missing; 1: something is missing or damaged,
+    or the host or life asked for was never heard of; 2: the archive cannot be read.
     """
     from shipper.fleet.archive import Archive
     from shipper.fleet.audit import Which, audit
@@ -69,6 +69,8 @@ def command(
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
         show(report)
+    if (host or life) and not report.lives:
+        raise click.ClickException(f"no life of {host or life} was ever heard of here")
     if not report.ok:
         sys.exit(1)
 

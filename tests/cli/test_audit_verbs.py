@@ -56,6 +56,13 @@ def test_audit_of_an_incomplete_archive(writer: Writer) -> None:
     assert shipper("audit", writer.root, "--life", "life-b").exit_code == 1
 
 
+def test_audit_of_a_host_that_nobody_heard_of(writer: Writer) -> None:
+    """A host that is not there is not one of which nothing is missing: it is said, and the exit code is 1."""
+    result = shipper("audit", writer.root, "--host", "web-7")
+    assert result.exit_code == 1
+    assert "no life of web-7 was ever heard of here" in result.output
+
+
 def test_names_from_hosts_are_only_text(tmp_path: Path) -> None:
     """A host or a file that is named like markup or terminal control is shown as what it is."""
     writer = Writer(tmp_path)

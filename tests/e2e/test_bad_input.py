@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper.testing.sink import Answer, Sink, accept, cut_off, hang_up, html, not_http, redirect, refuse
-from tests.e2e.kit import data_lines, sidecar, statements, until
+from tests.e2e.kit import data_lines, free_port, gateway, sidecar, statements, until
 
 REFUSE_THEN_FINE = {
     "302": redirect("http://127.0.0.1:1/"),
@@ -144,14 +143,54 @@ def test_an_endpoint_that_is_ourselves_is_refused(tmp_path: Path) -> None:
     """A gateway that forwards to its own listener would feed itself for ever; it says so and does not start."""
 
     async def story() -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        from tests.e2e.kit import gateway
-
+        port = free_port()
         async with gateway(tmp_path / "gateway", port, flags=[f"--to=http://127.0.0.1:{port}"]) as process:
             assert await process.ended() == 1
             assert "own listener" in process.said()
             assert "Traceback" not in process.said()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("content", [None, "", "\nsecond line\n"], ids=["missing", "empty", "first line empty"])
+def test_a_gateway_without_the_token_it_was_told_of_does_not_start(tmp_path: Path, content: str | None) -> None:
+    """A token file that cannot be read or has no token would leave the door open: the gateway names it and does not start."""
+
+    async def story() -> None:
+        token = tmp_path / "token"
+        if content is not None:
+            token.write_text(content)
+        async with gateway(tmp_path / "gateway", free_port(), SHIPPER_GATEWAY_TOKEN_FILE=str(token)) as process:
+            assert await process.ended() == 1
+            assert f"gateway.token_file: {'cannot read ' if content is None else ''}{token}" in process.said()
+            assert "Traceback" not in process.said()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("drian: {deadline: 5s}", "drain"),
+        ("drain: {deadline: soon}", "drain.deadline"),
+        ("account: {interval: [1, 2]}", "account.interval"),
+        (None, "shipper.yaml"),
+    ],
+    ids=["wrong key", "wrong value", "wrong type", "unreachable path"],
+)
+def test_a_wrong_configuration_is_one_sentence(tmp_path: Path, text: str | None, said: str) -> None:
+    """A wrong key, value or type, or a file that is not there: `shipper run` names it and touches nothing."""
+
+    async def story() -> None:
+        file = tmp_path / "shipper.yaml"
+        if text is not None:
+            file.write_text(text)
+        async with sidecar(
+            tmp_path / "host", "http://127.0.0.1:9", "/nowhere/*.log", flags=[f"--config={file}"]
+        ) as process:
+            assert await process.ended() == 1
+            assert said in process.said()
+            assert "Traceback" not in process.said()
+        assert not (tmp_path / "host/state").exists()
 
     asyncio.run(story())
