@@ -167,7 +167,7 @@ class Source(ABC):
 
     @abstractmethod
     def silent(self, quiet_seconds: float) -> bool:
-        """True when no writer is left, or, where that cannot be told, nothing came for ``quiet_seconds``; and all seen."""
+        """True when no writer is left (as far as that can be told), nothing came for ``quiet_seconds``, and all is seen."""
 
     @abstractmethod
     def close_events(self) -> None:

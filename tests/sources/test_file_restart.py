@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from shipper.ledger import Ledger
+from shipper.sources.file.identity import Key
+from shipper.sources.file.recovery import _key_at
 from tests.sources.file_kit import Sink, tailing
 from tests.sources.test_file_rotation import names, numbered
 
@@ -36,6 +38,54 @@ def test_resumes_where_the_destination_stands(tmp_path: Path) -> None:
         assert [body for body in sink.bodies if body != "half"] == names(0, 40)
         assert sink.bodies.count("half") == 4
         assert len(sink.at) == 1
+
+    asyncio.run(main())
+
+
+def test_a_listing_that_lacks_a_file_which_is_being_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory read in the middle of renames may lack a file; it is looked for again, not taken for deleted and new."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        logs.mkdir()
+        append(logs / "a.log", numbered(0, 10))
+        async with tailing(logs, sink=sink) as tail:
+            await tail.lines(10)
+        (logs / "a.log").rename(logs / "a.log.1")
+        looks = 0
+
+        def blind_at_first(path: str) -> Key | None:
+            nonlocal looks
+            looks += 1
+            return _key_at(path) if looks > 3 else None
+
+        monkeypatch.setattr("shipper.sources.file.recovery._key_at", blind_at_first)
+        append(logs / "a.log.1", numbered(10, 20))
+        async with tailing(logs, sink=sink) as tail:
+            await tail.lines(20)
+            await tail.pass_time(2)
+        assert sink.bodies == names(0, 20)
+        assert len(sink.at) == 1
+
+    asyncio.run(main())
+
+
+def test_a_scan_that_misses_a_file_which_was_just_renamed(tmp_path: Path) -> None:
+    """When the event of a rename is still under way, an open file is known by the name that the kernel has for it."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs) as tail:
+            append(logs / "a.log", numbered(0, 10))
+            await tail.lines(10)
+            (logs / "a.log").rename(logs / "a.log.1")
+            for _ in tail.source._table.scan([]):
+                pass
+            append(logs / "a.log.1", numbered(10, 20))
+            await tail.lines(20)
+            await tail.pass_time(2)
+            assert tail.sink.bodies == names(0, 20)
+            assert len(tail.sink.at) == 1
 
     asyncio.run(main())
 

@@ -21,6 +21,7 @@ STARTED = "file.started"
 COPIES = "file.copies"
 DELETED = "the file was deleted"
 NOWHERE: Key = (0, 0)
+LISTINGS = 4  # of a directory, before a file that is in none of them counts as deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,41 @@ class Recovery:
         for path in paths:
             self._index(path)
         self._listed: set[str] = set()
+        self._missing: list[tuple[FileStream, Remembered]] = []
 
     def resume(self, stream: FileStream, known: Remembered) -> None:
         """Find the file of ``stream``; if it and any copy of it is gone, what was not read is reported as lost.
 
-        A file that cannot be opened now is waited for.
+        A file that cannot be opened now is waited for, one that is not found is looked for again in `finish`.
         """
         stream.sighted(known.size, float("-inf"))
         path = self._locate(known)
+        if not path and known.key != NOWHERE and self._table.of(known.key) is None:
+            self._missing.append((stream, known))
+        else:
+            self._settle(path, stream, known)
+
+    def finish(self) -> None:
+        """Look again for what was not found, then take it for deleted.
+
+        A listing made while files are being renamed may lack some that were there all the time; taking such a file for a
+        new one would ship it twice.
+        """
+        for _ in range(LISTINGS):
+            if not self._missing:
+                return
+            self._inodes.clear()
+            self._listed.clear()
+            missing, self._missing = self._missing, []
+            for stream, known in missing:
+                if path := self._locate(known):
+                    self._settle(path, stream, known)
+                else:
+                    self._missing.append((stream, known))
+        for stream, known in self._missing:
+            self._settle("", stream, known)
+
+    def _settle(self, path: str, stream: FileStream, known: Remembered) -> None:
         file = self._table.of(known.key) or (self._table.take_up(path, known.key) if path else None)
         if path and file is None:
             self._table.reserved[known.key] = lambda found: self._put_back(found, stream, known)

@@ -98,6 +98,7 @@ class FileSource(Source):
         recovery = Recovery(self._table, self._clock, found.files)
         for each in memory.streams:
             self._resume(each, recovery)
+        recovery.finish()
         for _ in self._table.scan(found.files):
             await asyncio.sleep(0)
         self._table.first_scan = False
@@ -154,7 +155,9 @@ class FileSource(Source):
         before = file.size
         self._table.look(file)
         grown_at = file.since if stream is None else stream.grown_at
-        return file.size == before and not (grown_at > since if writers is None else writers)
+        # Quiet is wanted also where no writer is left: between two files of a rotation, and between two lines of a
+        # script that opens its log for each of them, nobody has anything open.
+        return file.size == before and not writers and grown_at <= since
 
     def close_events(self) -> None:
         """See `Source.close_events`."""

@@ -7,6 +7,7 @@ Events only say that something happened at a path. What it was is found out here
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from shipper.clock import Clock
@@ -182,12 +183,24 @@ class FileTable:
         """Files that lost their last name, and got no other in the same batch of events, are strays now."""
         while self._nameless:
             file = self._nameless.pop()
+            if not file.paths and (path := self._name_now(file)):
+                self._named(path, file.key)
             if file.paths:
                 continue
             self._strays.add(file)
             if file.fd >= 0:
                 self._announce.follow(file)
             self.review(file)
+
+    def _name_now(self, file: TailedFile) -> str:
+        """The wanted name that an open file has by now, if any: the event that tells of it may still be under way."""
+        try:
+            path = os.readlink(f"/proc/self/fd/{file.fd}") if file.fd >= 0 else ""
+            status = regular(path)
+        except OSError:
+            return ""
+        same = (status.st_dev, status.st_ino) == file.key
+        return path if same and self._patterns.group_of(path) is not None else ""
 
     # Content -----------------------------------------------------------------------------------------------------------
 
