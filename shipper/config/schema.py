@@ -80,7 +80,7 @@ class Drain(Section, frozen=True):
 
     deadline: Annotated[Seconds, Meta(description="Time for a drain when no notice says otherwise.")] = 25.0
     quiet: Annotated[
-        Seconds, Meta(description="Silence that counts as the end where it cannot be told whether writers are left.")
+        Seconds, Meta(description="Silence that counts as the end, once no writer is left as far as that can be told.")
     ] = 0.25
     reserve: Annotated[Seconds, Meta(description="Time kept before the deadline for the farewell.")] = 1.0
     ephemeral: Annotated[

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shipper.ledger import Ledger
 from shipper.sources.file.identity import Key
 from shipper.sources.file.recovery import _key_at
+from shipper.sources.file.rotation import siblings
 from tests.sources.file_kit import Sink, tailing
 from tests.sources.test_file_rotation import names, numbered
 
@@ -59,7 +62,12 @@ def test_a_listing_that_lacks_a_file_which_is_being_renamed(tmp_path: Path, monk
             looks += 1
             return _key_at(path) if looks > 3 else None
 
+        def lacking_at_first(path: str, among: Iterable[str]) -> Any:
+            return siblings(path, among) if looks > 3 else []
+
         monkeypatch.setattr("shipper.sources.file.recovery._key_at", blind_at_first)
+        monkeypatch.setattr("shipper.sources.file.recovery.siblings", lacking_at_first)
+        monkeypatch.setattr("shipper.sources.file.copies.siblings", lacking_at_first)
         append(logs / "a.log.1", numbered(10, 20))
         async with tailing(logs, sink=sink) as tail:
             await tail.lines(20)
