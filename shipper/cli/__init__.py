@@ -36,18 +36,21 @@ class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _LIVING:
+            keep_stop_signals()
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = VERBS.get(cmd_name)
-        if cmd_name in _LIVING:
-            keep_stop_signals()
         if module is None:
             return None
         try:
             command: Any = importlib.import_module(module).command
         except ModuleNotFoundError as missing:
-            if (missing.name or "").split(".")[0] in _SIDECAR_MODULES:
-                raise click.ClickException(str(MissingExtra(f"shipper {cmd_name}", "sidecar"))) from missing
-            raise
+            return _unavailable(cmd_name, missing)
         assert isinstance(command, click.Command)
         return command
 
@@ -56,6 +59,33 @@ class _Verbs(click.Group):
             return super().invoke(ctx)
         except ShipperError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as missing:
+            raise _explained(f"shipper {ctx.invoked_subcommand}", missing) from missing
+
+
+def _explained(what: str, missing: ModuleNotFoundError) -> Exception:
+    """In the words of somebody who can mend it, where a part of the sidecar extra is missing; anything else is a bug."""
+    if (missing.name or "").split(".")[0] not in _SIDECAR_MODULES:
+        return missing
+    return click.ClickException(str(MissingExtra(what, "sidecar")))
+
+
+def _unavailable(verb: str, missing: ModuleNotFoundError) -> click.Command:
+    """Stands in for a verb whose parts are not installed, so that ``--help`` lists it and using it says what to install."""
+    explained = _explained(f"shipper {verb}", missing)
+    if explained is missing:
+        raise missing
+
+    def refuse() -> None:
+        raise explained
+
+    return click.Command(
+        verb,
+        callback=refuse,
+        short_help="(needs ephemeral-shipper[sidecar])",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
