@@ -16,7 +16,7 @@ from typing import Any
 from shipper import __version__
 from shipper.account import Account, Who
 from shipper.clock import Clock
-from shipper.config import Config, Destination, Role, split_address
+from shipper.config import Config, Destination, Files, Role, split_address
 from shipper.contracts import Exporter, ExporterContext, Signal, Source
 from shipper.errors import ConfigError, DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
@@ -310,11 +310,22 @@ def _file_settings(config: Config, identity: Identity) -> Any:
             max_line_bytes=group.max_line_bytes,
             hold=group.hold,
             resource=resource({**group.attributes, **identity.attributes()}) if group.attributes else None,
+            multiline=_multiline(group),
         )
         for group in config.files
     )
     limits = config.file_limits
     return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
+
+
+def _multiline(group: Files) -> Any:
+    rule = group.multiline
+    if rule is None:
+        return None
+    from shipper.shape import Multiline
+
+    (kind,) = rule.kinds
+    return Multiline.of(kind, rule.start or rule.continuation, rule.timeout, rule.max_lines, rule.max_bytes)
 
 
 def _exposure(pumps: list[Pump]) -> dict[str, Any]:

@@ -61,14 +61,19 @@ def _paths(kind: type[msgspec.Struct], above: Path) -> list[Path]:
 
 
 def _plain(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is not None and hasattr(kind, "__metadata__") else kind
+    kind = get_args(kind)[0] if get_origin(kind) is not None and hasattr(kind, "__metadata__") else kind
+    return (
+        next((part for part in get_args(kind) if part is not type(None)), kind)
+        if type(None) in get_args(kind)
+        else kind
+    )
 
 
 @cache
-def file_twins() -> Mapping[str, str]:
-    """Variable name -> option, for what holds for every group of files."""
-    options = [field.encode_name for field in msgspec.structs.fields(Files) if field.encode_name != "include"]
-    return {f"SHIPPER_FILES_{option.upper()}": option for option in options}
+def file_twins() -> Mapping[str, Path]:
+    """Variable name -> path of the option in a group, for what holds for every group of files."""
+    options = [path for path in _paths(Files, ()) if path != ("include",)]
+    return {f"SHIPPER_FILES_{'_'.join(map(str, option)).upper()}": option for option in options}
 
 
 def apply_file_options(layers: Layers, env: Mapping[str, str]) -> None:
@@ -78,9 +83,13 @@ def apply_file_options(layers: Layers, env: Mapping[str, str]) -> None:
         if not env.get(name, "").strip() or not isinstance(groups, list):
             continue
         for index, group in enumerate(groups):
+            for section in option[:-1]:
+                if isinstance(group, dict):
+                    group[section] = {} if group.get(section) is None else group[section]
+                    group = group[section]
             if isinstance(group, dict):
-                group[option] = FromText(env[name])
-                layers.origins[("files", index, option)] = Origin("env", name)
+                group[option[-1]] = FromText(env[name])
+                layers.origins[("files", index, *option)] = Origin("env", name)
 
 
 def apply_env(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from shipper.config.env import ALIASES, file_twins, twins
-from shipper.config.schema import Config, Destination, Files, Section
+from shipper.config.schema import Config, Destination, Files, Multiline, Section
 
 _BEGINNING = """\
 # Configuration
@@ -26,6 +26,15 @@ Sizes may be text such as `512KiB` or `4G`, durations such as `250ms` or `25s`.
 This page is the output of `shipper config reference`.
 """
 _FILES_NOTE = "Each group of `files` has these; a variable holds for all groups. `SHIPPER_TAIL` and `--tail` make a group of globs."
+_MULTILINE_NOTE = """\
+`multiline` of a group of `files` joins the lines of a stack trace to one record.
+Exactly one of `start`, `continuation` and `indent: true` says how.
+Expressions are Python's, for bytes: `\\w` and `\\s` know ASCII only.
+They are searched for in a line, so `^` ties them to its beginning.
+They see the first 1024 bytes of a line, which bounds what a slow expression costs.
+One that backtracks exponentially, such as `(a+)+b`, is slow even so.
+An event that its timeout, a limit or a drain ended goes on in a record with the attribute `shipper.event.continued`;
+when that record begins inside a line, it has `shipper.line.continued`, too. Lines of different files are never joined."""
 _DESTINATION_NOTE = """\
 A destination `NAME` under `destinations` of type `{kind}`.
 `SHIPPER_DESTINATIONS_NAME_<OPTION>` sets an option{short}."""
@@ -40,6 +49,7 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     variables = {path: name for name, path in twins().items()}
     short = {path: name for name, path in ALIASES.items()}
     of_files = {option: name for name, option in file_twins().items()}
+    inner = msgspec.structs.fields(Multiline)
     parts = [_BEGINNING]
     for title, kind, above in _sections():
         rows = []
@@ -51,10 +61,12 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
                 rows.append(_row(".".join(path), names, field))
         parts.append(_table(title, (kind.__doc__ or "").splitlines()[0], ("setting", "environment"), rows))
     rows = [
-        _row(field.encode_name, [of_files[field.encode_name]] if field.encode_name in of_files else [], field)
+        _row(field.encode_name, [of_files[(field.encode_name,)]] if (field.encode_name,) in of_files else [], field)
         for field in msgspec.structs.fields(Files)
     ]
     parts.append(_table("files", _FILES_NOTE, ("setting", "environment"), rows))
+    rows = [_row(field.encode_name, [of_files["multiline", field.encode_name]], field) for field in inner]
+    parts.append(_table("files: multiline", _MULTILINE_NOTE, ("setting", "environment"), rows))
     for name, kind in exporters.items():
         note = _DESTINATION_NOTE.format(kind=name, short=_SHORT.get(name, ""))
         rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(kind)]
@@ -86,7 +98,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if value is msgspec.NODEFAULT:
         return "required" if field.required else ""
-    return "" if value == "" else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "" if value in ("", None) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _meaning(kind: Any) -> str:

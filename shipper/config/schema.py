@@ -16,6 +16,9 @@ from shipper.config.units import Seconds, Size
 Role: TypeAlias = Literal["sidecar", "gateway"]
 """What this process is; some settings are demanded of one role only."""
 
+MultilineKind: TypeAlias = Literal["start", "continuation", "indent"]
+"""By what lines are joined to events."""
+
 MIB = 1 << 20
 
 
@@ -37,6 +40,31 @@ class Labels(Section, frozen=True):
     )
 
 
+class Multiline(Section, frozen=True):
+    """How the lines of a stack trace become one record. Exactly one of start, continuation and indent is given."""
+
+    start: Annotated[str, Meta(description="A line in which this regular expression is found begins an event.")] = ""
+    continuation: Annotated[
+        str, Meta(description="A line in which this regular expression is found goes on with the event before.")
+    ] = ""
+    indent: Annotated[
+        bool, Meta(description="A line that begins with a space or a tab, or is blank, goes on with the event before.")
+    ] = False
+    timeout: Annotated[
+        Seconds, Meta(description="How long after the last growth of the file its last event counts as complete.", ge=0)
+    ] = 0.5
+    max_lines: Annotated[int, Meta(description="An event of more lines is split and its parts are marked.", ge=1)] = 500
+    max_bytes: Annotated[
+        Size, Meta(description="A larger event is split and its parts are marked; holds instead of `max_line_bytes`.")
+    ] = MIB
+
+    @property
+    def kinds(self) -> list[MultilineKind]:
+        """Which of the three ways are given."""
+        kinds: tuple[MultilineKind, ...] = ("start", "continuation", "indent")
+        return [kind for kind in kinds if getattr(self, kind)]
+
+
 class Files(Section, frozen=True):
     """A group of log files to tail."""
 
@@ -52,6 +80,9 @@ class Files(Section, frozen=True):
     attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of these files.")] = (
         msgspec.field(default_factory=dict)
     )
+    multiline: Annotated[
+        Multiline | None, Meta(description="Join lines to events; not set: every line is a record.")
+    ] = None
 
 
 class FileLimits(Section, frozen=True):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, Role
+from shipper.config.schema import Config, Multiline, Role
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -74,6 +74,21 @@ def _files(config: Config) -> Iterator[Problem]:
                     yield ("files", index, key, at), "a glob must not be empty"
         if group.max_line_bytes < _LEAST_LINE:
             yield ("files", index, "max_line_bytes"), f"must be at least {_LEAST_LINE} bytes"
+        if group.multiline is not None:
+            yield from _multiline(group.multiline, ("files", index, "multiline"))
+
+
+def _multiline(rule: Multiline, path: Path) -> Iterator[Problem]:
+    if len(rule.kinds) != 1:
+        given = " and ".join(rule.kinds) or "none"
+        yield path, f"give exactly one of start, continuation and indent: true, not {given}"
+    for name in ("start", "continuation"):
+        try:
+            re.compile(getattr(rule, name).encode())
+        except (re.error, UnicodeEncodeError) as problem:
+            yield (*path, name), f"is no regular expression: {problem}"
+    if rule.max_bytes < _LEAST_LINE:
+        yield (*path, "max_bytes"), f"must be at least {_LEAST_LINE} bytes"
 
 
 def _file_limits(config: Config) -> Iterator[Problem]:

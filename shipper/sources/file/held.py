@@ -1,4 +1,4 @@
-"""Unfinished last lines, and when they have been held long enough."""
+"""Unfinished last lines and events, and when they have been held long enough."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHORTEST = 0.01  # seconds between two looks at what is held
 
 
 class Held:
-    """Streams whose last line has no end yet; ``ready`` is told of each when its hold is over."""
+    """Streams whose last line or event has no end yet; ``ready`` is told of each when its hold is over."""
 
     def __init__(self, holds: list[float], clock: Clock, ready: Callable[[FileStream], None]) -> None:
         """``holds``: all hold times that occur, in seconds."""
@@ -24,7 +24,7 @@ class Held:
 
     def note(self, stream: FileStream) -> None:
         """The stream grew."""
-        if stream.unfinished:
+        if stream.holding:
             self._streams.add(stream)
             self._wake.set()
         else:

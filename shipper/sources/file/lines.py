@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shipper.otlp.encode import log_attribute
+from shipper.shape.text import NEAR, is_utf8, whole
 
 BOM = b"\xef\xbb\xbf"
 CR = 0x0D
-NEAR = 3  # a border is moved back by at most this much to keep a UTF-8 sequence whole
 
 ORIGINAL = "log.record.original"
 PART = "shipper.line.part"
@@ -83,7 +83,7 @@ def due_end(window: Window, at: int, line: int, limit: int, *, due: bool, closin
         border += limit
     if end > at or not (due or closing):
         return end
-    return window.end if closing else _presentable(window, at, border)
+    return window.end if closing else presentable(window, at, border)
 
 
 def _goes_on(window: Window, border: int) -> bool:
@@ -93,8 +93,8 @@ def _goes_on(window: Window, border: int) -> bool:
     return window.data[border - window.base] != CR or border + 1 < window.end
 
 
-def _presentable(window: Window, at: int, border: int) -> int:
-    """Where an unfinished line can end for now: not in half a CRLF or half a character, nor where a part could end."""
+def presentable(window: Window, at: int, border: int) -> int:
+    """Where an unfinished line can end for now: not in half a CRLF or half a character, nor near ``border``, a part's end."""
     end = window.end
     while (shorter := max(at, _trimmed(window, at, end, border))) < end:
         end = shorter
@@ -109,15 +109,7 @@ def _trimmed(window: Window, at: int, end: int, border: int) -> int:
 
 def _whole(window: Window, end: int) -> int:
     """``end``, or the beginning of the UTF-8 sequence that the bytes before ``end`` leave unfinished."""
-    tail = window.data[max(0, end - NEAR - window.base) : end - window.base]
-    for back in range(1, len(tail) + 1):
-        byte = tail[-back]
-        if byte < 0x80:
-            return end
-        if byte >= 0xC0:
-            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4 if byte < 0xF8 else 0
-            return end - back if length > back else end
-    return end
+    return window.base + whole(window.data, end - window.base)
 
 
 def render(window: Window, at: int, end: int, line: int, limit: int) -> Rendered:
@@ -131,18 +123,8 @@ def render(window: Window, at: int, end: int, line: int, limit: int) -> Rendered
             if at == 0 and chunk.startswith(BOM):
                 chunk = chunk[len(BOM) :]
             lines = chunk.split(b"\n")
-            return Rendered(lines, None if _is_utf8(chunk) else _repair(lines), end)
+            return Rendered(lines, None if is_utf8(chunk) else _repair(lines), end)
     return _render_pieces(pieces(window, at, end, line, limit), end)
-
-
-def _is_utf8(chunk: bytes) -> bool:
-    if chunk.isascii():
-        return True
-    try:
-        chunk.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _has_long(chunk: bytes, limit: int) -> bool:
@@ -160,12 +142,13 @@ def _repair(lines: list[bytes]) -> dict[int, bytes]:
     """Replace in place what is not UTF-8; the original bytes become an attribute."""
     extra: dict[int, bytes] = {}
     for index, raw in enumerate(lines):
-        if not _is_utf8(raw):
-            lines[index], extra[index] = _readable(raw)
+        if not is_utf8(raw):
+            lines[index], extra[index] = readable(raw)
     return extra
 
 
-def _readable(raw: bytes) -> tuple[bytes, bytes]:
+def readable(raw: bytes) -> tuple[bytes, bytes]:
+    """What is not UTF-8 with replacement characters, and the attribute that keeps the original bytes."""
     return raw.decode("utf-8", "replace").encode(), log_attribute(ORIGINAL, raw)
 
 
@@ -230,8 +213,8 @@ def _piece(window: Window, start: int, text_end: int, end: int, line: int, limit
     if not body and not (closed and start == line):
         return Piece(start, end, line, closed, None, b"")
     extra = b""
-    if not _is_utf8(body):
-        body, extra = _readable(body)
+    if not is_utf8(body):
+        body, extra = readable(body)
     if part or cut_at_border:
         extra += log_attribute(PART, part) + log_attribute(LAST, closed)
     if not at_border:

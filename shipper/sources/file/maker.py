@@ -90,6 +90,7 @@ class Maker(Announcer):
             clock=self._clock,
             suspicious=self._suspicious,
             idle=self._idle,
+            multiline=group.multiline,
         )
         stream.path = path
         if self.closing:

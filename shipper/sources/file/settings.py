@@ -7,6 +7,8 @@ import resource
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shipper.shape import Multiline
+
 MIN_LINE_BYTES = 16
 
 
@@ -22,7 +24,8 @@ class FileGroup:
     ``exclude``: a pattern without a slash is held against the name alone. ``start_at``: where to begin in a file that is
     there at the very first start; files that appear later are always read from their beginning. ``max_line_bytes``: a
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
-    ``resource``: content of the Resource message for these files, where it differs from the host's.
+    ``resource``: content of the Resource message for these files, where it differs from the host's. ``multiline``: how lines
+    are joined to events; then its limits hold instead of ``max_line_bytes``.
     """
 
     include: tuple[str, ...]
@@ -31,12 +34,18 @@ class FileGroup:
     max_line_bytes: int = 1 << 20
     hold: float = 0.5
     resource: bytes | None = None
+    multiline: Multiline | None = None
 
     def __post_init__(self) -> None:
         if self.max_line_bytes < MIN_LINE_BYTES:
             raise ValueError(f"max_line_bytes must be at least {MIN_LINE_BYTES}, not {self.max_line_bytes}")
         object.__setattr__(self, "include", tuple(map(os.path.abspath, self.include)))
         object.__setattr__(self, "exclude", tuple(os.path.abspath(p) if "/" in p else p for p in self.exclude))
+
+    @property
+    def shortest_hold(self) -> float:
+        """The least time, in seconds, for which something is held at the end of a file."""
+        return self.hold if self.multiline is None else min(self.hold, self.multiline.timeout)
 
 
 @dataclass(frozen=True, slots=True)

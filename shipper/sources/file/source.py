@@ -58,7 +58,7 @@ class FileSource(Source):
         self._pool = Descriptors(settings.max_open_files, report.metrics.open_files)
         self._watcher = Watcher(self._changed, report)
         self._books = Books(hub, ledger, clock, report)
-        self._held = Held([group.hold for group in settings.groups], clock, self._books.ready)
+        self._held = Held([group.shortest_hold for group in settings.groups], clock, self._books.ready)
         self._maker = Maker(
             self._patterns,
             self._pool,

@@ -16,12 +16,13 @@ from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, Stream, StreamKind
 from shipper.errors import RangeGone
 from shipper.otlp.encode import LineEncoder
+from shipper.shape import Multiline
+from shipper.sources.file.form import AHEAD, EventForm, Form, LineForm
 from shipper.sources.file.handles import Replaced, TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
-from shipper.sources.file.lines import NEAR, Window, border_near, due_end, pieces, render
+from shipper.sources.file.lines import Window, border_near
 
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
-AHEAD = 2 * NEAR + 2  # bytes needed behind a border to tell that it is one
 GUARDS = 32
 SIGHTINGS = 512
 EPSILON = 0.001  # seconds by which a timer may be early
@@ -51,8 +52,11 @@ class FileStream(Stream):
         clock: Clock,
         suspicious: Callable[[FileStream], None],
         idle: Callable[[FileStream], None],
+        multiline: Multiline | None = None,
     ) -> None:
-        """``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
+        """``multiline`` joins lines to events; none: every line is a record of its own.
+
+        ``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
         self.id = id
         self.name = name
         self.start = start
@@ -67,7 +71,7 @@ class FileStream(Stream):
         self._life = life
         self._resource = resource
         self._scope = scope
-        self._line_limit = line_limit
+        self._form: Form = LineForm(line_limit) if multiline is None else EventForm(multiline)
         self._clock = clock
         self._suspicious = suspicious
         self._became_idle = idle
@@ -162,7 +166,7 @@ class FileStream(Stream):
             self._fixed = self._size
 
     def close_events(self) -> None:
-        """Do not hold unfinished lines any longer."""
+        """Do not hold unfinished lines and events any longer."""
         self._closing = True
 
     @property
@@ -182,8 +186,14 @@ class FileStream(Stream):
 
     @property
     def due_at(self) -> float:
-        """When an unfinished last line stops being held."""
-        return self.grown_at + self.hold
+        """When what is held of the end, an unfinished line or event, stops being held."""
+        only_events = self._form.holds_finished and not self.unfinished
+        return self.grown_at + (self._form.timeout if only_events else max(self.hold, self._form.timeout))
+
+    @property
+    def holding(self) -> bool:
+        """Whether something at the end may have to be held."""
+        return self.unfinished or self._form.holds_finished
 
     # What the pumps ask ------------------------------------------------------------------------------------------------
 
@@ -227,18 +237,17 @@ class FileStream(Stream):
     def _cut(self, file: TailedFile, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         until = int(min(self.frontier(), self._readable_to))
         window = self._window(file, at, min(until, at + min(limit, READ_BYTES)))
-        end = self._due_end(window, at, resume, at_end=window.end >= until)
-        if end == at and window.end < until:  # a line longer than the limit
-            window = self._window(file, at, min(until, at + self._line_limit + AHEAD))
-            newline = window.data.find(b"\n", at - window.base)
-            behind = window.base + newline + 1
-            end = behind if newline >= 0 else self._due_end(window, at, resume, at_end=window.end >= until)
+        end = self._due_end(window, at, resume, until, wide=False)
+        if end == at and window.end < until:  # a line or an event longer than the limit
+            window = self._window(file, at, min(until, at + self._form.reach))
+            end = self._due_end(window, at, resume, until, wide=True)
         return None if end == at else self._batch(window, at, end, resume, observed_ns)
 
-    def _due_end(self, window: Window, at: int, resume: int, *, at_end: bool) -> int:
+    def _due_end(self, window: Window, at: int, resume: int, until: int, *, wide: bool) -> int:
+        at_end = window.end >= until
         closing = at_end and (self._closing or self._final)
         due = at_end and self._clock.monotonic() + EPSILON >= self.due_at
-        return due_end(window, at, resume, self._line_limit, due=due, closing=closing)
+        return self._form.end(window, at, resume, due=due, closing=closing, wide=wide)
 
     def _window(self, file: TailedFile, at: int, end: int) -> Window:
         """``[at, end)`` and up to 64 bytes before. Raises `Changed` when the bytes before ``at`` are not those that were read."""
@@ -250,7 +259,7 @@ class FileStream(Stream):
         return window
 
     def _batch(self, window: Window, at: int, end: int, resume: int, observed_ns: int) -> Batch:
-        rendered = render(window, at, end, resume, self._line_limit)
+        rendered = self._form.render(window, at, end, resume)
         guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
         self._guards[end] = guard
         self._guards.move_to_end(end)
@@ -271,7 +280,7 @@ class FileStream(Stream):
     def reread(self, cut: Cut) -> Batch:
         """See `Stream.reread`."""
         window = self._again(cut)
-        rendered = render(window, cut.start, cut.end, cut.resume, self._line_limit)
+        rendered = self._form.render(window, cut.start, cut.end, cut.resume)
         return self._carry(cut, rendered.lines, rendered.extra)
 
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
@@ -280,12 +289,12 @@ class FileStream(Stream):
             window = self._again(cut)
         except OSError as error:
             raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
-        found = pieces(window, cut.start, cut.end, cut.resume, self._line_limit)
+        found = self._form.pieces(window, cut.start, cut.end, cut.resume)
         border = border_near(found, (cut.start + cut.end) // 2)
         if border is None:
             return None
         middle, resume = border
-        records = len(render(window, cut.start, middle, cut.resume, self._line_limit).lines)
+        records = len(self._form.render(window, cut.start, middle, cut.resume).lines)
         guard = guard_of(window.slice(max(window.base, middle - GUARD_BYTES), middle))
         return (
             Cut(cut.start, middle, cut.resume, resume, records, cut.observed_ns, guard),
