@@ -120,7 +120,10 @@ class Stream(ABC):
 
     @abstractmethod
     def reread(self, cut: Cut) -> Batch:
-        """Build the batch of an earlier cut again, byte for byte. Raises `RangeGone` when that is impossible."""
+        """Build the batch of an earlier cut again, byte for byte. Raises `RangeGone` when that is impossible.
+
+        Where settings that decide what a record is were changed since, its ``cut.records`` says how many there are now.
+        """
 
     @abstractmethod
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:

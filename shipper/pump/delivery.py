@@ -308,7 +308,10 @@ class Courier:
             await self._tools.gate.pause(backoff)
 
     async def _read_again(self, parcel: Parcel) -> list[Batch]:
-        """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted."""
+        """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted.
+
+        After a restart with other settings a range may hold other records than when it was cut: then the books follow.
+        """
         batches: list[Batch] = []
         gone: list[tuple[Piece, str]] = []
         for piece in parcel.pieces:
@@ -319,6 +322,10 @@ class Courier:
             await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
         if gone:
             await self._give_up(parcel, gone, "gone")
+        now = [Piece(piece.lane, batch.cut, piece.since) for piece, batch in zip(parcel.pieces, batches, strict=True)]
+        if now != list(parcel.pieces):
+            (shaped,) = await self._replace(parcel, [now])
+            parcel.id, parcel.pieces = shaped.id, shaped.pieces
         return batches
 
     async def _reread(self, piece: Piece) -> Batch:

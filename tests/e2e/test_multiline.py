@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from shipper.testing.sink import Sink
-from tests.e2e.kit import data_lines, sidecar, statements, until
+from shipper.testing.sink import Sink, accept, refuse
+from tests.e2e.kit import audit, data_lines, free_port, gateway, host, listening, shipper, sidecar, statements, until
 
 TRACE = "2026-11-23 12:00:00 ERROR failed\njava.lang.IllegalStateException: no stock\n\tat com.example.Order.place(Order.java:12)"
 CONFIG = """\
@@ -57,6 +57,35 @@ def test_the_last_event_is_sent_after_its_timeout(tmp_path: Path) -> None:
             await until(lambda: data_lines(sink) == [TRACE], "the trace arrives")
             assert await process.terminate() == 0, process.said()
             assert data_lines(sink) == [TRACE]
+
+    asyncio.run(story())
+
+
+def test_a_rule_that_is_new_holds_for_what_was_cut_without_it(tmp_path: Path) -> None:
+    """A range that was cut and never answered arrives as events when a rule was configured since, and the account agrees."""
+
+    async def story() -> None:
+        log, config, port = tmp_path / "app.log", tmp_path / "shipper.yaml", free_port()
+        url = f"http://127.0.0.1:{port}"
+        log.write_text(f"{TRACE}\n{TRACE}\n")
+        async with Sink() as busy:
+            busy.judge = lambda request: refuse(503) if b"no stock" in request.body else accept()
+            async with sidecar(tmp_path / "host", busy.url, log) as process:
+                await until(lambda: "503" in process.said(), "the lines are cut and not taken")
+                await process.kill()
+        config.write_text(CONFIG.format(log=log, timeout="100ms"))
+        async with gateway(tmp_path / "gateway", port) as there:
+            await listening(port)
+            async with sidecar(tmp_path / "host", url, flags=[f"--config={config}"]) as process:
+                await process.up()
+                assert await process.terminate() == 0, process.said()
+                assert "quarantine" not in process.said()
+            assert await there.terminate() == 0, there.said()
+        archive = tmp_path / "gateway/archive"
+        life = host(audit(archive), "host")
+        assert (life["counts"]["read"], life["counts"]["archived"]) == (2, 2)
+        assert (life["counts"]["missing"], life["counts"]["duplicates"]) == (0, 0)
+        assert shipper("cat", str(archive)).stdout.count("no stock") == 2
 
     asyncio.run(story())
 

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, Stream, StreamKind
@@ -281,7 +282,8 @@ class FileStream(Stream):
         """See `Stream.reread`."""
         window = self._again(cut)
         rendered = self._form.render(window, cut.start, cut.end, cut.resume)
-        return self._carry(cut, rendered.lines, rendered.extra)
+        # other records than were counted only when the settings were changed since
+        return self._carry(replace(cut, records=len(rendered.lines)), rendered.lines, rendered.extra)
 
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """See `Stream.halve`."""
