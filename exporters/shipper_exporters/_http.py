@@ -25,6 +25,7 @@ from shipper.errors import DeliveryError, Retryable, Unusable
 
 MAX_WAIT = 86_400.0  # a Retry-After beyond a day is taken as a day
 _SLICE = 1 << 17
+_TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not every build of Python names it
 _UNSENT = 1 << 18
 _LOOK_AGAIN = 0.25
 _DISCARD_PORT = 9  # any port: nothing is sent to it
@@ -98,7 +99,7 @@ def connect_socket(info: aiohttp.AddrInfoType) -> socket.socket:
     """A socket whose kernel buffer takes little more than what the network has room for."""
     family, kind, protocol, _, _ = info
     made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    made.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
     return made
 
 
