@@ -6,12 +6,15 @@ Each room gets only what its own signature asks for; whatever was opened is clos
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from shipper import __version__
 from shipper.account import Account, Who
@@ -154,6 +157,7 @@ class _Builder:
             report=self.report,
             quarantine=quarantine,
             mode=self.config.mode,
+            shaping=_shaping(self.config),
             ask_known=self.ledger_lost,
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
         )
@@ -297,6 +301,12 @@ def _token(path: str) -> str:
     if not token:  # which would mean: nobody has to show one
         raise ConfigError("gateway.token_file", f"{path} has no token in its first line")
     return token
+
+
+def _shaping(config: Config) -> str:
+    """A hash of all settings that decide what becomes of a range of a file; kept with each request until it is answered."""
+    deciding = [(group.include, group.max_line_bytes, group.attributes, group.multiline) for group in config.files]
+    return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 
 
 def _file_settings(config: Config, identity: Identity) -> Any:
