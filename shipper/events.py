@@ -7,6 +7,7 @@ found here, and a message that would repeat is said at most once a minute per su
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -95,20 +96,20 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(ABC):
     """Base of all events. ``level`` is the log level; ``subject`` tells repeats apart."""
 
     level: ClassVar[int] = logging.INFO
 
+    @abstractmethod
     def text(self) -> str:
         """One sentence for a person: what happened, where, what to do next."""
-        raise NotImplementedError
 
     def subject(self) -> str:
         """Repeats with the same subject are said at most once a minute; empty: always said."""
         return ""
 
-    def count(self, metrics: Metrics) -> None:
+    def count(self, metrics: Metrics) -> None:  # noqa: B027 - many events are only said
         """Move the metrics that belong to this event."""
 
 

@@ -47,3 +47,12 @@ def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
     assert len(commands) == 2
     assert commands[0].endswith("shipper demo")
     assert commands[1] in (ROOT / ".ci/run").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_links_between_our_pages_lead_somewhere(page: Path) -> None:
+    """No page sends its reader to a file that is not there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
