@@ -54,6 +54,9 @@ class QuarantineStore(Protocol):
         Raises OSError or `ShipperError` when that is impossible now, `QuarantineFull` when waiting does not help.
         """
 
+    def holds(self, destination: str, key: str) -> bool:
+        """Whether a batch was set aside already, perhaps by a run that died before it could write that down."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -320,8 +323,13 @@ class Courier:
             except RangeGone as error:
                 gone.append((piece, error.reason))
             await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
-        if gone:
-            await self._give_up(parcel, gone, "gone")
+        aside = [piece for piece, _ in gone if self._tools.quarantine.holds(self._name, self._key(piece))]
+        if aside:
+            dead = await self._take_out(parcel, aside)
+            await self._tools.books.call(Ledger.settle, self._name, dead, "quarantined", "earlier_run")
+            self._done(Done(aside, False))
+        if lost := [(piece, reason) for piece, reason in gone if piece not in aside]:
+            await self._give_up(parcel, lost, "gone")
         now = [Piece(piece.lane, batch.cut, piece.since) for piece, batch in zip(parcel.pieces, batches, strict=True)]
         if now != list(parcel.pieces):
             (shaped,) = await self._replace(parcel, [now])
@@ -341,20 +349,26 @@ class Courier:
     async def _give_up(self, parcel: Parcel, why: list[tuple[Piece, str]], cause: str) -> None:
         """Take pieces out of ``parcel`` and count them as dropped; ``cause`` is a fixed word."""
         lost = [piece for piece, _ in why]
-        kept = [piece for piece in parcel.pieces if piece not in lost]
-        if kept:
-            # Other bytes need another name: a destination may have the whole under the old one.
-            rest, dead = await self._replace(parcel, [kept, lost])
-            parcel.id, parcel.pieces = rest.id, rest.pieces
-            dead_id = dead.id
-        else:
-            dead_id, parcel.pieces = parcel.id, []
-        await self._tools.books.call(Ledger.settle, self._name, dead_id, "dropped", cause)
+        dead = await self._take_out(parcel, lost)
+        await self._tools.books.call(Ledger.settle, self._name, dead, "dropped", cause)
         for piece, reason in why:
-            stream, cut = piece.lane.stream, piece.cut
-            key = f"{self._tools.life}/{stream.id}/{cut.start}-{cut.end}"
-            self._tools.report(Dropped(self._name, stream.name, key, cut.records, cause, reason))
+            name, records = piece.lane.stream.name, piece.cut.records
+            self._tools.report(Dropped(self._name, name, self._key(piece), records, cause, reason))
         self._done(Done(lost, False))
+
+    async def _take_out(self, parcel: Parcel, pieces: list[Piece]) -> str:
+        """Take ``pieces`` out of ``parcel``; the id of the request that holds them now, for it to be settled."""
+        kept = [piece for piece in parcel.pieces if piece not in pieces]
+        if not kept:
+            parcel.pieces = []
+            return parcel.id
+        # Other bytes need another name: a destination may have the whole under the old one.
+        rest, out = await self._replace(parcel, [kept, pieces])
+        parcel.id, parcel.pieces = rest.id, rest.pieces
+        return out.id
+
+    def _key(self, piece: Piece) -> str:
+        return f"{self._tools.life}/{piece.lane.stream.id}/{piece.cut.start}-{piece.cut.end}"
 
     def _count(self, outcome: str) -> None:
         self._outcomes.labels(self._name, outcome).inc()

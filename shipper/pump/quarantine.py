@@ -97,6 +97,10 @@ class Quarantine:
             raise StateUnwritable(f"{self._directory}: {batch.key} cannot be set aside: {error.strerror}") from error
         return entry.id
 
+    def holds(self, destination: str, key: str) -> bool:
+        """Whether the batch of this key was set aside for ``destination``, whole."""
+        return self._path(entry_id(destination, key), _SIDECAR).exists()
+
     def list(self) -> Sequence[Entry]:
         """All entries, oldest first, without payloads; those that cannot be read are left out, see `damaged`."""
         found = []

@@ -201,6 +201,9 @@ class MemoryQuarantine:
         self.kept.append((batch, destination, reason, status))
         return f"q{len(self.kept)}"
 
+    def holds(self, destination: str, key: str) -> bool:
+        return any(batch.key == key and to == destination for batch, to, *_ in self.kept)
+
     def lines(self) -> list[bytes]:
         return [line for batch, *_ in self.kept for line in batch.payload.splitlines()]
 

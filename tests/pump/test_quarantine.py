@@ -48,6 +48,17 @@ def test_an_entry_is_given_back_as_it_was_put(tmp_path: Path) -> None:
     assert entry.at_ns == FakeClock().wall_ns()
 
 
+def test_it_tells_what_it_holds_for_whom(tmp_path: Path) -> None:
+    """A batch is held for the destination that refused it, by its key, until it is removed; by a later process too."""
+    kept = batch()
+    id_ = quarantine(tmp_path).put(kept, "otlp", "no", "rejected")
+    assert quarantine(tmp_path).holds("otlp", kept.key)
+    assert not quarantine(tmp_path).holds("other", kept.key)
+    assert not quarantine(tmp_path).holds("otlp", kept.key + "0")
+    quarantine(tmp_path).remove(id_)
+    assert not quarantine(tmp_path).holds("otlp", kept.key)
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     """The directory is 0700 and the files 0600, whatever the umask says."""
     old = os.umask(0)
