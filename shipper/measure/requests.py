@@ -1,0 +1,215 @@
+"""Counting requests: every server span that a service hands over is counted once, whatever is killed in between.
+
+The heads of frames say all that is needed (server span, error, duration), so nothing is decoded, and it happens before any
+sampling. The position reached in each stream and the counts are put into the ledger in one transaction. What is shown and
+shipped is only ever what was committed: after a kill the same frames are read again, on top of the very counts that do
+not hold them yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shipper.clock import Clock
+from shipper.errors import RangeGone, ShipperError
+from shipper.events import Problem, Reporter, Said
+from shipper.handoff.frame import ERROR, SPAN_KIND, Frame, Kind
+from shipper.ledger import Ledger, LedgerThread
+from shipper.measure.counts import Book, Bounds, Key, Serving, Tally
+from shipper.measure.spans import SpanStream
+
+BOOK = "measure.requests"
+POSITION = "measure.at."  # and the stream's id
+SERVER = 2  # SpanKind of OTLP
+READ_BYTES = 256 << 10  # at a time: some milliseconds
+TURN_READS = 16  # before what was found is committed
+MAX_LABEL = 200  # characters; what a process says of itself is not trusted to be short
+_ATTRIBUTES = ("service.name", "service.version", "shipper.generation", "deployment.environment.name")
+
+
+@dataclass(slots=True)
+class _Feed:
+    """One stream and how far it is counted. ``at`` is None until the ledger was asked."""
+
+    stream: SpanStream
+    at: int | None = None
+    waiting: bool = True  # there may be something new
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a turn found, until it is committed."""
+
+    book: Book
+    positions: Mapping[str, int]
+
+
+class RequestCounter:
+    """Reads the streams it is told of, and keeps the book. All calls are made on the event loop."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        routes: bool,
+        host: Mapping[str, str],
+        ledger: LedgerThread,
+        clock: Clock,
+        report: Reporter,
+    ) -> None:
+        """``host``: resource attributes that stand in where a service says nothing of itself."""
+        self.book = Book(bounds)
+        self._bounds = bounds
+        self._routes = routes
+        self._host = host
+        self._ledger = ledger
+        self._clock = clock
+        self._report = report
+        self._feeds: dict[str, _Feed] = {}
+        self._found: _Found | None = None
+        self._news = asyncio.Event()
+        self._turning = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Take up the counts of the run before. Counts that cannot be used begin anew, with a new start time, and it is said."""
+        kept = await self._ledger.call(Ledger.get, BOOK)
+        if kept is None:
+            return
+        try:
+            self.book = Book.decode(kept, self._bounds)
+        except ValueError as problem:
+            self._report(Said(f"requests are counted from zero again: the counts of the run before have {problem}"))
+
+    # -- what a source of streams calls --------------------------------------------------------------------------
+
+    def add(self, stream: SpanStream) -> None:
+        """A trace stream exists; adding an id again puts the new object in the place of the old one."""
+        feed = self._feeds.get(stream.id)
+        if feed is None:
+            self._feeds[stream.id] = _Feed(stream)
+        else:
+            feed.stream = stream
+        self.ready(stream)
+
+    def ready(self, stream: SpanStream) -> None:
+        """There may be something new in it."""
+        feed = self._feeds.get(stream.id)
+        if feed is not None:
+            feed.waiting = True
+            self._news.set()
+
+    def finished(self, stream: SpanStream) -> None:
+        """It will never grow again; it is forgotten when all of it is counted."""
+        feed = self._feeds.get(stream.id)
+        if feed is not None:
+            feed.finished = True
+            self.ready(stream)
+
+    # -- counting ------------------------------------------------------------------------------------------------
+
+    async def wait(self) -> None:
+        """Return when there may be something to count."""
+        await self._news.wait()
+
+    async def turn(self) -> bool:
+        """Count and commit what is there, within bounds; True when more is left. Raises `StateError` when it cannot be
+        committed: then nothing is lost, and the next turn tries the same again."""
+        async with self._turning:
+            if self._found is None:
+                self._news.clear()
+                await self._ask_positions()
+                self._found = await self._look()
+            found = self._found
+            book = found.book.encode() if found.book is not self.book else None
+            if found.positions or book is not None:
+                await self._ledger.call(_store, found.positions, book)
+            self._found = None
+            self.book = found.book
+            self._move(found.positions)
+            return self._news.is_set()
+
+    async def _ask_positions(self) -> None:
+        new = [feed for feed in self._feeds.values() if feed.at is None]
+        if not new:
+            return
+        known = await self._ledger.call(_positions, [feed.stream.id for feed in new])
+        for feed in new:
+            feed.at = known[feed.stream.id]
+            feed.stream.measured(feed.at)
+
+    async def _look(self) -> _Found:
+        tally = Tally(self._bounds.buckets_ns)
+        positions: dict[str, int] = {}
+        reads = 0
+        for feed in list(self._feeds.values()):
+            while feed.waiting and feed.at is not None and reads < TURN_READS:
+                reads += 1
+                at = positions.get(feed.stream.id, feed.at)
+                after = self._read(feed, at, tally)
+                if after == at:
+                    feed.waiting = False
+                else:
+                    positions[feed.stream.id] = after
+                await asyncio.sleep(0)  # others have work, too
+        if any(feed.waiting for feed in self._feeds.values()):
+            self._news.set()
+        return _Found(self.book.plus(tally, self._clock.wall_ns()) if tally.lines else self.book, positions)
+
+    def _read(self, feed: _Feed, at: int, tally: Tally) -> int:
+        """Count some frames; the position behind them."""
+        stream = feed.stream
+        try:
+            frames, after = stream.frames(at, READ_BYTES)
+        except RangeGone as gone:  # whoever owns the stream says so
+            return max(at, gone.end)
+        except (OSError, ShipperError) as problem:
+            self._report(Problem("measure", f"requests in {stream.id} cannot be counted now: {problem}", stream.id))
+            return at
+        self._count(stream, frames, tally)
+        return after
+
+    def _count(self, stream: SpanStream, frames: Iterable[Frame], tally: Tally) -> None:
+        keys: dict[tuple[int, int], Key] = {}
+        for frame in frames:
+            if frame.kind == Kind.RESOURCE:
+                tally.declare(self._key(stream, frame.resource, 0))
+            elif frame.kind == Kind.SPAN and frame.flags & SPAN_KIND == SERVER:
+                numbers = (frame.resource, frame.route)
+                key = keys.get(numbers)
+                if key is None:
+                    key = keys[numbers] = self._key(stream, *numbers)
+                tally.count(key, error=bool(frame.flags & ERROR), duration_ns=frame.duration_ns)
+
+    def _key(self, stream: SpanStream, resource: int, route: int) -> Key:
+        attributes = stream.resource_attributes(resource)
+        who = Serving(*(_label(attributes.get(name) or self._host.get(name, "")) for name in _ATTRIBUTES))
+        return Key(who, _label(stream.route(route)) if self._routes and route else "")
+
+    def _move(self, positions: Mapping[str, int]) -> None:
+        for id_, at in positions.items():
+            feed = self._feeds.get(id_)
+            if feed is not None:
+                feed.at = at
+                feed.stream.measured(at)
+        for id_, feed in list(self._feeds.items()):
+            if feed.finished and not feed.waiting:
+                del self._feeds[id_]
+
+
+def _label(value: str) -> str:
+    """A label that every exposition can hold: whole UTF-8, not too long."""
+    return value[:MAX_LABEL].encode("utf-8", "backslashreplace").decode()
+
+
+def _store(ledger: Ledger, positions: Mapping[str, int], book: str | None) -> None:
+    for id_, at in positions.items():
+        ledger.put(POSITION + id_, str(at))
+    if book is not None:
+        ledger.put(BOOK, book)
+
+
+def _positions(ledger: Ledger, streams: Iterable[str]) -> dict[str, int]:
+    return {id_: int(ledger.get(POSITION + id_) or 0) for id_ in streams}

@@ -1,0 +1,35 @@
+"""What counting requests needs of a service's trace stream; `shipper.sources.services` has such streams.
+
+A `Protocol`, because the rooms `measure` and `sources` stand beside each other and meet only where a run is put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from shipper.handoff.frame import Frame
+
+
+class SpanStream(Protocol):
+    """The frames that one process handed over, in the order of their positions. Called on the event loop only."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the life, the same in every run."""
+
+    def frames(self, at: int, limit: int) -> tuple[list[Frame], int]:
+        """Whole frames from position ``at`` on, about ``limit`` bytes of them, and the position behind the last.
+
+        Frames of every kind: declarations too. The position is ``at`` itself when there is nothing new. It lies further
+        than the frames reach when what stood there is damaged or gone. Raises OSError, `ShipperError`.
+        """
+
+    def resource_attributes(self, number: int) -> Mapping[str, str]:
+        """The attributes of the resource of that number (0: none declared), those the host adds included."""
+
+    def route(self, number: int) -> str:
+        """The text of the route of that number; empty for 0."""
+
+    def measured(self, below: int) -> None:
+        """Everything below is counted, and the count is on disk: counting does not need it any more."""
