@@ -1,0 +1,64 @@
+"""The book of requests on /metrics, for those who scrape: the same numbers as those shipped, under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shipper.measure.counts import Book, Key, Line
+from shipper.measure.samples import DURATION_HELP, ERROR, OK, REQUESTS_HELP
+
+LABELS = ("service", "env", "generation", "release")
+
+
+class BookCollector(Collector):
+    """Asks for the book at each scrape, so there is no second copy of the numbers."""
+
+    def __init__(self, book: Callable[[], Book], *, routes: bool) -> None:
+        self._book = book
+        self._labels = (*LABELS, "route") if routes else LABELS
+
+    def describe(self) -> list[Metric]:
+        """Nothing to be asked at registration: the names are fixed."""
+        return [Metric("shipper_requests", REQUESTS_HELP, "counter")]
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of the book; none while there is no service."""
+        book = self._book()
+        if not book.lines:
+            return
+        requests = CounterMetricFamily("shipper_requests", REQUESTS_HELP, labels=(*self._labels, "outcome"))
+        durations = HistogramMetricFamily("shipper_request_duration_seconds", DURATION_HELP, labels=self._labels)
+        for key, line in book.lines.items():
+            labels = self._values(key)
+            requests.add_metric((*labels, OK), line.requests - line.errors)
+            requests.add_metric((*labels, ERROR), line.errors)
+            durations.add_metric(labels, buckets=_cumulative(book, line), sum_value=line.duration_ns / 1e9)
+        yield requests
+        yield durations
+        if book.folded:
+            folded = CounterMetricFamily(
+                "shipper_requests_folded",
+                "Requests counted under 'other', by what there was no room for.",
+                labels=("what",),
+            )
+            for what, count in book.folded.items():
+                folded.add_metric((what,), count)
+            yield folded
+
+    def _values(self, key: Key) -> tuple[str, ...]:
+        who = key.who
+        values = (who.service, who.environment, who.generation, who.release)
+        return (*values, key.route) if "route" in self._labels else values
+
+
+def _cumulative(book: Book, line: Line) -> list[tuple[str, float]]:
+    """Each bucket with all below it, as Prometheus wants them."""
+    found, so_far = [], 0
+    edges = [*(repr(bound / 1e9) for bound in book.bounds.buckets_ns), "+Inf"]
+    for edge, count in zip(edges, line.buckets, strict=True):
+        so_far += count
+        found.append((edge, float(so_far)))
+    return found
