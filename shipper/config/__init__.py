@@ -18,8 +18,11 @@ from shipper.config.schema import (
     Gateway,
     Labels,
     Log,
+    Metrics,
     Quarantine,
+    Requests,
     Role,
+    Scrape,
 )
 from shipper.config.units import Seconds, Size, parse_seconds, parse_size
 from shipper.config.validate import is_loopback, split_address, validate
@@ -38,9 +41,12 @@ __all__ = [
     "Labels",
     "Loaded",
     "Log",
+    "Metrics",
     "Origin",
     "Quarantine",
+    "Requests",
     "Role",
+    "Scrape",
     "Seconds",
     "Size",
     "convert",

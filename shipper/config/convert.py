@@ -102,6 +102,9 @@ class Converter:
         self._errors.append(ConfigError(self._locate(path), problem))
 
     def _struct(self, raw: Any, kind: type[msgspec.Struct], path: Path) -> Any:
+        short: str = getattr(kind, "shorthand", "")
+        if short and isinstance(raw, str):
+            raw = {short: raw}
         if not isinstance(raw, Mapping):
             raise ValueError(f"expected a mapping, got {describe(raw)}")
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -120,7 +123,7 @@ class Converter:
 
     def _list(self, raw: Any, kind: Any, item: Any, path: Path) -> Any:
         if isinstance(raw, FromText):
-            raw = split_list(raw)
+            raw = split_list(raw) if _unwrap(item)[0] is str else split_plain(raw)
         if not isinstance(raw, list | tuple):
             hint = f"; write [{raw}]" if isinstance(raw, str) and len(raw) <= 40 else ""
             raise ValueError(f"expected a list, got {describe(raw)}{hint}")
@@ -200,6 +203,11 @@ def split_list(text: str) -> list[FromText]:
     """Entries separated by newlines, or by ``os.pathsep`` (``:``) when there is no newline."""
     parts = text.splitlines() if "\n" in text else text.split(os.pathsep)
     return [FromText(part.strip()) for part in parts if part.strip()]
+
+
+def split_plain(text: str) -> list[FromText]:
+    """Entries that hold no blanks or commas (numbers, URLs), separated by these."""
+    return [FromText(part) for part in text.replace(",", " ").split()]
 
 
 def split_mapping(text: str) -> dict[str, FromText]:

@@ -33,6 +33,7 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
         "required": ["type"],
     }
     definitions["Destination"] = {"anyOf": [*choices, others]}
+    definitions["Scrape"] = {"anyOf": [{"type": "string"}, definitions["Scrape"]]}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shipper configuration",

@@ -6,7 +6,7 @@ The structs are frozen and refuse unknown keys. Empty text means "not set" where
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -176,6 +176,59 @@ class Gateway(Section, frozen=True):
     spool_max: Annotated[Size, Meta(description="Disk space for what the destinations have not yet taken.")] = 4 << 30
 
 
+class Requests(Section, frozen=True):
+    """Requests and errors, counted from the server spans that services hand over (docs/requests.md)."""
+
+    objective: Annotated[
+        Seconds, Meta(description="A request should take no longer than this; one bucket ends here.", ge=0.001)
+    ] = 0.5
+    buckets: Annotated[
+        list[Seconds],
+        Meta(description="Where latency buckets end; not set: at a tenth, 0.4, 1, 2 and 10 times the objective."),
+    ] = msgspec.field(default_factory=list)
+    routes: Annotated[bool, Meta(description="Count each route by itself: ten more series a route.")] = False
+    max_routes: Annotated[
+        int, Meta(description="Routes of one service; requests of further ones are counted as 'other'.", ge=1)
+    ] = 50
+    max_services: Annotated[
+        int,
+        Meta(
+            description="Services (name, release, generation, environment); further ones are counted as 'other'.", ge=1
+        ),
+    ] = 6
+
+
+class Scrape(Section, frozen=True):
+    """A Prometheus endpoint to read; an entry may also be just its URL."""
+
+    shorthand: ClassVar[str] = "url"
+
+    url: Annotated[str, Meta(description="Such as http://127.0.0.1:8000/metrics.")]
+    service: Annotated[str, Meta(description="service.name of what answers there; not set: that of the host.")] = ""
+    interval: Annotated[Seconds, Meta(description="How often to read it; 0: every `metrics.interval`.", ge=0)] = 0.0
+
+
+class Metrics(Section, frozen=True):
+    """The numbers shipped from this host: requests, and what is read from services' own Prometheus clients."""
+
+    interval: Annotated[Seconds, Meta(description="How often numbers are read and shipped.", ge=1)] = 15.0
+    scrape: Annotated[list[Scrape], Meta(description="Endpoints on this host to read.")] = msgspec.field(
+        default_factory=list
+    )
+    multiprocess_dirs: Annotated[
+        list[str], Meta(description="PROMETHEUS_MULTIPROC_DIR of services: counters of killed workers are kept.")
+    ] = msgspec.field(default_factory=list)
+    timeout: Annotated[Seconds, Meta(description="Time for one endpoint to answer.", ge=0.1)] = 5.0
+    max_body: Annotated[Size, Meta(description="A larger answer is not taken.")] = 8 * MIB
+    max_samples: Annotated[int, Meta(description="An answer with more samples is not taken.", ge=1)] = 10_000
+    allow_remote: Annotated[
+        bool, Meta(description="Allow endpoints that are not on loopback: their numbers get this host's identity.")
+    ] = False
+    spool_max: Annotated[
+        Size, Meta(description="Disk space for numbers that no destination has taken yet; the oldest go first.")
+    ] = 16 * MIB
+
+
 class Config(Section, frozen=True):
     """All settings of a sidecar or a gateway."""
 
@@ -196,6 +249,8 @@ class Config(Section, frozen=True):
     drain: Annotated[Drain, Meta(description="How to end.")] = Drain()
     admin: Annotated[Admin, Meta(description="Metrics, health, and the admin socket.")] = Admin()
     account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
+    requests: Annotated[Requests, Meta(description="Requests and errors, from server spans.")] = Requests()
+    metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()
     log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()
     quarantine: Annotated[Quarantine, Meta(description="What was refused for good.")] = Quarantine()
     gateway: Annotated[Gateway, Meta(description="Only read by shipper gateway.")] = Gateway()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, Multiline, Role
@@ -14,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PORTS = range(65_536)
 LEAST_OPEN_FILES = 8
 _LEAST_LINE = 64
+_MOST_BUCKETS = 30
 Problem = tuple[Path, str]
 
 
@@ -30,6 +34,8 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_drain(config),
         *_admin(config),
         *_gateway(config),
+        *_requests(config),
+        *_metrics(config),
     ]
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
     if role == "sidecar" and not config.files:
@@ -147,3 +153,54 @@ def _gateway(config: Config) -> Iterator[Problem]:
     for key in ("max_body", "spool_max"):
         if getattr(gateway, key) < 1 << 16:
             yield ("gateway", key), "must be at least 64KiB"
+
+
+def _requests(config: Config) -> Iterator[Problem]:
+    settings = config.requests
+    edges = settings.buckets
+    if not edges:
+        return
+    if len(edges) > _MOST_BUCKETS:
+        yield ("requests", "buckets"), f"at most {_MOST_BUCKETS} buckets, each is a series"
+    if not all(0 < edge < math.inf for edge in edges) or sorted(set(edges)) != edges:
+        yield ("requests", "buckets"), "must be ascending numbers of seconds above zero"
+    elif settings.objective not in edges:
+        yield (
+            ("requests", "buckets"),
+            f"one of them must be requests.objective ({settings.objective:g} s), so that requests within it can be counted",
+        )
+
+
+def _metrics(config: Config) -> Iterator[Problem]:
+    settings = config.metrics
+    seen: set[str] = set()
+    for index, target in enumerate(settings.scrape):
+        path: Path = ("metrics", "scrape", index, "url")
+        problem = _scrape_problem(target.url, settings.allow_remote)
+        if problem:
+            yield path, problem
+        elif target.url in seen:
+            yield path, f"{target.url} stands there twice"
+        seen.add(target.url)
+    for index, directory in enumerate(settings.multiprocess_dirs):
+        if not os.path.isabs(directory) or "\0" in directory:
+            yield ("metrics", "multiprocess_dirs", index), f"must be an absolute path, not {directory!r}"
+    for key in ("max_body", "spool_max"):
+        if getattr(settings, key) < 1 << 16:
+            yield ("metrics", key), "must be at least 64KiB"
+
+
+def _scrape_problem(url: str, allow_remote: bool) -> str:
+    """What is wrong with a URL to scrape; empty: nothing."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as problem:
+        return f"is no URL: {problem}"
+    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
+        return f"expected a URL such as http://127.0.0.1:8000/metrics, got '{url}'"
+    if parts.username or parts.password:
+        return "a URL must not hold a user or a password: it is shown and shipped"
+    if not allow_remote and not is_loopback(host):
+        return f"{host} is not this host; set metrics.allow_remote: true if its numbers shall get this host's identity"
+    return ""
