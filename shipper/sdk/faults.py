@@ -1,0 +1,37 @@
+"""Where the SDK's own faults end: counted by cause and said once, never raised into the service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+_MOST_CAUSES = 64
+_LOGGER = logging.getLogger("shipper")
+
+
+def _warn(text: str) -> None:
+    _LOGGER.warning(text)
+
+
+class Faults:
+    """Counts of what went wrong inside the SDK, by cause. The first fault of each cause is said through ``say``.
+
+    ``say`` must not lead back into Shipper's own handler; the default is the logger ``shipper``, which the handler skips.
+    """
+
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        self._say = say or _warn
+        self.counts: dict[str, int] = {}
+
+    def count(self, cause: str, error: BaseException | None = None) -> None:
+        """One more fault of this cause. Never raises, whatever ``error`` and ``say`` are like."""
+        known = self.counts.get(cause)
+        if known is None and len(self.counts) >= _MOST_CAUSES:
+            return
+        self.counts[cause] = (known or 0) + 1
+        if known is None:
+            what = f" ({type(error).__name__})" if error is not None else ""
+            try:
+                self._say(f"{cause}{what}; further ones are only counted")
+            except Exception:
+                self.counts["could not be said"] = self.counts.get("could not be said", 0) + 1
