@@ -59,7 +59,7 @@ class Frame(NamedTuple):
     scope: int
     route: int
     severity: int
-    count: int
+    count: int  # type: ignore[assignment]  # what a tuple's own `count` does, nobody asks of a frame
     duration_ns: int
     trace: int
     body: bytes
@@ -142,9 +142,9 @@ def _next(data: bytes, at: int) -> int:
             return 0
         length = HEAD.unpack_from(data, start + 4)[3]
         end = start + OVERHEAD + length
-        if length <= MAX_BODY and end <= len(data):
-            if crc32(data[start + 4 : end]) == CRC.unpack_from(data, start)[0]:
-                return start
+        whole = length <= MAX_BODY and end <= len(data)
+        if whole and crc32(data[start + 4 : end]) == CRC.unpack_from(data, start)[0]:
+            return start
     return 0
 
 

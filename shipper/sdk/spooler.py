@@ -1,0 +1,274 @@
+"""The hand-off of this process: one directory, one series of segments for each signal, one table of open spans.
+
+Nothing is opened before something is handed over, no thread is started, and nothing is kept across a fork: a child has its
+own directory, as its own process that can live and die by itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from time import monotonic, time_ns
+from typing import Any
+
+from shipper.handoff.places import check_root
+from shipper.sdk.home import Home
+from shipper.sdk.keeper import NO_SPOOL, hold
+from shipper.sdk.losses import Losses
+from shipper.sdk.open_spans import OpenSpans, Table
+from shipper.sdk.room import Limits
+from shipper.sdk.series import Series
+from shipper.sdk.turn import Turn
+
+_all: weakref.WeakSet[Spooler] = weakref.WeakSet()
+
+
+class Spooler:
+    """``hello`` says who this process is (fields of `handoff.hello.Hello`), asked for every segment; ``say`` tells a person.
+
+    Never raises into the service.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        hello: Callable[[], Mapping[str, Any]],
+        say: Callable[[str], None],
+        limits: Limits | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.root = root
+        self.open_spans = OpenSpans(self._table)
+        self._hello = hello
+        self._say = say
+        self._now = now
+        self._limits = limits or Limits()
+        self._series: dict[str, Series] = {}
+        self._epoch = 0
+        self._registered = False
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        self._home: Home | None = None
+        self._turn = Turn()
+        self._retry_at = 0.0
+        self._said: set[str] = set()
+        self._losses = Losses()
+
+    def series(self, signal: str) -> Series:
+        """The series of a signal (``logs``, ``traces``, ``metrics``)."""
+        found = self._series.get(signal)
+        return found if found is not None else self._series.setdefault(signal, Series(signal, self))
+
+    def usable(self) -> bool:
+        """Whether records can be handed over now; leaves nothing behind."""
+        home = self._home
+        return (home is not None and home.ours()) or check_root(self.root).usable
+
+    def dropped(self) -> dict[str, int]:
+        """Records (and faults) that were not handed over, by cause."""
+        totals = self._losses.totals()
+        for series in tuple(self._series.values()):
+            for cause, count in series.losses.totals().items():
+                totals[cause] = totals.get(cause, 0) + count
+        return totals
+
+    def close(self) -> None:
+        """The process has nothing more to say: let the sidecar have all at once. What comes later begins a new directory."""
+        try:
+            self._tell()
+            if (home := self._home) is not None and home.ours():
+                self._mark_ended()
+                self.abandon(home)
+        except Exception as error:
+            self.fault("close", error)
+
+    # what follows is for the other files of the hand-off
+
+    def home(self) -> Home | None:
+        """The process's directory, made when there is none; None when it cannot be made now."""
+        home = self._home
+        if home is not None and home.pid == os.getpid():
+            return home
+        if home is not None:
+            self.forked()
+        if self._now() < self._retry_at or not hold(self._turn):
+            return None
+        try:
+            if self._home is None:
+                self._home = self._make_home()
+        finally:
+            self._turn.give_back()
+        return self._home
+
+    def _make_home(self) -> Home | None:
+        self._retry_at = self._now() + self._limits.retry_seconds
+        root = check_root(self.root)
+        if not root.usable:
+            self.say_once(NO_SPOOL, f"records are discarded: {root.why_not}")
+            return None
+        try:
+            home = Home(self.root, self._limits, self._epoch)
+        except OSError as error:
+            self.say_once(NO_SPOOL, f"records are discarded: no directory can be made in {self.root}: {error.strerror}")
+            return None
+        self._epoch += 1
+        self.open_spans.table = home.table
+        if home.memory:
+            self.say_once(
+                "memory", f"{self.root} is in memory: no more than {home.room.process_bytes >> 20} MiB are put aside"
+            )
+        if home.table is None:
+            self.say_once(
+                "table", f"spans that are open when the process dies are not reported: no room in {self.root}"
+            )
+        if not self._registered:
+            self._registered = True
+            atexit.register(self._exit)
+        with home.opened() as directory:
+            if cause := home.room.look(directory):
+                self.block(home, cause)
+        return home
+
+    def _table(self) -> Table | None:
+        home = self.home()
+        return home.table if home else None
+
+    def said_of_process(self) -> dict[str, Any]:
+        """What a HEAD frame says of this process."""
+        facts = {"pid": os.getpid(), "argv": [text[:200] for text in sys.argv[:2]]}
+        try:
+            return {**facts, **self._hello()}
+        except Exception as error:
+            self.fault("hello", error)
+            return facts
+
+    def block(self, home: Home, cause: str, error: OSError | None = None) -> None:
+        """Nothing can be written for a while: records are dropped and counted, the service goes on."""
+        home.look_at = self._now() + self._limits.retry_seconds
+        home.blocked = cause
+        for series in tuple(self._series.values()):
+            series.segments = None
+        why = f" ({error.strerror})" if error and error.strerror else ""
+        self.say_once(cause, f"records are dropped: {_WORDS.get(cause, cause)}{why} in {self.root}")
+
+    def look_again(self, home: Home) -> bool:
+        """Whether there is room again; looked at not more often than every few seconds."""
+        if self._now() < home.look_at or not home.turn.take():
+            return False
+        try:
+            home.look_at = self._now() + self._limits.retry_seconds
+            with home.opened() as directory:
+                cause = home.room.look(directory)
+                if cause:
+                    home.blocked = cause
+                    return False
+            home.blocked = ""
+            return True
+        except OSError:
+            if check_root(self.root).usable:
+                self.abandon(home)
+            return False
+        finally:
+            home.turn.give_back()
+
+    def make_room(self, home: Home, directory: int) -> None:
+        """Drop the oldest segments of the longest series while the process has put aside more than it may."""
+        if not home.turn.take():
+            return
+        try:
+            all_series = [
+                s for s in tuple(self._series.values()) if s.keeper.segments and s.keeper.segments.home is home
+            ]
+            limit = home.room.process_bytes - len(all_series) * home.room.segment_bytes
+            sizes = {series: series.keeper.segments.final_sizes(directory) for series in all_series}  # type: ignore[union-attr]
+            while sum(map(sum, sizes.values())) > limit:
+                longest = max(sizes, key=lambda series: sum(sizes[series]))
+                if not sizes[longest] or longest.keeper.segments is None:
+                    break
+                del sizes[longest][0]
+                longest.losses.add("drop_oldest", longest.keeper.segments.drop_oldest(directory))
+                longest.segments = None
+                self.say_once(
+                    "drop_oldest", f"the oldest records are dropped: {self.root} may not take more of this process"
+                )
+        finally:
+            home.turn.give_back()
+
+    def taken_away(self) -> None:
+        """The service closed one of our descriptors."""
+        self._losses.add("descriptor_taken", 0)
+        self.say_once("taken", "a file of the hand-off was closed by this program; a new one is used")
+
+    def abandon(self, home: Home) -> None:
+        """Leave the directory to the sidecar, as a process does that ends; the next record begins another."""
+        if self._home is not home:
+            return
+        self._home = None
+        self._retry_at = 0.0
+        self.open_spans.table = None
+        for series in tuple(self._series.values()):
+            series.keeper.let_go()
+        if home.table is not None:
+            home.table.void()
+        home.let_go()
+
+    def forked(self) -> None:
+        """This process is a child of the one that used this object: nothing of that one is ours."""
+        home = self._home
+        self.open_spans.table = None
+        self._begin()
+        for series in tuple(self._series.values()):
+            series.keeper.let_go()
+            series.forget()
+        if home is not None:
+            home.let_go()
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Something went wrong in us: counted and said once, never raised."""
+        self._losses.add(f"fault_{where}", 1)
+        self.say_once(where, f"a fault in the hand-off ({where}): {type(error).__name__}: {error}")
+
+    def say_once(self, key: str, text: str) -> None:
+        """Tell a person, the first time."""
+        if key in self._said:
+            return
+        self._said.add(key)
+        try:
+            self._say(text)
+        except Exception:
+            self._losses.add("fault_say", 0)
+
+    def _exit(self) -> None:
+        self._tell()
+        self._mark_ended()
+
+    def _tell(self) -> None:
+        for series in tuple(self._series.values()):
+            if series.losses.untold and series.keeper.segments is not None:
+                series.keeper.tell()
+
+    def _mark_ended(self) -> None:
+        home = self._home
+        if home is not None and home.table is not None and home.pid == os.getpid():
+            home.table.ended(time_ns())
+
+
+_WORDS = {
+    "disk_full": "the disk is full, or nearly",
+    "host_full": "the limit of this host is reached",
+    "io_error": "the hand-off failed",
+}
+
+
+def _in_child() -> None:
+    for spooler in tuple(_all):
+        spooler.forked()
+
+
+os.register_at_fork(after_in_child=_in_child)
