@@ -1,0 +1,162 @@
+"""Loading the OpenTelemetry instrumentors that are installed, each in a process of its own: they cannot be undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPORT = """
+import json, logging, sys
+from shipper.sdk.instrument import load_instrumentors
+"""
+
+
+def run(script: str, tmp_path: Path, *, launcher: tuple[str, ...] = (), **env: str) -> Any:
+    """What the script printed as JSON, and nothing else was said."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "DJANGO_"))}
+    (tmp_path / "script.py").write_text(REPORT + script)
+    path = f"{Path(__file__).parents[2]}:{tmp_path}"
+    answer = subprocess.run(
+        [*launcher, sys.executable, str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=inherited | {"PYTHONPATH": path, "OTEL_PYTHON_LOG_LEVEL": "info"} | env,
+    )
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stderr
+    return json.loads(answer.stdout)
+
+
+def test_what_is_installed_is_loaded_once(tmp_path: Path) -> None:
+    """The first call activates them all, the second none; Django's waits until there are settings."""
+    first, second = run("print(json.dumps([load_instrumentors(), load_instrumentors()]))", tmp_path)
+    assert {"fastapi", "flask", "starlette", "celery", "logging"} <= set(first)
+    assert "django" not in first
+    assert second == []
+
+
+@pytest.mark.parametrize(("setting", "left"), [("flask, celery", {"flask", "celery"}), ("*", None)])
+def test_disabled_instrumentations_stay_away(tmp_path: Path, setting: str, left: set[str] | None) -> None:
+    """OTEL_PYTHON_DISABLED_INSTRUMENTATIONS means what it means to opentelemetry-instrument."""
+    loaded = set(
+        run("print(json.dumps(load_instrumentors()))", tmp_path, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=setting)
+    )
+    assert not loaded & left if left else loaded == set()
+
+
+@pytest.mark.parametrize(("ships", "handlers"), [(True, 0), (False, 1)])
+def test_log_records_are_not_handed_over_twice(tmp_path: Path, ships: bool, handlers: int) -> None:
+    """Where our bridge ships logs the logging instrumentor gets no handler on the root logger; else it may have it."""
+    script = f"load_instrumentors(ships_logs={ships}); print(json.dumps(len(logging.getLogger().handlers)))"
+    assert run(script, tmp_path) == handlers
+
+
+def test_a_handler_that_was_installed_before_is_taken_away(tmp_path: Path) -> None:
+    """opentelemetry-instrument loads the instrumentors before anybody can tell it about us."""
+    script = """
+from opentelemetry.instrumentation.logging import LoggingInstrumentor
+LoggingInstrumentor().instrument()
+before = len(logging.getLogger().handlers)
+load_instrumentors()
+print(json.dumps([before, len(logging.getLogger().handlers)]))
+"""
+    assert run(script, tmp_path) == [1, 0]
+
+
+def test_after_opentelemetry_instrument_there_is_nothing_left_to_load(tmp_path: Path) -> None:
+    """Under its launcher everything is active already, and nothing is warned about."""
+    launcher = (str(Path(sys.executable).with_name("opentelemetry-instrument")),)
+    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    loaded = run(
+        "print(json.dumps(load_instrumentors()))",
+        tmp_path,
+        launcher=launcher,
+        OTEL_PYTHON_DISTRO="distro",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="django",
+        **none,
+    )
+    assert loaded == []
+
+
+def test_django_is_instrumented_when_its_settings_can_be_read(tmp_path: Path) -> None:
+    """With DJANGO_SETTINGS_MODULE its instrumentor puts itself into MIDDLEWARE, as under its own launcher."""
+    (tmp_path / "shop_settings.py").write_text("MIDDLEWARE = []\nSECRET_KEY = 'x'\n")
+    script = """
+loaded = load_instrumentors()
+from django.conf import settings
+print(json.dumps(["django" in loaded, len(settings.MIDDLEWARE)]))
+"""
+    assert run(script, tmp_path, DJANGO_SETTINGS_MODULE="shop_settings") == [True, 1]
+
+
+def test_settings_that_are_being_read_are_not_read_half(tmp_path: Path) -> None:
+    """``shipper.init()`` inside settings.py must not make Django take the half of them that is there already."""
+    (tmp_path / "shop_settings.py").write_text(
+        "from shipper.sdk.instrument import load_instrumentors\nload_instrumentors()\nMIDDLEWARE = ['late']\nSECRET_KEY = 'x'\n"
+    )
+    script = "from django.conf import settings\nprint(json.dumps(settings.MIDDLEWARE))"
+    assert run(script, tmp_path, DJANGO_SETTINGS_MODULE="shop_settings") == ["late"]
+
+
+def test_settings_that_come_later_are_not_forestalled(tmp_path: Path) -> None:
+    """A manage.py that calls us before it names its settings finds them unconfigured."""
+    script = "load_instrumentors()\nfrom django.conf import settings\nprint(json.dumps(settings.configured))"
+    assert run(script, tmp_path) is False
+
+
+def plugin(tmp_path: Path, name: str, body: str) -> None:
+    """An installed distribution with one instrumentor."""
+    (tmp_path / f"{name}.py").write_text(
+        "from opentelemetry.instrumentation.instrumentor import BaseInstrumentor\n"
+        f"class Instrumentor(BaseInstrumentor):\n"
+        f"    def instrumentation_dependencies(self): return ()\n"
+        f"    def _uninstrument(self, **kwargs): pass\n"
+        f"    def _instrument(self, **kwargs): {body}\n"
+    )
+    info = tmp_path / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(f"[opentelemetry_instrumentor]\n{name} = {name}:Instrumentor\n")
+
+
+def test_a_conflict_is_skipped_quietly(tmp_path: Path) -> None:
+    """An instrumentor for a library that is not installed, or in another version, is no event."""
+    for name, need in (("absent", "no-such-library >= 1"), ("old", "flask < 1")):
+        plugin(tmp_path, name, "raise AssertionError")
+        (tmp_path / f"{name}-1.0.dist-info/METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nProvides-Extra: instruments\n"
+            f'Requires-Dist: {need} ; extra == "instruments"\n'
+        )
+    loaded = run("print(json.dumps(load_instrumentors()))", tmp_path)
+    assert not {"absent", "old"} & set(loaded)
+
+
+def test_one_that_fails_is_said_and_the_others_are_loaded(tmp_path: Path) -> None:
+    """A broken instrumentor costs itself and one sentence, never the service's start."""
+    plugin(tmp_path, "broken", "raise RuntimeError('boom')")
+    (tmp_path / "broken-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    script = """
+from shipper.sdk import voice
+said = []
+voice.say = lambda text, *_: said.append(text)
+print(json.dumps([load_instrumentors(), said]))
+"""
+    loaded, said = run(script, tmp_path)
+    assert "flask" in loaded
+    assert said == [
+        "the OpenTelemetry instrumentation 'broken' failed and was left out: RuntimeError: boom",
+    ]
+
+
+def test_without_the_package_there_is_nothing_to_load(tmp_path: Path) -> None:
+    """opentelemetry-instrumentation is an extra; a service without it starts like any other."""
+    script = """
+sys.modules["opentelemetry.instrumentation.dependencies"] = None
+print(json.dumps(load_instrumentors()))
+"""
+    assert run(script, tmp_path) == []
