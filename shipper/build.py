@@ -249,7 +249,43 @@ class _Builder:
             )
         if self.role == "gateway":
             sources.append(await self._receiver(hub, ledger, decision))
+        else:
+            sources.append(await self._numbers(hub, ledger, decision, identity, destinations, after=[]))
         return sources
+
+    async def _numbers(
+        self,
+        hub: Hub,
+        ledger: LedgerThread,
+        decision: LifeDecision,
+        identity: Identity,
+        destinations: tuple[str, ...],
+        after: list[Source],
+    ) -> Source:
+        """The source of requests counted and endpoints read. ``after``: sources whose streams it counts, which end first."""
+        from shipper.measure import making
+
+        place = making.Place(
+            attributes=identity.attributes(),
+            instance=identity.host.value or decision.life,
+            life=decision.life,
+            birth_ns=decision.born_ns,
+            state_dir=self.config.state_dir,
+            destinations=destinations,
+        )
+        requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
+        numbers = making.source(
+            requests,
+            self.config.metrics,
+            place,
+            after=after,
+            hub=hub,
+            ledger=ledger,
+            clock=self.clock,
+            report=self.report,
+        )
+        await numbers.open()
+        return numbers
 
     async def _receiver(self, hub: Hub, ledger: LedgerThread, decision: LifeDecision) -> Source:
         from shipper.sources.listen import ListenSettings

@@ -91,6 +91,9 @@ class Metrics:
         self.problems = Counter(
             "shipper_problems_total", "Things that went wrong and were survived, by kind.", ("kind",), registry=r
         )
+        self.scrape_up = Gauge(
+            "shipper_scrape_up", "1 where a target could be read the last time, else 0.", ("target",), registry=r
+        )
         self.open_files = Gauge("shipper_open_files", "Descriptors held by file tailing.", registry=r)
         self.streams = Gauge("shipper_streams", "Streams known and not yet retired.", registry=r)
 

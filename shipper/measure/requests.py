@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shipper.clock import Clock
+from shipper.contracts import Signal
 from shipper.errors import RangeGone, ShipperError
 from shipper.events import Problem, Reporter, Said
 from shipper.handoff.frame import ERROR, SPAN_KIND, Frame, Kind
@@ -55,7 +56,7 @@ class RequestCounter:
         bounds: Bounds,
         *,
         routes: bool,
-        host: Mapping[str, str],
+        host: Mapping[str, object],
         ledger: LedgerThread,
         clock: Clock,
         report: Reporter,
@@ -63,7 +64,7 @@ class RequestCounter:
         """``host``: resource attributes that stand in where a service says nothing of itself."""
         self.book = Book(bounds)
         self._bounds = bounds
-        self._routes = routes
+        self.routes = routes
         self._host = host
         self._ledger = ledger
         self._clock = clock
@@ -86,7 +87,9 @@ class RequestCounter:
     # -- what a source of streams calls --------------------------------------------------------------------------
 
     def add(self, stream: SpanStream) -> None:
-        """A trace stream exists; adding an id again puts the new object in the place of the old one."""
+        """A stream exists; adding an id again puts the new object in the place of the old one. Only traces are read."""
+        if stream.signal is not Signal.TRACES:
+            return
         feed = self._feeds.get(stream.id)
         if feed is None:
             self._feeds[stream.id] = _Feed(stream)
@@ -185,8 +188,8 @@ class RequestCounter:
 
     def _key(self, stream: SpanStream, resource: int, route: int) -> Key:
         attributes = stream.resource_attributes(resource)
-        who = Serving(*(_label(attributes.get(name) or self._host.get(name, "")) for name in _ATTRIBUTES))
-        return Key(who, _label(stream.route(route)) if self._routes and route else "")
+        who = Serving(*(_label(str(attributes.get(name) or self._host.get(name) or "")) for name in _ATTRIBUTES))
+        return Key(who, _label(stream.route(route)) if self.routes and route else "")
 
     def _move(self, positions: Mapping[str, int]) -> None:
         for id_, at in positions.items():

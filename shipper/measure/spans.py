@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from shipper.contracts import Signal
 from shipper.handoff.frame import Frame
 
 
@@ -18,6 +19,13 @@ class SpanStream(Protocol):
     def id(self) -> str:
         """Unique within the life, the same in every run."""
 
+    @property
+    def signal(self) -> Signal:
+        """Only traces are read."""
+
+    def frontier(self) -> int:
+        """The position up to which there is something to read."""
+
     def frames(self, at: int, limit: int) -> tuple[list[Frame], int]:
         """Whole frames from position ``at`` on, about ``limit`` bytes of them, and the position behind the last.
 
@@ -25,7 +33,7 @@ class SpanStream(Protocol):
         than the frames reach when what stood there is damaged or gone. Raises OSError, `ShipperError`.
         """
 
-    def resource_attributes(self, number: int) -> Mapping[str, str]:
+    def resource_attributes(self, number: int) -> Mapping[str, object]:
         """The attributes of the resource of that number (0: none declared), those the host adds included."""
 
     def route(self, number: int) -> str:

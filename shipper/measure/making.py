@@ -1,0 +1,139 @@
+"""From settings to what measures: which endpoints and directories are read, and whose their numbers are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shipper.clock import Clock
+from shipper.config.schema import Metrics, Requests, Scrape
+from shipper.contracts import Hub, Source
+from shipper.events import Reporter
+from shipper.ledger import LedgerThread
+from shipper.measure.counts import Bounds
+from shipper.measure.exposition import BookCollector
+from shipper.measure.requests import RequestCounter
+from shipper.measure.source import MeasureSource, Target
+from shipper.measure.stream import MetricsStream
+from shipper.otlp.encode import AttributeValue
+
+DIRECTORY = "metrics"
+_EDGES = (0.1, 0.4, 1, 2, 10)  # of the objective
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is measured. ``attributes``: the resource attributes of the host, ``instance``: its name on every series."""
+
+    attributes: Mapping[str, AttributeValue]
+    instance: str
+    life: str
+    birth_ns: int
+    state_dir: str
+    destinations: Sequence[str]
+
+
+def counter(
+    settings: Requests, place: Place, *, ledger: LedgerThread, clock: Clock, report: Reporter
+) -> RequestCounter:
+    """What counts requests; a source of span streams tells it of them."""
+    return RequestCounter(
+        bounds(settings), routes=settings.routes, host=place.attributes, ledger=ledger, clock=clock, report=report
+    )
+
+
+def bounds(settings: Requests) -> Bounds:
+    """The bounds of the book."""
+    edges = settings.buckets or [settings.objective * edge for edge in _EDGES]
+    return Bounds(tuple(round(edge * 1e9) for edge in edges), settings.max_services, settings.max_routes)
+
+
+def source(
+    requests: RequestCounter,
+    settings: Metrics,
+    place: Place,
+    *,
+    after: Sequence[Source],
+    hub: Hub,
+    ledger: LedgerThread,
+    clock: Clock,
+    report: Reporter,
+) -> MeasureSource:
+    """The source of all numbers. ``after``: the sources that tell ``requests`` of streams."""
+    stream = MetricsStream(
+        os.path.join(place.state_dir, DIRECTORY),
+        life=place.life,
+        hub=hub,
+        ledger=ledger,
+        destinations=place.destinations,
+        max_bytes=settings.spool_max,
+        report=report,
+    )
+    return MeasureSource(
+        requests,
+        targets(settings, place, clock, report),
+        stream,
+        collector=BookCollector(lambda: requests.book, routes=requests.routes),
+        host=place.attributes,
+        instance=place.instance,
+        interval=settings.interval,
+        after=after,
+        clock=clock,
+        report=report,
+    )
+
+
+def targets(settings: Metrics, place: Place, clock: Clock, report: Reporter) -> list[Target]:
+    """What is read, as configured. Nothing of it is imported where nothing is configured."""
+    found: list[Target] = []
+    if settings.scrape:
+        from shipper.measure.scrape import Endpoint, ScrapeLimits
+
+        limits = ScrapeLimits(settings.timeout, settings.max_body, settings.max_samples)
+        for wanted in settings.scrape:
+            found.append(
+                Endpoint(
+                    wanted.url,
+                    _endpoint_attributes(wanted, place),
+                    interval=wanted.interval or settings.interval,
+                    limits=limits,
+                    birth_ns=place.birth_ns,
+                    clock=clock,
+                    report=report,
+                )
+            )
+    if settings.multiprocess_dirs:
+        from shipper.measure.multiprocess import Directory
+
+        for path in settings.multiprocess_dirs:
+            name = os.path.basename(path.rstrip("/"))
+            found.append(
+                Directory(
+                    path,
+                    {**place.attributes, "service.instance.id": f"{place.instance}:{name}"},
+                    interval=settings.interval,
+                    max_bytes=settings.max_body,
+                    birth_ns=place.birth_ns,
+                    clock=clock,
+                    report=report,
+                )
+            )
+    return found
+
+
+def _endpoint_attributes(wanted: Scrape, place: Place) -> dict[str, AttributeValue]:
+    """The resource of an endpoint: two of one service on one host are told apart by their ports."""
+    parts = urlsplit(wanted.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    attributes: dict[str, AttributeValue] = {
+        **place.attributes,
+        "service.instance.id": f"{place.instance}:{port}",
+        "server.address": parts.hostname or "",
+        "server.port": port,
+        "url.scheme": parts.scheme,
+    }
+    if wanted.service:
+        attributes["service.name"] = wanted.service
+    return attributes
