@@ -7,6 +7,7 @@ from typing import Any
 
 from shipper.sdk import flask, voice
 from shipper.sdk.asgi import AsgiMiddleware
+from shipper.sdk.chain import is_a
 from shipper.sdk.wsgi import WsgiMiddleware
 
 
@@ -27,11 +28,11 @@ def attach(app: Any) -> bool:
 def _attach(app: Any) -> bool:
     if isinstance(app, AsgiMiddleware | WsgiMiddleware) or getattr(app, "_shipper", False) is True:
         return True
-    if _is(app, "starlette.applications", "Starlette"):
+    if is_a(app, "starlette.applications", "Starlette"):
         return _starlette(app)
-    if _is(app, "django.core.handlers.base", "BaseHandler") or _is(app, "django.conf", "LazySettings"):
+    if is_a(app, "django.core.handlers.base", "BaseHandler") or is_a(app, "django.conf", "LazySettings"):
         return _django(app)
-    if _is(app, "flask", "Flask"):
+    if is_a(app, "flask", "Flask"):
         flask.hear_exceptions(app)
     for name, wrapper in (("wsgi_app", WsgiMiddleware), ("asgi_app", AsgiMiddleware)):
         if callable(inner := getattr(app, name, None)):
@@ -70,9 +71,3 @@ def _django(app: Any) -> bool:
     else:
         django.into_settings(app)
     return True
-
-
-def _is(app: Any, module: str, name: str) -> bool:
-    """Whether ``app`` is an instance of a class, without importing what the service has not imported."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind, type) and isinstance(app, kind)

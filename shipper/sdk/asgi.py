@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cached_property
 from typing import Any
 
 from opentelemetry.propagators.textmap import Getter
@@ -37,6 +38,10 @@ def asgi(app: AsgiApp) -> AsgiApp:
     Safe to apply twice, and beside OpenTelemetry's instrumentations: where one of them traces ``app``, requests pass
     through. Lifespan events and unknown protocols pass through. What the application raises is recorded and re-raised.
     """
+    from shipper.sdk import hooks  # what Django's part of it needs stands in this file
+
+    with _guard:
+        hooks.listen(app)
     return AsgiMiddleware(app)
 
 
@@ -46,7 +51,13 @@ class AsgiMiddleware:
     def __init__(self, app: AsgiApp, owner: object = None) -> None:
         """``owner``: the framework's application, where ``app`` is only what it keeps inside."""
         self.app = app
+        self._owner = owner
         self._others = Others(owner, app)
+
+    @cached_property
+    def framework(self) -> Any:
+        """The part of the application that has Starlette's table of routes, or None."""
+        return routes.table(self._owner, self.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""
@@ -57,7 +68,7 @@ class AsgiMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        watch = (_Websocket if scope["type"] == "websocket" else _Http)(exchange, scope, self.app, receive, send)
+        watch = (_Websocket if scope["type"] == "websocket" else _Http)(exchange, scope, self, receive, send)
         with http.Inside(exchange):
             try:
                 await self.app(scope, watch.receive, watch.send)
@@ -89,10 +100,10 @@ def begin(scope: Scope, others: Others) -> http.Exchange | None:
 class _Http:
     """What passes between the server and the application during one request."""
 
-    def __init__(self, exchange: http.Exchange, scope: Scope, app: AsgiApp, receive: Receive, send: Send) -> None:
+    def __init__(self, exchange: http.Exchange, scope: Scope, by: AsgiMiddleware, receive: Receive, send: Send) -> None:
         self._exchange = exchange
         self._scope = scope
-        self._app = app
+        self._by = by
         self._mount = scope.get("root_path", "")
         self._path = scope.get("path", "")
         self._receive = receive
@@ -133,7 +144,7 @@ class _Http:
 
     def _name(self) -> None:
         if not self._exchange.over and self._exchange.route is None:
-            self._exchange.route = routes.starlette(self._scope, self._app, self._path, self._mount)
+            self._exchange.route = routes.starlette(self._scope, self._by.framework, self._path, self._mount)
 
 
 class _Websocket(_Http):

@@ -7,6 +7,7 @@ themselves (FastAPI since 0.16x does so as soon as a tracer provider is set).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,12 @@ def walk(*apps: Any) -> Iterator[Any]:
         seen.add(id(found))
         yield found
         waiting += [_get(found, link) for link in _LINKS]
+
+
+def is_a(part: Any, module: str, name: str) -> bool:
+    """Whether ``part`` is an instance of a class, without importing what the service has not imported."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(part, kind)
 
 
 def _get(part: Any, name: str) -> Any:

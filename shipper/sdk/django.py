@@ -37,6 +37,7 @@ def middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
                     raise
             return _answered(exchange, request, response, own)
 
+        handle.__wrapped__ = get_response  # type: ignore[attr-defined]  # for `chain.walk`
         return handle
 
     async def handle_async(request: Any) -> Any:
@@ -51,6 +52,7 @@ def middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
                 raise
         return _answered(exchange, request, response, own)
 
+    handle_async.__wrapped__ = get_response  # type: ignore[attr-defined]  # for `chain.walk`
     return handle_async
 
 

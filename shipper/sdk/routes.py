@@ -12,41 +12,43 @@ from typing import Any
 from shipper.sdk import chain
 
 
+def table(*apps: Any) -> Any:
+    """The first of ``apps``, or of what they wrap, that has Starlette's list of routes."""
+    return next((part for part in chain.walk(*apps) if chain.is_a(part, "starlette.applications", "Starlette")), None)
+
+
 def starlette(scope: MutableMapping[str, Any], app: Any, path: str, mount: str) -> str | None:
     """The route of a request that Starlette or FastAPI handled; ``path`` and ``mount`` (root_path) are what came in.
 
-    Inside a mounted application the scope tells the route within it, and only raw text of the mount. Starlette before
-    1.0 tells no route at all. In both cases the routes are matched once more.
+    ``app`` is what `table` found. Inside a mounted application the scope tells the route within it, and only raw text of
+    the mount; Starlette before 1.0, and middleware that copies the scope, tell nothing. Then the routes are matched again.
     """
-    route = scope.get("route")
-    template = getattr(route, "path", None)
-    if isinstance(template, str) and scope.get("root_path", "") in (mount, _own_root(scope)):
-        return (scope.get("root_path", "").rstrip("/") + template) or "/"
-    if route is None and "endpoint" not in scope:
-        return None  # nothing matched, or another framework
-    top = next((part for part in chain.walk(app) if hasattr(part, "routes") and hasattr(part, "router")), None)
-    if top is None:
-        return template if isinstance(template, str) else None
+    template = getattr(scope.get("route"), "path", None)
+    root = scope.get("root_path", "")
+    if isinstance(template, str) and (app is None or root in (mount, getattr(app, "root_path", ""))):
+        return (root.rstrip("/") + template) or "/"
+    if app is None:
+        return None
+    root = getattr(app, "root_path", "") or mount
     fresh = {key: scope[key] for key in ("type", "method", "headers") if key in scope}
-    root = getattr(top, "root_path", "") or mount
-    return _match(top.routes, fresh | {"path": path, "root_path": root, "path_params": {}}, root.rstrip("/"))
+    fresh |= {"path": path, "root_path": root, "path_params": {}}
+    return _match(app.routes, fresh, root.rstrip("/"), template if isinstance(template, str) else None)
 
 
-def _own_root(scope: MutableMapping[str, Any]) -> str:
-    return getattr(scope.get("app"), "root_path", "") or ""
-
-
-def _match(routes: Iterable[Any], scope: dict[str, Any], before: str) -> str | None:
-    """The template of the first route that matches fully, through mounts; one that matches but for its method, else."""
+def _match(routes: Iterable[Any], scope: dict[str, Any], before: str, known: str | None) -> str | None:
+    """The template of the first route that matches, through mounts; where it is ``known``, only the mounts are asked for."""
     partial = None
     for route in routes:
         verdict, child = route.matches(scope)
         if verdict.name == "NONE":
             continue
         template = before + getattr(route, "path", "")
-        inner = getattr(route, "routes", None)
-        if inner:
-            return _match(inner, {**scope, **child}, template) or (template or None)
+        if chain.is_a(route, "starlette.routing", "Mount") or chain.is_a(route, "starlette.routing", "Host"):
+            return _match(route.routes or (), {**scope, **child}, template, known) or template or None
+        if contexts := getattr(route, "effective_route_contexts", None):  # what FastAPI's include_router leaves behind
+            template = known or _match(contexts(), scope, "", None) or ""
+            return before + template
+        template = (before + known) if known else template
         if verdict.name == "FULL":
             return template or "/"
         partial = partial or template

@@ -27,6 +27,10 @@ def wsgi(app: WsgiApp) -> WsgiApp:
     Safe to apply twice, and beside OpenTelemetry's instrumentations: where one of them traces ``app``, requests pass
     through. What the application raises is recorded and re-raised. A body that streams ends the span when it is closed.
     """
+    from shipper.sdk import hooks  # what Django's part of it needs stands in this file
+
+    with _guard:
+        hooks.listen(app)
     return WsgiMiddleware(app)
 
 
