@@ -20,8 +20,8 @@ def load_instrumentors(*, ships_logs: bool = True) -> list[str]:
     """Activate every installed instrumentor that is not active yet; the names of those activated now.
 
     Left out are those in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS (``*``: all), those whose library is not installed or has
-    another version (quietly), and Django's where its settings cannot be read yet. With ``ships_logs`` our own bridge
-    hands the log records over, so the handler of the logging instrumentor is not installed, or removed if it is there.
+    another version (quietly), and Django's where its settings cannot be read yet. With ``ships_logs`` log records are
+    handed over already, so the logging instrumentor installs no handler; one that is there beside ours is removed.
     Safe to call twice, and after ``opentelemetry-instrument``. Never raises.
     """
     try:
@@ -70,8 +70,9 @@ def _django_ready() -> bool:
 
 
 def _remove_handler() -> None:
-    """The handler that the logging instrumentor put on the root logger would hand every record over a second time."""
-    module = sys.modules.get("opentelemetry.instrumentation.logging")
-    kind = getattr(module, "LoggingInstrumentor", None)
-    if (handler := getattr(kind, "_logging_handler", None)) is not None:
-        logging.getLogger().removeHandler(handler)
+    """Beside our handler, that of the logging instrumentor would hand every record over a second time."""
+    root = logging.getLogger()
+    kind = getattr(sys.modules.get("opentelemetry.instrumentation.logging"), "LoggingInstrumentor", None)
+    handler = getattr(kind, "_logging_handler", None)
+    if handler is not None and any(type(other).__module__.startswith("shipper.") for other in root.handlers):
+        root.removeHandler(handler)

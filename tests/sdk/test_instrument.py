@@ -57,16 +57,20 @@ def test_log_records_are_not_handed_over_twice(tmp_path: Path, ships: bool, hand
     assert run(script, tmp_path) == handlers
 
 
-def test_a_handler_that_was_installed_before_is_taken_away(tmp_path: Path) -> None:
-    """opentelemetry-instrument loads the instrumentors before anybody can tell it about us."""
-    script = """
+@pytest.mark.parametrize("ours", [True, False])
+def test_of_two_handlers_one_is_taken_away(tmp_path: Path, ours: bool) -> None:
+    """opentelemetry-instrument installs its handler before anybody can tell it about us; alone, it stays."""
+    script = f"""
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
 LoggingInstrumentor().instrument()
-before = len(logging.getLogger().handlers)
+class Ours(logging.NullHandler):
+    __module__ = "shipper.sdk.bridge"
+if {ours}:
+    logging.getLogger().addHandler(Ours())
 load_instrumentors()
-print(json.dumps([before, len(logging.getLogger().handlers)]))
+print(json.dumps([type(handler).__name__ for handler in logging.getLogger().handlers]))
 """
-    assert run(script, tmp_path) == [1, 0]
+    assert run(script, tmp_path) == ["Ours" if ours else "LoggingHandler"]
 
 
 def test_after_opentelemetry_instrument_there_is_nothing_left_to_load(tmp_path: Path) -> None:
