@@ -27,6 +27,10 @@ class Serving(NamedTuple):
     environment: str = ""
 
 
+REST = Serving(OTHER)
+"""Who served what there was no room for."""
+
+
 class Key(NamedTuple):
     """What one line of the book is about. ``route`` is empty unless routes are asked for."""
 
@@ -146,14 +150,14 @@ class Book:
         cause = ""
         if key in lines:
             return key, cause
-        services = {other.who for other in lines if other.who.service != OTHER}
-        if key.who not in services and len(services) >= self.bounds.max_services:
+        services = {other.who for other in lines} - {REST}
+        if key.who not in services | {REST} and len(services) >= self.bounds.max_services:
             idle = _idlest(lines, services)
             if now_ns - idle[0] >= IDLE_NS:
                 for gone in [other for other in lines if other.who == idle[1]]:
                     del lines[gone]
             else:
-                key, cause = Key(Serving(OTHER), key.route and OTHER), "service"
+                key, cause = Key(REST, key.route and OTHER), "service"
         if key.route and key not in lines:
             routes = sum(1 for other in lines if other.who == key.who and other.route not in ("", OTHER))
             if routes >= self.bounds.max_routes:
