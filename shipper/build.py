@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shipper import __version__
 from shipper.account import Account, Who
 from shipper.clock import Clock
-from shipper.config import Config, Destination, Files, Role, split_address
+from shipper.config import Config, Destination, Files, Role, Traces, split_address
 from shipper.contracts import Exporter, ExporterContext, Signal, Source
 from shipper.errors import ConfigError, DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
 from shipper.labels import Identity, detect, lock_state, witness
-from shipper.labels.life import LifeDecision, adopt_or_begin
+from shipper.labels.life import SET_ASIDE, LifeDecision, adopt_or_begin
 from shipper.ledger import Ledger, LedgerThread, StreamRow
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
@@ -34,6 +34,10 @@ from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
 from shipper.spool import Fsync, Spool
+
+if TYPE_CHECKING:
+    from shipper.sources.services.consumer import Consumer
+    from shipper.sources.services.source import ServiceSource
 
 LEDGER_FILE = "ledger.db"
 ACCOUNT_DIRECTORY = "account"
@@ -62,6 +66,8 @@ class _Builder:
         self.stack = stack
         self.notes: list[str] = []
         self.ledger_lost = False
+        self.boot = ""
+        self.services: ServiceSource | None = None
 
     async def build(self) -> Parts:
         config = self.config
@@ -88,11 +94,22 @@ class _Builder:
         for source in sources:
             self.stack.push_async_callback(source.aclose)
         return Parts(
-            identity, decision, hub, exporters, pumps, sources, account, self.report, self.notes, AsyncExitStack()
+            identity,
+            decision,
+            hub,
+            exporters,
+            pumps,
+            sources,
+            account,
+            self.report,
+            self.notes,
+            AsyncExitStack(),
+            self.services.status if self.services is not None else list,
         )
 
     def _decide_life(self) -> LifeDecision:
         found = witness("/", self.env, self.config.labels.host)
+        self.boot = found.boot_id
         decision = adopt_or_begin(self.config.state_dir, found, self.clock, role=self.role)
         self.report(Said(f"life {decision.life} run {decision.run}: {decision.reason}"))
         if decision.set_aside:
@@ -201,7 +218,7 @@ class _Builder:
         counts: dict[str, int] = {}
         for labels, value in samples(self.report.metrics.refused):
             counts[labels["receiver"]] = counts.get(labels["receiver"], 0) + int(value)
-        return counts
+        return {**counts, **(self.services.refused() if self.services is not None else {})}
 
     async def _remembered(self, context: ExporterContext) -> frozenset[str]:
         """Ids of streams that destinations have of this life: with these, files are recognised without a ledger."""
@@ -250,19 +267,18 @@ class _Builder:
         if self.role == "gateway":
             sources.append(await self._receiver(hub, ledger, decision))
         else:
-            sources.append(await self._numbers(hub, ledger, decision, identity, destinations, after=[]))
+            sources += await self._from_services(hub, ledger, decision, identity, destinations)
         return sources
 
-    async def _numbers(
+    async def _from_services(
         self,
         hub: Hub,
         ledger: LedgerThread,
         decision: LifeDecision,
         identity: Identity,
         destinations: tuple[str, ...],
-        after: list[Source],
-    ) -> Source:
-        """The source of requests counted and endpoints read. ``after``: sources whose streams it counts, which end first."""
+    ) -> list[Source]:
+        """What services hand over, and the source of requests counted from that and of endpoints read, which ends last."""
         from shipper.measure import making
 
         place = making.Place(
@@ -274,18 +290,47 @@ class _Builder:
             destinations=destinations,
         )
         requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
+        services = [self._services(hub, ledger, decision, identity, requests)] if self.config.services.enabled else []
         numbers = making.source(
             requests,
             self.config.metrics,
             place,
-            after=after,
+            after=services,
             hub=hub,
             ledger=ledger,
             clock=self.clock,
             report=self.report,
         )
         await numbers.open()
-        return numbers
+        return [*services, numbers]
+
+    def _services(
+        self, hub: Hub, ledger: LedgerThread, decision: LifeDecision, identity: Identity, consumer: Consumer
+    ) -> Source:
+        from shipper.sources.services.settings import ServiceSettings
+        from shipper.sources.services.source import ServiceSource
+
+        services, traces = self.config.services, self.config.traces
+        self.services = ServiceSource(
+            ServiceSettings(
+                root=self.config.spool_dir,
+                aside=os.path.join(self.config.state_dir, SET_ASIDE),
+                process_max=services.process_max,
+                host_max=services.host_max,
+                keep=traces.keep,
+                slow=traces.slow,
+            ),
+            hub=hub,
+            ledger=ledger,
+            life=decision.life,
+            boot=self.boot,
+            attributes=identity.attributes(),
+            labels=identity.values(),
+            clock=self.clock,
+            report=self.report,
+            consumer=consumer,
+        )
+        return self.services
 
     async def _receiver(self, hub: Hub, ledger: LedgerThread, decision: LifeDecision) -> Source:
         from shipper.sources.listen import ListenSettings
@@ -340,8 +385,9 @@ def _token(path: str) -> str:
 
 
 def _shaping(config: Config) -> str:
-    """A hash of all settings that decide what becomes of a range of a file; kept with each request until it is answered."""
-    deciding = [(group.include, group.max_line_bytes, group.attributes, group.multiline) for group in config.files]
+    """A hash of all settings that decide what becomes of a range of a stream; kept with each request until it is answered."""
+    groups = [(group.include, group.max_line_bytes, group.attributes, group.multiline) for group in config.files]
+    deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 
 

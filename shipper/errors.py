@@ -104,14 +104,18 @@ class SpoolFull(ShipperError):
 
 
 class RangeGone(ShipperError):
-    """A range of a stream can no longer be read again (the file was truncated or replaced by somebody)."""
+    """A range of a stream can no longer be read again (the file was truncated or replaced by somebody).
 
-    def __init__(self, stream: str, start: int, end: int, reason: str) -> None:
+    ``records``: how many it held, 0 when nobody can know.
+    """
+
+    def __init__(self, stream: str, start: int, end: int, reason: str, records: int = 0) -> None:
         super().__init__(f"{stream} [{start}, {end}) can no longer be read: {reason}")
         self.stream = stream
         self.start = start
         self.end = end
         self.reason = reason
+        self.records = records
 
 
 class DeliveryError(ShipperError):

@@ -94,6 +94,12 @@ class Metrics:
         self.scrape_up = Gauge(
             "shipper_scrape_up", "1 where a target could be read the last time, else 0.", ("target",), registry=r
         )
+        self.service_lost = Counter(
+            "shipper_service_lost_records_total",
+            "Records that services lost before they had a position, by cause.",
+            ("signal", "cause"),
+            registry=r,
+        )
         self.open_files = Gauge("shipper_open_files", "Descriptors held by file tailing.", registry=r)
         self.streams = Gauge("shipper_streams", "Streams known and not yet retired.", registry=r)
 
@@ -355,3 +361,38 @@ class PartialSuccess(Event):
     def count(self, metrics: Metrics) -> None:
         """See `Event.count`."""
         metrics.rejected.labels(self.destination).inc(self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLoss(Event):
+    """A service lost records on their way to us: it said so itself, or their sequence numbers are missing (``gap``)."""
+
+    level: ClassVar[int] = logging.ERROR
+    service: str
+    signal: str
+    records: int
+    cause: str  # the SDK's own word, or "gap"
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        if self.cause == "gap":
+            return (
+                f"{self.service}: {self.records} {self.signal} frames are missing; calls that had not returned when the "
+                "process died, or a loss"
+            )
+        return (
+            f"{self.service} lost {self.records} records ({self.signal}) before it could hand them over: {self.cause}"
+        )
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.service} {self.signal} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.service_lost.labels(self.signal, _word(self.cause)).inc(self.records)
+
+
+def _word(cause: str) -> str:
+    """A cause that another program stated, fit for a metric label."""
+    return cause if len(cause) <= 40 and cause.replace("_", "").isalnum() else "other"

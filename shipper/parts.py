@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ class Parts:
     report: Reporter
     notes: list[str]
     open: AsyncExitStack = field(repr=False)
+    services: Callable[[], list[dict[str, Any]]] = list
 
     async def aclose(self) -> None:
         """Take everything apart again, last opened first."""
@@ -55,6 +56,7 @@ class Parts:
             "labels": self.identity.values(),
             "streams": len(self.hub.streams()),
             "open_files": int(_value(metrics.open_files)),
+            "services": self.services(),
             "destinations": {pump.name: self._destination(pump) for pump in self.pumps},
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }

@@ -23,6 +23,8 @@ from shipper.config.schema import (
     Requests,
     Role,
     Scrape,
+    Services,
+    Traces,
 )
 from shipper.config.units import Seconds, Size, parse_seconds, parse_size
 from shipper.config.validate import is_loopback, split_address, validate
@@ -48,7 +50,9 @@ __all__ = [
     "Role",
     "Scrape",
     "Seconds",
+    "Services",
     "Size",
+    "Traces",
     "convert",
     "is_loopback",
     "load",

@@ -176,6 +176,31 @@ class Gateway(Section, frozen=True):
     spool_max: Annotated[Size, Meta(description="Disk space for what the destinations have not yet taken.")] = 4 << 30
 
 
+class Services(Section, frozen=True):
+    """Services that hand over by the SDK, below spool_dir (docs/handoff.md)."""
+
+    enabled: Annotated[bool, Meta(description="Make the spool directory, and ship what services put there.")] = True
+    process_max: Annotated[
+        Size, Meta(description="Disk space for what one process put aside; beyond, it drops its oldest and counts.")
+    ] = 64 * MIB
+    host_max: Annotated[
+        Size,
+        Meta(description="Disk space for what all processes put aside; beyond, the oldest is dropped and counted."),
+    ] = 512 * MIB
+
+
+class Traces(Section, frozen=True):
+    """Which of the services' spans are shipped. Requests are counted before, from all of them."""
+
+    keep: Annotated[
+        float, Meta(description="Share of traces shipped, 0 to 1, by a hash of the trace id.", ge=0, le=1)
+    ] = 1.0
+    slow: Annotated[
+        Seconds,
+        Meta(description="A span that took so long keeps its trace, like an error does; 0: only errors do.", ge=0),
+    ] = 0.0
+
+
 class Requests(Section, frozen=True):
     """Requests and errors, counted from the server spans that services hand over (docs/requests.md)."""
 
@@ -249,6 +274,8 @@ class Config(Section, frozen=True):
     drain: Annotated[Drain, Meta(description="How to end.")] = Drain()
     admin: Annotated[Admin, Meta(description="Metrics, health, and the admin socket.")] = Admin()
     account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
+    services: Annotated[Services, Meta(description="What services hand over by the SDK.")] = Services()
+    traces: Annotated[Traces, Meta(description="Which spans are shipped.")] = Traces()
     requests: Annotated[Requests, Meta(description="Requests and errors, from server spans.")] = Requests()
     metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()
     log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()

@@ -17,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PORTS = range(65_536)
 LEAST_OPEN_FILES = 8
 _LEAST_LINE = 64
+_LEAST_SPOOL = 1 << 20
 _MOST_BUCKETS = 30
 Problem = tuple[Path, str]
 
@@ -34,6 +35,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_drain(config),
         *_admin(config),
         *_gateway(config),
+        *_services(config),
         *_requests(config),
         *_metrics(config),
     ]
@@ -153,6 +155,14 @@ def _gateway(config: Config) -> Iterator[Problem]:
     for key in ("max_body", "spool_max"):
         if getattr(gateway, key) < 1 << 16:
             yield ("gateway", key), "must be at least 64KiB"
+
+
+def _services(config: Config) -> Iterator[Problem]:
+    services = config.services
+    if services.process_max < _LEAST_SPOOL:
+        yield ("services", "process_max"), "must be at least 1MiB"
+    if services.host_max < services.process_max:
+        yield ("services", "host_max"), "must not be less than services.process_max"
 
 
 def _requests(config: Config) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from shipper.pump.pace import TokenBucket
 from shipper.pump.rotation import Rotation
 from shipper.pump.window import Window
 
-LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged")
+LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged", "dropped")
 
 
 class Feed:
@@ -112,13 +112,14 @@ class Feed:
                 if start == end:  # nothing unread is gone, so there is nothing to go on behind
                     self._lanes.rest(lane, error)
                     return None
-                await self._give_up(lane, start, end, cause_of_loss(error.reason))
+                records = error.records if (start, end) == (error.start, error.end) else 0
+                await self._give_up(lane, start, end, records, cause_of_loss(error.reason))
             except OSError as error:
                 self._lanes.rest(lane, error)
                 return None
 
-    async def _give_up(self, lane: Lane, start: int, end: int, cause: str) -> None:
-        await self._books.call(Ledger.give_up, self._destination, lane.stream.id, start, end, 0, cause)
+    async def _give_up(self, lane: Lane, start: int, end: int, records: int, cause: str) -> None:
+        await self._books.call(Ledger.give_up, self._destination, lane.stream.id, start, end, records, cause)
         self._hub.lost(lane.stream, start, end, cause)
         self._lanes.settle(lane, start, end)
 

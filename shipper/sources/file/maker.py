@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from shipper.clock import Clock
 from shipper.events import Reporter
 from shipper.otlp.encode import scope
+from shipper.sources.books import Books
 from shipper.sources.file.announce import Announcer
-from shipper.sources.file.books import Books
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
@@ -31,7 +31,7 @@ class Maker(Announcer):
         patterns: Patterns,
         pool: Descriptors,
         watcher: Watcher,
-        books: Books,
+        books: Books[FileStream],
         held: Held,
         *,
         life: str,

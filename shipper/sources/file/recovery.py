@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipper.clock import Clock
+from shipper.contracts import StreamKind
 from shipper.ledger import Cursor, Ledger, StreamRow
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Head, Key
@@ -90,6 +91,21 @@ def meta_of(stream: FileStream) -> dict[str, Any]:
     device, inode = stream.file.key if stream.file is not None else NOWHERE
     path = {"path": stream.path} if stream.path.isprintable() else {"path_hex": os.fsencode(stream.path).hex()}
     return {**path, "dev": device, "ino": inode, "head": [stream.head.length, stream.head.digest]}
+
+
+def row_of(stream: FileStream) -> StreamRow:
+    """What the ledger keeps of a stream."""
+    return StreamRow(
+        stream.id,
+        StreamKind.DATA,
+        stream.signal,
+        SOURCE,
+        stream.name,
+        stream.start,
+        meta_of(stream),
+        stream.size,
+        stream.finished,
+    )
 
 
 def prepare(stream: FileStream, known: Remembered) -> None:

@@ -12,13 +12,13 @@ from shipper.contracts import Hub, Source
 from shipper.errors import StateError
 from shipper.events import Problem, Reporter
 from shipper.ledger import Ledger, LedgerThread
-from shipper.sources.file.books import RETRY, Books
+from shipper.sources.books import RETRY, Books
 from shipper.sources.file.discover import Found, Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.maker import Maker
-from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall
+from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall, row_of
 from shipper.sources.file.settings import FileSettings
 from shipper.sources.file.watch import Changes, Watcher
 
@@ -57,7 +57,7 @@ class FileSource(Source):
         self._patterns = Patterns(settings.groups, report)
         self._pool = Descriptors(settings.max_open_files, report.metrics.open_files)
         self._watcher = Watcher(self._changed, report)
-        self._books = Books(hub, ledger, clock, report)
+        self._books = Books(hub, ledger, clock, report, row_of)
         self._held = Held([group.shortest_hold for group in settings.groups], clock, self._books.ready)
         self._maker = Maker(
             self._patterns,

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shipper.clock import Clock
-from shipper.contracts import Batch, Cut, Signal, Stream, StreamKind
+from shipper.contracts import Batch, Cut, Signal, StreamKind
 from shipper.errors import RangeGone
 from shipper.otlp.encode import LineEncoder
 from shipper.shape import Multiline
+from shipper.sources.books import SizedStream
 from shipper.sources.file.form import AHEAD, EventForm, Form, LineForm
 from shipper.sources.file.handles import Replaced, TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
@@ -33,7 +34,7 @@ class Changed(Exception):
     """A finding rather than an error: the file does not hold what it held a moment ago."""
 
 
-class FileStream(Stream):
+class FileStream(SizedStream):
     """The lines of one incarnation of a file, from ``start``; ``name`` is the path it had when it was first seen."""
 
     signal = Signal.LOGS

@@ -7,16 +7,29 @@ and it ends in the hub only after its final size is written. Sizes are written n
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from shipper.clock import Clock
-from shipper.contracts import Hub, StreamKind
+from shipper.contracts import Hub, Stream
 from shipper.errors import StateError
 from shipper.events import Problem, Reporter
 from shipper.ledger import Ledger, LedgerThread, StreamRow
-from shipper.sources.file.recovery import SOURCE, meta_of
-from shipper.sources.file.stream import FileStream
 
 RETRY = 1.0  # seconds until the ledger is tried again
+
+
+class SizedStream(Stream):
+    """A stream whose size is written down now and then."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How far it was seen to reach."""
+
+
+S = TypeVar("S", bound=SizedStream)
 
 
 def _write(ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: dict[str, int]) -> None:
@@ -28,19 +41,22 @@ def _write(ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: 
         ledger.finish(stream, size)
 
 
-class Books:
-    """Collects what is to be told and tells it together."""
+class Books(Generic[S]):
+    """Collects what is to be told and tells it together. ``row``: what the ledger keeps of a stream."""
 
-    def __init__(self, hub: Hub, ledger: LedgerThread, clock: Clock, report: Reporter) -> None:
+    def __init__(
+        self, hub: Hub, ledger: LedgerThread, clock: Clock, report: Reporter, row: Callable[[S], StreamRow]
+    ) -> None:
+        self._row = row
         self._hub = hub
         self._ledger = ledger
         self._clock = clock
         self._report = report
-        self._known: set[FileStream] = set()  # to the hub
-        self._joining: list[FileStream] = []
-        self._ending: list[FileStream] = []
-        self._moved: set[FileStream] = set()
-        self._grown: set[FileStream] = set()
+        self._known: set[S] = set()  # to the hub
+        self._joining: list[S] = []
+        self._ending: list[S] = []
+        self._moved: set[S] = set()
+        self._grown: set[S] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -49,32 +65,32 @@ class Books:
         """Whether there are streams that the hub does not know of yet."""
         return bool(self._joining or self._ending) or self._lock.locked()
 
-    def join(self, stream: FileStream) -> None:
+    def join(self, stream: S) -> None:
         """A stream is to be known."""
         self._joining.append(stream)
         self._wake.set()
 
-    def end(self, stream: FileStream) -> None:
+    def end(self, stream: S) -> None:
         """A stream will never grow again."""
         if stream not in self._ending:
             self._ending.append(stream)
             self._wake.set()
 
-    def moved(self, stream: FileStream) -> None:
+    def moved(self, stream: S) -> None:
         """The row of a stream changed; it is written with the next sizes."""
         self._moved.add(stream)
 
-    def grew(self, stream: FileStream) -> None:
+    def grew(self, stream: S) -> None:
         """There may be something to cut."""
         self._grown.add(stream)
         self.ready(stream)
 
-    def ready(self, stream: FileStream) -> None:
+    def ready(self, stream: S) -> None:
         """Wake those who cut ``stream``, if they know it."""
         if stream in self._known:
             self._hub.ready(stream)
 
-    def forget(self, stream: FileStream) -> None:
+    def forget(self, stream: S) -> None:
         """Nothing more will be said about a stream."""
         self._known.discard(stream)
         self._grown.discard(stream)
@@ -94,7 +110,7 @@ class Books:
             joining, ending = self._joining, self._ending
             moved, grown = self._moved, self._grown
             self._joining, self._ending, self._moved, self._grown = [], [], set(), set()
-            rows = [_row(stream) for stream in [*joining, *(moved.difference(joining))]]
+            rows = [self._row(stream) for stream in [*joining, *(moved.difference(joining))]]
             sizes = {stream.id: stream.size for stream in grown}
             ended = {stream.id: stream.size for stream in ending}
             try:
@@ -113,17 +129,3 @@ class Books:
             for stream in ending:
                 self._hub.finished(stream)
             return True
-
-
-def _row(stream: FileStream) -> StreamRow:
-    return StreamRow(
-        stream.id,
-        StreamKind.DATA,
-        stream.signal,
-        SOURCE,
-        stream.name,
-        stream.start,
-        meta_of(stream),
-        stream.size,
-        stream.finished,
-    )

@@ -1,0 +1,385 @@
+"""All processes that hand over: their streams are announced, ended and let go of here, and the dead are seen to."""
+
+from __future__ import annotations
+
+import asyncio
+import pwd
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from shipper.clock import Clock
+from shipper.contracts import Hub, Signal
+from shipper.errors import StateError
+from shipper.events import Problem, Reporter, Said
+from shipper.ledger import LedgerThread
+from shipper.sources.books import RETRY, Books
+from shipper.sources.services.cap import HostCap
+from shipper.sources.services.consumer import Consumer
+from shipper.sources.services.losses import Losses
+from shipper.sources.services.memory import Memory, remember, restore
+from shipper.sources.services.merging import Merging
+from shipper.sources.services.place import Place, Strange
+from shipper.sources.services.process import Process
+from shipper.sources.services.remains import is_foreign, set_aside
+from shipper.sources.services.sampling import Sampling
+from shipper.sources.services.segment import Segment
+from shipper.sources.services.series import Series
+from shipper.sources.services.settings import ServiceSettings
+from shipper.sources.services.stream import ServiceStream
+from shipper.sources.services.unfinished import write_open_spans
+
+
+class Follower:
+    """The processes and their streams. Everything is called on the event loop."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        hub: Hub,
+        books: Books[ServiceStream],
+        ledger: LedgerThread,
+        life: str,
+        boot: str,
+        merging: Merging,
+        clock: Clock,
+        report: Reporter,
+        consumer: Consumer | None,
+    ) -> None:
+        self.memory = Memory({}, frozenset(), {})
+        self.losses = Losses(report)
+        self._settings = settings
+        self._hub = hub
+        self._books = books
+        self._ledger = ledger
+        self._life = life
+        self._boot = boot
+        self._merging = merging
+        self._clock = clock
+        self._report = report
+        self._consumer = consumer
+        self._sampling = Sampling(settings.keep, round(settings.slow * 1e9))
+        self._cap = HostCap(settings.host_max)
+        self._processes: dict[str, Process] = {}
+        self._streams: dict[str, ServiceStream] = {}
+        self._moved: dict[str, None] = {}
+        self._wake = asyncio.Event()
+
+    # What there is -----------------------------------------------------------------------------------------------------
+
+    def processes(self) -> list[Process]:
+        """All that are followed."""
+        return list(self._processes.values())
+
+    def names(self) -> set[str]:
+        """The names of their directories."""
+        return set(self._processes)
+
+    def per_user(self) -> dict[int, int]:
+        """How many there are, by user."""
+        counts: dict[int, int] = {}
+        for process in self._processes.values():
+            counts[process.place.uid] = counts.get(process.place.uid, 0) + 1
+        return counts
+
+    def streams(self) -> list[ServiceStream]:
+        """All that were announced and are not over."""
+        return list(self._streams.values())
+
+    def silent(self, since: float) -> bool:
+        """Whether every process is gone or has handed nothing over since then (monotonic seconds)."""
+        return all(not process.alive or process.grown_at() <= since for process in self._processes.values())
+
+    def status(self) -> list[dict[str, Any]]:
+        """One entry for each process."""
+        return [self._status(process) for process in self._processes.values()]
+
+    def _status(self, process: Process) -> dict[str, Any]:
+        hello = process.hello
+        streams = [stream for series in process.series.values() if (stream := self._stream_of(process, series))]
+        return {
+            "service": hello.service if hello else "",
+            "pid": process.pid,
+            "owner": process.owner,
+            "alive": process.alive,
+            "directory": process.name,
+            "records": {series.signal.value: series.records for series in process.series.values()},
+            "dropped": {
+                f"{series.signal}.{cause}": n
+                for series in process.series.values()
+                for cause, n in series.dropped.items()
+            },
+            "lost": sum(series.told.get("gap", 0) for series in process.series.values()),
+            "backlog_bytes": sum(max(0, stream.frontier() - stream.released_to) for stream in streams),
+            "disk_bytes": process.size,
+            "notes": [note for series in process.series.values() for note in series.notes],
+        }
+
+    # Following ---------------------------------------------------------------------------------------------------------
+
+    def join(self, place: Place) -> None:
+        """Follow the process of a directory; it is looked at in `look`."""
+        rows = (self.memory.rows.get(f"{place.name}.{signal}") for signal in Signal)
+        owner = next((str(row.meta["owner"]) for row in rows if row and "owner" in row.meta), "") or _user(place.uid)
+        self._processes[place.name] = Process(place, owner, self._merging, self._sayer(place), self._added)
+
+    def _sayer(self, place: Place) -> Callable[[str, str], None]:
+        return lambda kind, message: self._report(Problem(kind, f"{place.path}: {message}", place.name))
+
+    def _added(self, process: Process, series: Series) -> None:
+        row = self.memory.rows.get(f"{process.name}.{series.signal}")
+        if row is not None:
+            restore(series, row)
+
+    def touched(self, name: str, file: str) -> None:
+        """Something happened to one file of a process; an empty name: look at all of it."""
+        process = self._processes.get(name)
+        if process is not None:
+            self.look(process, file)
+
+    def look(self, process: Process, only: str = "") -> None:
+        """Look at a process, or at one file of it, and pass on what was found."""
+        try:
+            died = process.check() if not only else False
+            grown = process.look(self._clock.monotonic(), only)
+            if died and is_foreign(process, self._boot):
+                self._set_aside(process)
+                return
+        except FileNotFoundError:
+            self._vanished(process)
+            return
+        except (OSError, Strange) as problem:
+            self._report(Problem("services-directory", f"{process.place.path} is not read: {problem}", process.name))
+            return
+        self._pass_on(process, grown)
+        if not process.alive:
+            self._see_to(process)
+
+    def _pass_on(self, process: Process, grown: list[Series]) -> None:
+        for series in process.series.values():
+            if (range_ := series.never_seen()) is not None:
+                self._never_seen(series, *range_)
+            stream = self._stream_of(process, series)
+            if stream is None:
+                if series.frontier():
+                    self._announce(process, series)
+            elif series in grown:
+                self._books.grew(stream)
+                if self._consumer is not None and stream.measured_to is not None:
+                    self._consumer.ready(stream)
+            if series.dropped != series.told and self.losses.look(process, series) and stream is not None:
+                self._books.moved(stream)
+
+    def _never_seen(self, series: Series, start: int, end: int) -> None:
+        """The process dropped what it wrote before anybody looked: as many records as it said, else as numbers are missing."""
+        first = series.segments[0].hello
+        upto = first.seq if first is not None else 0
+        missing = sum(b - a for a, b in series.seqs.missing(0, upto))
+        said = series.dropped.get("drop_oldest", 0) - sum(records for _, records in series.holes.values())
+        series.seqs.add(0, upto)
+        series.hole(start, end, said if 0 < said <= missing else missing)
+
+    def _stream_of(self, process: Process, series: Series) -> ServiceStream | None:
+        return self._streams.get(f"{process.name}.{series.signal}")
+
+    def _announce(self, process: Process, series: Series) -> ServiceStream:
+        stream = self._make(f"{process.name}.{series.signal}", f"{process.label} {series.signal}", series)
+        self._books.join(stream)
+        if self._consumer is not None and stream.signal is Signal.TRACES:
+            stream.measured_to = 0
+            self._consumer.add(stream)
+        return stream
+
+    def _make(self, id_: str, name: str, series: Series) -> ServiceStream:
+        stream = ServiceStream(id_, name, series, life=self._life, sampling=self._sampling, moved=self._was_moved)
+        self._streams[id_] = stream
+        return stream
+
+    def ghosts(self) -> None:
+        """Streams of earlier runs whose directory is gone: what was not shipped of them is given up, then they end."""
+        for id_ in sorted(self.memory.open - self._streams.keys()):
+            row = self.memory.rows[id_]
+            name, _, _ = id_.rpartition(".")
+            place = Place(self._settings.root, name, -1, (0, 0))
+            process = Process(place, str(row.meta.get("owner", "")), self._merging, self._sayer(place), self._added)
+            series = process.add(row.signal)
+            series.hole(series.begins, row.size, 0)
+            stream = self._make(id_, row.name, series)
+            self._books.join(stream)
+            self._finish(stream)
+
+    # Endings -----------------------------------------------------------------------------------------------------------
+
+    def _see_to(self, process: Process) -> None:
+        """A process is dead and all it wrote was seen: end what it had open, and its series."""
+        if not process.reported:
+            try:
+                count = write_open_spans(process, self._clock.wall_ns())
+                process.look(self._clock.monotonic())
+            except (OSError, Strange) as problem:
+                message = f"{process.place.path}: spans it had open are not reported yet: {problem}"
+                self._report(Problem("services-unfinished", message, process.name))
+                return
+            process.reported = True
+            if count:
+                self._report(Said(f"{process.label} died with {count} spans open; they are shipped as unfinished"))
+        fresh = [series for series in process.series.values() if not series.ended]
+        process.end()
+        self._pass_on(process, list(process.series.values()))
+        for series in fresh:
+            self.losses.end(process, series)
+            stream = self._stream_of(process, series)
+            if stream is not None:
+                self._finish(stream)
+
+    def _finish(self, stream: ServiceStream) -> None:
+        if stream.final:
+            return
+        stream.final = True
+        self._books.moved(stream)
+        self._books.end(stream)
+        if self._consumer is not None and stream.measured_to is not None:
+            self._consumer.finished(stream)
+
+    def _vanished(self, process: Process) -> None:
+        """Somebody removed the directory; what was not shipped of it is given up."""
+        self._processes.pop(process.name, None)
+        self.losses.forget(process)
+        for series in process.series.values():
+            end = series.frontier()
+            series.hole(series.begins, end, sum(segment.records for segment in series.segments))
+            series.ended = True
+            stream = self._stream_of(process, series)
+            if stream is not None:
+                self._finish(stream)
+
+    def _set_aside(self, process: Process) -> None:
+        del self._processes[process.name]
+        try:
+            where = set_aside(process, self._settings.aside)
+        except OSError as problem:
+            where = f"where it is ({problem.strerror})"
+        self._report(
+            Problem(
+                "services-foreign", f"{process.place.path} is of another boot of this host; it lies in {where}", "boot"
+            )
+        )
+
+    # Letting go --------------------------------------------------------------------------------------------------------
+
+    def _was_moved(self, stream: ServiceStream) -> None:
+        self._moved[stream.id] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Delete what nobody needs any more, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self.release():
+                self._wake.set()
+                await self._clock.sleep(RETRY)
+
+    async def release(self) -> bool:
+        """Delete the segments that nobody needs any more: first in the books, then on disk. False: the books are full."""
+        ready = {}
+        for id_ in list(self._moved):
+            stream = self._streams.get(id_)
+            if stream is None:
+                del self._moved[id_]
+                continue
+            free = [segment for segment in stream.series.segments if _is_free(stream, segment)]
+            if free:
+                stream.series.begins = max(stream.series.until(segment) for segment in free)
+                if not stream.over:  # else it is retired, and nothing may be said of it any more
+                    self._books.moved(stream)
+            ready[id_] = (stream, free)
+        if ready and not await self._books.flush():
+            return False
+        for id_, (stream, free) in ready.items():
+            self._moved.pop(id_, None)
+            self._delete(stream, free)
+        self.tend()
+        return True
+
+    def _delete(self, stream: ServiceStream, free: list[Segment]) -> None:
+        name, _, _ = stream.id.rpartition(".")
+        process = self._processes.get(name)
+        for segment in free:
+            stream.series.forget(segment)
+        if process is not None and free:
+            self._unlink(process, [segment.name for segment in free])
+
+    def _unlink(self, process: Process, names: list[str]) -> None:
+        try:
+            process.unlink(names)
+        except (OSError, Strange) as problem:
+            message = f"{process.place.path}: shipped segments cannot be deleted: {problem}"
+            self._report(Problem("services-delete", message, process.name))
+
+    def tend(self) -> None:
+        """Remove the directories of dead processes of which nothing is left to ship, and forget what is over."""
+        for process in list(self._processes.values()):
+            if process.alive or not process.reported or not all(series.ended for series in process.series.values()):
+                continue
+            streams = [self._stream_of(process, series) for series in process.series.values()]
+            if all(stream is None or stream.done for stream in streams):
+                self._remove(process)
+        for id_, stream in list(self._streams.items()):
+            if stream.done and id_.rpartition(".")[0] not in self._processes:
+                del self._streams[id_]
+
+    def _remove(self, process: Process) -> None:
+        try:
+            process.remove()
+        except FileNotFoundError:
+            pass
+        except (OSError, Strange) as problem:
+            self._report(Problem("services-delete", f"{process.place.path} cannot be removed: {problem}", process.name))
+            return
+        del self._processes[process.name]
+        self.losses.forget(process)
+
+    def cap(self) -> bool:
+        """Drop the oldest while all together are over the limit; whether even that does not help."""
+        for process, series, segment in self._cap.choose(self._processes.values()):
+            stream = self._stream_of(process, series)
+            self._unlink(process, [segment.name])
+            shipped = stream is not None and series.until(segment) <= stream.released_to
+            if not shipped:
+                self._report(
+                    Problem(
+                        "services-cap",
+                        f"services put aside more than services.host_max: {segment.records} records of {process.label} "
+                        "that no destination has taken are dropped",
+                        "cap",
+                    )
+                )
+            series.hole(segment.base, series.until(segment), segment.records)
+            if stream is not None and not stream.over:
+                self._books.moved(stream)
+                self._books.ready(stream)
+        return self._cap.full
+
+    async def write_down(self) -> None:
+        """Keep what was lost. Raises `StateError`."""
+        if self.losses.changed:
+            self.losses.changed = False
+            try:
+                await self._ledger.call(remember, dict(self.losses.refused))
+            except StateError:
+                self.losses.changed = True
+                raise
+
+
+def _is_free(stream: ServiceStream, segment: Segment) -> bool:
+    return segment.final and stream.series.until(segment) <= stream.done_to
+
+
+@lru_cache(1024)
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,63 @@
+"""The root of the hand-off, in which anybody may make a name: what is a process directory, and what is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+
+from shipper.handoff.places import CARD, SIGNALS, parse_process
+from shipper.sources.services.place import Place, Strange
+
+_OURS = frozenset({CARD, *SIGNALS})
+
+
+class Root:
+    """Looks through the root. ``say`` gets (kind of problem, sentence, about)."""
+
+    def __init__(self, path: str, max_per_user: int, say: Callable[[str, str, str], None]) -> None:
+        self.path = path
+        self._max_per_user = max_per_user
+        self._say = say
+
+    def names(self) -> set[str]:
+        """Names of what may be process directories. Raises OSError."""
+        found: set[str] = set()
+        others = 0
+        example = ""
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if parse_process(entry.name) is not None:
+                    found.add(entry.name)
+                elif entry.name not in _OURS and not entry.name.startswith("."):
+                    others += 1
+                    example = entry.name
+        if others:
+            self._say(
+                "services-stranger",
+                f"{self.path} has {others} entries that no service made (such as {example[:80]!r}); they are ignored",
+                "name",
+            )
+        return found
+
+    def places(self, names: Collection[str], known: dict[int, int]) -> list[Place]:
+        """The directories of these names that are to be followed. ``known``: how many are, by user; it is counted on."""
+        taken: list[Place] = []
+        for name in sorted(names):
+            try:
+                place = Place.at(self.path, name)
+            except FileNotFoundError:
+                continue
+            except (OSError, Strange) as problem:
+                self._say("services-stranger", f"{os.path.join(self.path, name)} is ignored: {problem}", "entry")
+                continue
+            if known.get(place.uid, 0) >= self._max_per_user:
+                self._say(
+                    "services-many",
+                    f"uid {place.uid} has more than {self._max_per_user} processes in {self.path}: further ones wait "
+                    "until some of these are gone",
+                    str(place.uid),
+                )
+                continue
+            known[place.uid] = known.get(place.uid, 0) + 1
+            taken.append(place)
+        return taken
