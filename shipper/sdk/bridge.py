@@ -1,31 +1,58 @@
-"""From `logging` to the hand-off: a record is encoded where it is logged, not through OpenTelemetry's Logger.
+"""From `logging` to the hand-off: a record is encoded where it is logged, without going through OpenTelemetry's Logger.
 
-Its handler holds no lock: the append is atomic by itself, and a lock held over I/O stops every thread of a service.
+The handler holds no lock: the append is atomic by itself, and a lock held over I/O would stop every thread of a service and
+be held for ever in a forked child. Where there is no spool, the same records go to an OpenTelemetry logger provider.
+How records get here is `shipper.sdk.hook`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import get_current_span
-
 from shipper.handoff.frame import ERROR, Kind
-from shipper.sdk.exceptions import describe
+from shipper.otlp.wire import field, text, varint, varint_field
+from shipper.sdk.current import current_span_context
 from shipper.sdk.faults import Faults
-from shipper.sdk.log_encode import LogEncoder, trace
-from shipper.sdk.seam import Declared, Handoff, ResourceOf, named_scope
+from shipper.sdk.hook import install, uninstall
+from shipper.sdk.log_encode import MAX_PART, LogEncoder, event_name, trace
+from shipper.sdk.logs import ERROR_SEVERITY
+from shipper.sdk.records import Reading, message, read, severity_number, severity_text
+from shipper.sdk.redact import Texts
+from shipper.sdk.seam import Declared, Handoff, ResourceOf, forget_in_children, named_scope
+from shipper.sdk.values import Attributes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.trace import SpanContext
+
+__all__ = ["ShipperHandler", "install", "is_own", "uninstall"]
+
+_LOG = int(Kind.LOG)
+_LOW = (1 << 64) - 1
+_NESTED = 4  # records logged while a record is being encoded, by the __str__ of an argument or a signal handler
+_CACHED = 4096
+_LONG_HEAD = 4096
+_TIMES = struct.Struct("<BQBQ").pack
+_OWN = ("shipper", "opentelemetry.exporter")
+_PLAIN = list(logging.makeLogRecord({}).__dict__)
+_PLAIN_SIZE, _PLAIN_LAST = len(_PLAIN), _PLAIN[-1]
+_depth: ContextVar[int] = ContextVar("shipper_logging_depth", default=0)
+_NO_SPAN: tuple[SpanContext | None, bytes, int] = (None, b"", 0)
 
 
 class ShipperHandler(logging.Handler):
-    """The handler for the root logger: to the spool with ``spooler``, else to an OpenTelemetry logger ``provider``.
+    """Hands records over: to the spool where ``spooler`` is given, else to the OpenTelemetry logger ``provider``.
 
-    ``resource`` is asked for the resource that records belong to (a provider's, or None), once per process.
+    ``resource`` is asked once in each process for the resource that records belong to (that of the service's provider, or
+    None), and ``resource_of`` what it declares. ``level``: what is below is not taken. ``code``: with the place in the code
+    as ``code.*`` attributes. ``thread``: with ``thread.id`` and ``thread.name``. ``count_limit``: attributes of a record
+    (None: any number). Nothing it does raises into the service; faults are counted in ``faults``.
     """
 
     def __init__(
@@ -37,22 +64,205 @@ class ShipperHandler(logging.Handler):
         provider: Any = None,
         level: int = logging.NOTSET,
         encoder: LogEncoder | None = None,
+        code: bool = True,
+        thread: bool = False,
+        count_limit: int | None = 128,
         faults: Faults | None = None,
     ) -> None:
         super().__init__(level)
         self._encoder = encoder or LogEncoder()
         self.faults = faults or self._encoder.texts.faults
-        self._series = spooler.series("logs") if spooler is not None else None
-        self._resource = resource
+        self.texts = self._encoder.texts
+        self.code = code
+        self._thread, self._count_limit = thread, count_limit
+        self._give: Callable[[logging.LogRecord], None]
+        if spooler is not None:
+            self._series = spooler.series("logs")
+            self._declared = Declared(self._series, resource_of or (lambda _: (b"", b"")))
+            self._resource = resource
+            self._give = self._append
+        else:
+            from shipper.sdk.bridge_provider import Emitter
+
+            self._give = Emitter(provider, self).emit
+        self._spool = spooler is not None
+        self._places = _Places(code)
+        self._bodies = _Bodies()
+        self._last = _NO_SPAN
+        self._forget()
+        forget_in_children(self, ShipperHandler._forget)
+
+    def _forget(self) -> None:
+        self._resource_number = 0
+        self._scopes: dict[str, int] = {}
+
+    def createLock(self) -> None:
+        """There is none: see the top of this file."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit, without a lock. Never raises."""
+        try:
+            passed: Any = self.filter(record) if self.filters else True
+            if passed:
+                self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+            return bool(passed)
+        except Exception as error:
+            self.faults.count("a filter of the log bridge failed", error)
+            return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        depth = _depth.get()
+        if depth >= _NESTED:
+            self.faults.count("a log record was logged while it was being encoded, again and again")
+            return
+        token = _depth.set(depth + 1)
+        try:
+            self._give(record)
+        except RecursionError:
+            self.faults.overflow()
+        except Exception as error:
+            self._failed(record, error)
+        finally:
+            _depth.reset(token)
+
+    def _failed(self, record: logging.LogRecord, error: Exception) -> None:
+        self.faults.count("a log record could not be handed over", error)
+        if self._spool:
+            self._series.drop("unencodable")
+
+    def _append(self, record: logging.LogRecord) -> None:
+        scope = self._scopes.get(record.name)
+        if scope is None:
+            scope = self._scope(record.name)
+        if scope < 0:
+            return
+        place, severity = self._places[
+            record.pathname, record.lineno, record.funcName, record.levelno, record.levelname
+        ]
+        context = current_span_context()
+        last = self._last
+        if context is not last[0]:
+            last = self._last = _trace_of(context)
+        members = record.__dict__
+        more = b""
+        if (
+            len(members) == _PLAIN_SIZE
+            and next(reversed(members)) == _PLAIN_LAST
+            and not record.exc_info
+            and not record.stack_info
+            and not self._thread
+        ):
+            try:
+                body: Any = record.getMessage()
+            except Exception:
+                body = message(record)
+        else:
+            reading = read(record)
+            body = reading.body
+            more = self._more(record, reading)
+        now = time_ns()
+        times = _TIMES(0x09, int(record.created * 1e9), 0x59, now)
+        if type(body) is str and self.texts.redact is None and body.isascii() and len(body) <= MAX_PART:
+            data = body.encode()
+            whole: Iterable[bytes] = (b"".join((times, place, last[1], more, self._bodies[len(data)], data)),)
+        else:
+            whole = self._encoder.with_body(b"".join((times, place, last[1], more)), body)
+        for content in whole:
+            self._series.append(
+                _LOG,
+                content,
+                now,
+                ERROR if severity >= ERROR_SEVERITY else 0,
+                self._resource_number or self._declare(),
+                scope,
+                0,
+                severity,
+                1,
+                0,
+                last[2],
+            )
+
+    def _more(self, record: logging.LogRecord, reading: Reading) -> bytes:
+        attributes = self.attributes(record, reading)
+        dropped = 0
+        if self._count_limit is not None and len(attributes) > self._count_limit:
+            dropped = len(attributes) - self._count_limit
+            attributes = dict(islice(attributes.items(), self._count_limit))
+        out = self._encoder.members(attributes)
+        if reading.event_name:
+            out += event_name(reading.event_name)
+        return out + varint_field(7, dropped) if dropped else out
+
+    def attributes(self, record: logging.LogRecord, reading: Reading) -> dict[str, Any]:
+        """The attributes of a reading, and those of its thread if they are wanted."""
+        if self._thread:
+            return {**reading.attributes, "thread.id": record.thread, "thread.name": record.threadName}
+        return reading.attributes
+
+    def _scope(self, name: str) -> int:
+        """The number of the scope of a logger; -1 for loggers whose records would feed themselves."""
+        number = -1
+        if not is_own(name, _OWN):
+            number = self._series.scope(("logging", name), lambda: named_scope(name))
+        if len(self._scopes) >= _CACHED:
+            self._scopes.clear()
+        self._scopes[name] = number
+        return number
+
+    def _declare(self) -> int:
+        self._resource_number = self._declared.resource(self._resource())
+        return self._resource_number
+
+    def flush(self) -> None:
+        """What was logged is handed over."""
+
+    def close(self) -> None:
+        """Nothing to close, and nothing to take out of the list of handlers: configuration functions close all they find."""
 
 
-def install(handler: ShipperHandler) -> None:
-    """Put the handler on the root logger, to stay there through ``basicConfig(force=True)``, ``dictConfig``, ``fileConfig``."""
-    root = logging.getLogger()
-    if handler not in root.handlers:
-        root.addHandler(handler)
+def is_own(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a logger is one of these or below one of them."""
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
-def uninstall(handler: ShipperHandler) -> None:
-    """Take the handler off the root logger again."""
-    logging.getLogger().removeHandler(handler)
+def _trace_of(context: SpanContext | None) -> tuple[SpanContext | None, bytes, int]:
+    if context is None:
+        return _NO_SPAN
+    return context, trace(context.trace_id, context.span_id, int(context.trace_flags)), context.trace_id & _LOW
+
+
+_Place = tuple[str, int, str | None, int, str]
+
+
+class _Places(dict[_Place, tuple[bytes, int]]):
+    """By file, line, function and level: the encoded severity and place in the code, and the severity."""
+
+    def __init__(self, code: bool) -> None:
+        super().__init__()
+        self._code = code
+        self._attributes = Attributes(6, Texts())
+
+    def __missing__(self, place: _Place) -> tuple[bytes, int]:
+        path, line, function, level, level_name = place
+        number = severity_number(level)
+        out = [varint_field(2, number) if number else b"", field(3, text(severity_text(level_name)))]
+        if self._code:
+            members = {"code.file.path": path, "code.function.name": function, "code.line.number": line}
+            self._attributes.put(out.append, [item for item in members.items() if item[1] is not None])
+        found = (b"".join(out), number)
+        if len(self) >= _CACHED:
+            self.clear()
+        self[place] = found
+        return found
+
+
+class _Bodies(dict[int, bytes]):
+    """By length of a text: what stands before it in a LogRecord's body."""
+
+    def __missing__(self, size: int) -> bytes:
+        length = b"\x0a" + varint(size)
+        head = b"\x2a" + varint(len(length) + size) + length
+        if size < _LONG_HEAD:
+            self[size] = head
+        return head

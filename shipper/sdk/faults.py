@@ -35,3 +35,7 @@ class Faults:
                 self._say(f"{cause}{what}; further ones are only counted")
             except Exception:
                 self.counts["could not be said"] = self.counts.get("could not be said", 0) + 1
+
+    def overflow(self) -> None:
+        """The stack was exhausted; nothing may be called any more to say so."""
+        self.counts["the stack was exhausted"] = 1

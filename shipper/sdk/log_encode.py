@@ -7,12 +7,13 @@ Field numbers: opentelemetry-proto ``logs/v1/logs.proto``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipper.otlp.encode import log_attribute
 from shipper.otlp.wire import field, fixed32_field, text, varint_field
-from shipper.sdk.exceptions import FINGERPRINT, MESSAGE, STACK, TYPE, fingerprint
+from shipper.sdk.exceptions import MESSAGE, STACK, TYPE
+from shipper.sdk.fingerprint import FINGERPRINT, fingerprint
 from shipper.sdk.redact import Texts, cut
 from shipper.sdk.span_encode import members_of
 from shipper.sdk.values import Attributes, any_value, as_text
@@ -50,7 +51,7 @@ class LogEncoder:
     def encode(self, record: ReadableLogRecord | ReadWriteLogRecord) -> list[bytes]:
         """The contents of the LogRecord messages of an SDK record: one, or the parts of a very long one."""
         log = record.log_record
-        out = []
+        out: list[bytes] = []
         put = out.append
         if log.timestamp:
             put(_TIME(0x09, log.timestamp))
@@ -72,20 +73,20 @@ class LogEncoder:
 
     def members(self, members: Mapping[str, Any]) -> bytes:
         """Attributes as fields, with the fingerprint of the exception that is in them. Names must be texts."""
-        items: Iterable[tuple[str, Any]] = members.items()
-        if TYPE in members and FINGERPRINT not in members:
-            found = fingerprint(
-                as_text(members[TYPE]), as_text(members.get(STACK, "")), as_text(members.get(MESSAGE, ""))
-            )
-            items = [*items, (FINGERPRINT, found)]
+        mark = b""
+        if TYPE in members or STACK in members:
+            kind, stack, message = (as_text(members.get(key, "")) for key in (TYPE, STACK, MESSAGE))
+            found = as_text(members.get(FINGERPRINT) or fingerprint(kind, stack, message))
+            mark = self.attributes.raw(FINGERPRINT, found[:_NAME])
+            members = {name: value for name, value in members.items() if name != FINGERPRINT}
         out: list[bytes] = []
-        self.attributes.put(out.append, items)
+        self.attributes.put(out.append, members.items())
         encoded = b"".join(out)
         if len(encoded) > MAX_ATTRIBUTES:
             out = []
-            self._tight.put(out.append, items)
+            self._tight.put(out.append, members.items())
             encoded = b"".join(out)
-        return encoded
+        return encoded + mark
 
     def with_body(self, head: bytes, body: Any) -> Iterator[bytes]:
         """Whole messages from everything else in ``head`` and the body: as many as a very long text needs."""

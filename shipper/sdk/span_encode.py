@@ -1,7 +1,7 @@
 """The bytes of a span: what `SpanEncoder` makes is, decoded, what OpenTelemetry's own ``encode_spans`` gives.
 
 It reads the SDK's private fields (a property and a copy for each cost more than encoding it) and, where a span does not
-have them as they are known here, the public ones through `_View`.
+have them as they are known here, the public ones: see `view_of`.
 Field numbers: opentelemetry-proto ``trace/v1/trace.proto``.
 """
 
@@ -15,7 +15,8 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from shipper.otlp.wire import field, fixed64_field, text, varint, varint_field
-from shipper.sdk.exceptions import FINGERPRINT, MESSAGE, STACK, TYPE, fingerprint
+from shipper.sdk.exceptions import MESSAGE, STACK, TYPE
+from shipper.sdk.fingerprint import FINGERPRINT, fingerprint
 from shipper.sdk.redact import Texts, cut
 from shipper.sdk.values import Attributes, as_text, key_text
 
@@ -32,15 +33,14 @@ _LOW = (1 << 64) - 1
 _IDS = struct.Struct(">2sQQ2sQ").pack
 _PARENT = struct.Struct(">2sQ").pack
 _TIMES = struct.Struct("<BQBQ").pack
-_KINDS = {kind: kind.value + 1 for kind in SpanKind}
 _HAS_REMOTE = (1 << 8).to_bytes(4, "little")  # SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _IS_REMOTE = (3 << 8).to_bytes(4, "little")
-_KIND_AND_FLAGS = {
-    (kind, remote): varint_field(6, number) + varint(16 << 3 | 5) + (_IS_REMOTE if remote else _HAS_REMOTE)
-    for kind, number in _KINDS.items()
-    for remote in (False, True)
-}
-_STATUS = {code: field(15, varint_field(3, code.value) if code.value else b"") for code in StatusCode}
+_LOCAL, _REMOTE = (
+    tuple(varint_field(6, kind.value + 1) + varint(16 << 3 | 5) + flags for kind in SpanKind)
+    for flags in (_HAS_REMOTE, _IS_REMOTE)
+)
+"""Kind and flags by SpanKind. By its value, as the hash of an Enum is computed in Python."""
+_STATUS = tuple(field(15, varint_field(3, code.value) if code.value else b"") for code in StatusCode)
 
 
 class SpanEncoder:
@@ -57,14 +57,9 @@ class SpanEncoder:
         self._names = _Names(self.texts)
         self._tight = SpanEncoder(self.texts, _TIGHT) if limit is None else None
 
-    def encode(self, span: ReadableSpan | _View) -> bytes:
-        """The content of a Span message of at most `MAX_BODY` bytes. Raises for what is no span."""
-        try:
-            body = self._encode(span, whole=True)
-        except (AttributeError, TypeError, IndexError):
-            if isinstance(span, _View):
-                raise
-            return self.encode(_View(span))
+    def encode(self, span: Any) -> bytes:
+        """The content of a Span message of at most `MAX_BODY` bytes, of what `view_of` gave."""
+        body = self._encode(span, whole=True)
         if len(body) > MAX_BODY and self._tight is not None:
             body = self._tight._encode(span, whole=True)
             if len(body) > MAX_BODY:
@@ -83,10 +78,10 @@ class SpanEncoder:
         if context[4]:
             put(_trace_state(context[4]))
         if parent is None:
-            put(_KIND_AND_FLAGS[span._kind, False])
+            put(_LOCAL[span._kind._value_])
         else:
             put(_PARENT(b"\x22\x08", parent[1]))
-            put(_KIND_AND_FLAGS[span._kind, parent[2]])
+            put((_REMOTE if parent[2] else _LOCAL)[span._kind._value_])
         members = attributes._dict
         if members:
             self._attributes.put(put, members.items())
@@ -95,7 +90,7 @@ class SpanEncoder:
         if status._description:
             put(self._status(status))
         else:
-            put(_STATUS[status._status_code])
+            put(_STATUS[status._status_code._value_])
         events, links = span._events, span._links
         if events._dq or events.dropped:
             self._list(put, (11, 12), events, self._event, whole)
@@ -130,10 +125,8 @@ class SpanEncoder:
         out = [fixed64_field(1, event.timestamp or 0), _name(self.texts, 2, event.name)]
         self._of_events.put(out.append, members.items())
         if TYPE in members and FINGERPRINT not in members:
-            found = fingerprint(
-                as_text(members[TYPE]), as_text(members.get(STACK, "")), as_text(members.get(MESSAGE, ""))
-            )
-            self._of_events.put(out.append, ((FINGERPRINT, found),))
+            kind, stack, message = (as_text(members.get(key, "")) for key in (TYPE, STACK, MESSAGE))
+            out.append(self._of_events.raw(FINGERPRINT, fingerprint(kind, stack, message)))
         if dropped:
             out.append(varint_field(4, dropped))
         return b"".join(out)
@@ -190,8 +183,20 @@ class _Bounded:
         self.dropped = dropped
 
 
+def view_of(span: ReadableSpan) -> Any:
+    """The span with the fields that are read here: itself, or its public properties under these names."""
+    known: Any = span
+    try:
+        known._attributes._dict, known._events._dq, known._links._dq, known._status._status_code._value_  # noqa: B018
+        known._context[4], known._parent, known._kind._value_, known._resource, known._instrumentation_scope
+        known._start_time, known._end_time, known._name  # noqa: B018
+    except (AttributeError, TypeError, IndexError):
+        return _View(span)
+    return known
+
+
 class _View:
-    """A span of another make, or of an SDK whose private fields have other names, by its public properties."""
+    """A span of another make, or of an SDK whose private fields have other names."""
 
     def __init__(self, span: ReadableSpan) -> None:
         self._context = _plain(span.get_span_context()) or (0, 0, False, 0, None)
@@ -204,6 +209,7 @@ class _View:
         self._links = _Bounded(tuple(span.links), span.dropped_links)
         status = span.status if span.status is not None else Status()
         self._status = _Status(status.status_code, status.description)
+        self._resource, self._instrumentation_scope = span.resource, span.instrumentation_scope
 
 
 class _Status:
@@ -219,7 +225,7 @@ def _plain(context: SpanContext | None) -> tuple[Any, ...] | None:
 
 def encode_span(span: ReadableSpan, encoder: SpanEncoder | None = None) -> bytes:
     """The content of the Span message of ``span``."""
-    return (encoder or _DEFAULT).encode(span)
+    return (encoder or _DEFAULT).encode(view_of(span))
 
 
 _DEFAULT = SpanEncoder()

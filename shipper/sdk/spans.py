@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from shipper.handoff.frame import ERROR, Kind
 from shipper.sdk.faults import Faults
 from shipper.sdk.seam import Declared, Handoff, ResourceOf, forget_in_children
-from shipper.sdk.span_encode import SpanEncoder, encode_span, members_of
+from shipper.sdk.span_encode import SpanEncoder, encode_span, view_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -20,10 +20,10 @@ __all__ = ["ShipperSpanProcessor", "SpanEncoder", "encode_span"]
 
 _LOW = (1 << 64) - 1
 _MOST_OPEN = 8192
+_MOST_ROUTES = 1024
 _SPAN = int(Kind.SPAN)
-_SERVER = SpanKind.SERVER
+_SERVER = SpanKind.SERVER.value
 _ERROR = StatusCode.ERROR
-_NUMBERS = {kind: kind.value + 1 for kind in SpanKind}
 
 
 class ShipperSpanProcessor(SpanProcessor):
@@ -40,66 +40,84 @@ class ShipperSpanProcessor(SpanProcessor):
         encoder: SpanEncoder | None = None,
         faults: Faults | None = None,
     ) -> None:
-        self._spooler = spooler
+        self._open_spans = spooler.open_spans
         self._series = spooler.series("traces")
         self._declared = Declared(self._series, resource_of)
         self._encoder = encoder or SpanEncoder()
-        self._encode = self._encoder.encode
         self.faults = faults or self._encoder.texts.faults
-        self._slots: dict[int, int] = {}
+        self._forget()
         forget_in_children(self, ShipperSpanProcessor._forget)
 
     def _forget(self) -> None:
-        self._slots = {}  # they are of the parent's table
+        self._slots: dict[int, int] = {}  # those there were are of the parent's table
+        self._routes: dict[str, int] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
             context = span.get_span_context()
-            if not context.trace_flags.sampled or len(self._slots) >= _MOST_OPEN or context.span_id in self._slots:
+            span_id = context.span_id
+            if not context.trace_flags & 1 or len(self._slots) >= _MOST_OPEN or span_id in self._slots:
                 return
             parent = span.parent
-            slot = self._spooler.open_spans.begin(
+            slot = self._open_spans.begin(
                 context.trace_id,
-                context.span_id,
-                parent.span_id if parent is not None else 0,
+                span_id,
+                0 if parent is None else parent.span_id,
                 span.start_time or 0,
-                _NUMBERS[span.kind],
+                span.kind._value_ + 1,
                 self._encoder.texts.clean(span.name),
                 self._declared.resource(span.resource),
                 self._declared.scope(span.instrumentation_scope),
             )
             if slot >= 0:
-                self._slots[context.span_id] = slot
+                self._slots[span_id] = slot
+        except RecursionError:
+            self.faults.overflow()
         except Exception as error:
             self.faults.count("the start of a span could not be noted", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            context: Any = span.get_span_context()
-            if context is None or not context.trace_flags.sampled:
-                return
-            attributes = members_of(span._attributes)[0]
-            kind = span.kind
-            flags = _NUMBERS[kind]
-            if span.status.status_code is _ERROR or (kind is _SERVER and _failed(attributes)):
-                flags |= ERROR
-            route = attributes.get("http.route")
-            started, ended = span.start_time or 0, span.end_time or 0
-            self._series.append(
-                _SPAN,
-                self._encode(span),
-                time_ns(),
-                flags=flags,
-                resource=self._declared.resource(span.resource),
-                scope=self._declared.scope(span.instrumentation_scope),
-                route=self._series.route(route) if type(route) is str else 0,
-                duration_ns=max(0, ended - started),
-                trace=context.trace_id & _LOW,
-                slot=self._slots.pop(context.span_id, -1),
-            )
+            self._hand_over(view_of(span))
+        except RecursionError:
+            self.faults.overflow()
         except Exception as error:
             self.faults.count("a span could not be handed over", error)
             self._series.drop("unencodable")
+
+    def _hand_over(self, span: Any) -> None:
+        context = span._context
+        if not context[3] & 1:
+            return
+        body = self._encoder.encode(span)
+        members = span._attributes._dict
+        kind = span._kind._value_
+        flags = kind + 1
+        if span._status._status_code is _ERROR or (kind == _SERVER and _failed(members)):
+            flags |= ERROR
+        route = members.get("http.route")
+        self._series.append(
+            _SPAN,
+            body,
+            time_ns(),
+            flags,
+            self._declared.resource(span._resource),
+            self._declared.scope(span._instrumentation_scope),
+            self._route(route) if type(route) is str else 0,
+            0,
+            1,
+            max(0, (span._end_time or 0) - (span._start_time or 0)),
+            context[0] & _LOW,
+            self._slots.pop(context[1], -1),
+        )
+
+    def _route(self, route: str) -> int:
+        number = self._routes.get(route)
+        if number is None:
+            number = self._series.route(self._encoder.texts.clean(route))
+            if len(self._routes) < _MOST_ROUTES:
+                self._routes[route] = number
+        return number
 
     def shutdown(self) -> None:
         """Nothing is held back, so there is nothing to do."""

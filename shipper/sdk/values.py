@@ -9,6 +9,7 @@ Field numbers: opentelemetry-proto ``common/v1/common.proto``.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, time
 from typing import Any
@@ -25,9 +26,10 @@ MAX_KEY = 1024
 _DOUBLE = struct.Struct("<d").pack
 _PLAIN = 1024  # texts of fewer bytes have their head cached
 _CACHED = 8192
-_SMALL_INT = 2048
+_CACHED_INTS = 128
 _INT64 = 1 << 63
 _UNSET = object()
+_LEFT_OUT = "[further items left out]"
 
 
 def as_text(value: object) -> str:
@@ -39,70 +41,114 @@ def as_text(value: object) -> str:
         return f"[{type(value).__name__}: str() raised {type(error).__name__}]"
 
 
-class _Walk:
-    """One value being encoded: what is left of its budget, and the containers it is inside of."""
-
-    __slots__ = ("inside", "left", "limit", "texts")
+class _Walk(ABC):
+    """One value being taken: what is left of its budget, and the containers it is inside of. What is made of it is up to
+    the form: bytes of an AnyValue, or plain Python values."""
 
     def __init__(self, texts: Texts, limit: int | None) -> None:
-        self.texts = texts
-        self.limit = limit
-        self.left = MAX_NODES
-        self.inside: set[int] = set()
+        self._texts = texts
+        self._limit = limit
+        self._left = MAX_NODES
+        self._inside: set[int] = set()
 
-    def text(self, value: str) -> bytes:
-        cleaned = self.texts.clean(value)
-        if self.limit is not None:
-            cleaned = cleaned[: self.limit]
-        return field(1, text(cut(cleaned)))
+    @abstractmethod
+    def leaf(self, value: str | bool | int | float | bytes | None) -> Any:
+        """The form of a value without members; ints fit into 64 bits."""
 
-    def value(self, value: Any, depth: int) -> bytes:
+    @abstractmethod
+    def row(self, items: list[Any]) -> Any:
+        """The form of a list, from the forms of its items."""
+
+    @abstractmethod
+    def table(self, pairs: list[tuple[str, Any]]) -> Any:
+        """The form of a map, from names and the forms of their values."""
+
+    def text(self, value: str) -> Any:
+        """The form of a text, redacted and cut."""
+        cleaned = self._texts.clean(value)
+        if self._limit is not None:
+            cleaned = cleaned[: self._limit]
+        return self.leaf(cut(cleaned))
+
+    def value(self, value: Any, depth: int = MAX_DEPTH) -> Any:
+        """The form of any object."""
         if isinstance(value, str):
-            return self.text(value if type(value) is str else as_text(str.__str__(value)))
-        if value is None:
-            return b""
-        if isinstance(value, bool):
-            return varint_field(2, value)
+            return self.text(value if type(value) is str else str.__str__(value))
+        if value is None or isinstance(value, bool):
+            return self.leaf(value)
         if isinstance(value, int):
-            return varint_field(3, int(value)) if -_INT64 <= value < _INT64 else self.text(_digits(value))
+            return self.leaf(int(value)) if -_INT64 <= value < _INT64 else self.text(_digits(value))
         if isinstance(value, float):
-            return double_field(4, value)
+            return self.leaf(float(value))
         if isinstance(value, bytes | bytearray | memoryview):
-            return field(7, bytes(value[:MAX_TEXT]))
+            return self.leaf(bytes(value)[:MAX_TEXT])
         members = _members(value)
         if members is None:
             plain = _plain(value)
             return self.text(as_text(value)) if plain is _UNSET else self.value(plain, depth)
         if depth <= 0:
             return self.text(f"[more than {MAX_DEPTH} levels deep]")
-        if id(value) in self.inside:
+        if id(value) in self._inside:
             return self.text("[the same object again, inside itself]")
-        self.inside.add(id(value))
+        self._inside.add(id(value))
         try:
             return self._pairs(members, depth) if isinstance(members, Mapping) else self._items(members, depth)
         finally:
-            self.inside.discard(id(value))
+            self._inside.discard(id(value))
 
-    def _items(self, items: Iterable[Any], depth: int) -> bytes:
+    def _items(self, items: Iterable[Any], depth: int) -> Any:
         out = []
         for number, item in enumerate(items):
-            self.left -= 1
-            if number >= MAX_ITEMS or self.left < 0:
-                out.append(field(1, self.text("[further items left out]")))
+            self._left -= 1
+            if number >= MAX_ITEMS or self._left < 0:
+                out.append(self.text(_LEFT_OUT))
                 break
-            out.append(field(1, self.value(item, depth - 1)))
-        return field(5, b"".join(out))
+            out.append(self.value(item, depth - 1))
+        return self.row(out)
 
-    def _pairs(self, pairs: Mapping[Any, Any], depth: int) -> bytes:
+    def _pairs(self, pairs: Mapping[Any, Any], depth: int) -> Any:
         out = []
         for number, key in enumerate(list(pairs)):
-            self.left -= 1
-            name = key_text(key)
-            if number >= MAX_ITEMS or self.left < 0:
-                out.append(field(1, field(1, "…".encode()) + field(2, self.text("[further items left out]"))))
+            self._left -= 1
+            if number >= MAX_ITEMS or self._left < 0:
+                out.append(("…", self.text(_LEFT_OUT)))
                 break
-            out.append(field(1, field(1, text(name)) + field(2, self.value(pairs[key], depth - 1))))
-        return field(6, b"".join(out))
+            out.append((key_text(key), self.value(pairs[key], depth - 1)))
+        return self.table(out)
+
+
+class _Bytes(_Walk):
+    """The form in which a value is handed over: the content of an AnyValue."""
+
+    def leaf(self, value: str | bool | int | float | bytes | None) -> bytes:
+        if isinstance(value, str):
+            return field(1, text(value))
+        if value is None:
+            return b""
+        if isinstance(value, bool):
+            return varint_field(2, value)
+        if isinstance(value, int):
+            return varint_field(3, value)
+        return double_field(4, value) if isinstance(value, float) else field(7, value)
+
+    def row(self, items: list[bytes]) -> bytes:
+        return field(5, b"".join([field(1, item) for item in items]))
+
+    def table(self, pairs: list[tuple[str, bytes]]) -> bytes:
+        return field(6, b"".join([field(1, field(1, text(name)) + field(2, value)) for name, value in pairs]))
+
+
+class _Plain(_Walk):
+    """The form in which a value is given to OpenTelemetry's own logger."""
+
+    def leaf(self, value: str | bool | int | float | bytes | None) -> Any:
+        return text(value).decode() if isinstance(value, str) else value
+
+    def row(self, items: list[Any]) -> list[Any]:
+        return items
+
+    def table(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return dict(pairs)
 
 
 def key_text(key: object) -> str:
@@ -146,16 +192,29 @@ def _plain(value: Any) -> Any:
 def any_value(value: Any, texts: Texts, limit: int | None = None) -> bytes:
     """The content of an AnyValue for any object. Never raises for an Exception; ``limit``: characters of one text."""
     try:
-        return _Walk(texts, limit).value(value, MAX_DEPTH)
+        found: bytes = _Bytes(texts, limit).value(value)
     except Exception as error:
-        texts.faults.count("a value could not be encoded", error)
-        return field(1, text(f"[{type(value).__name__}: {type(error).__name__} while it was read]"))
+        return field(1, text(_unreadable(value, texts, error)))
+    return found
+
+
+def plain_value(value: Any, texts: Texts, limit: int | None = None) -> Any:
+    """The same as a value of None, bool, int, float, str, bytes, list and dict only."""
+    try:
+        return _Plain(texts, limit).value(value)
+    except Exception as error:
+        return _unreadable(value, texts, error)
+
+
+def _unreadable(value: object, texts: Texts, error: Exception) -> str:
+    texts.faults.count("a value could not be encoded", error)
+    return f"[{type(value).__name__}: {type(error).__name__} while it was read]"
 
 
 class _Key:
     """What is constant about one attribute: the bytes before its value."""
 
-    __slots__ = ("double", "false", "ints", "name", "owner", "tag", "texts", "true")
+    __slots__ = ("double", "false", "heads", "ints", "name", "owner", "tag", "texts", "true")
 
     def __init__(self, owner: Attributes, name: str) -> None:
         self.owner = owner
@@ -166,6 +225,7 @@ class _Key:
         self.true = self.whole(varint_field(2, True))
         self.false = self.whole(varint_field(2, False))
         self.double = self.head(9) + b"\x21"
+        self.heads = tuple(self.head(size) for size in range(12))
 
     def head(self, size: int) -> bytes:
         """Everything before the content of an AnyValue of ``size`` bytes."""
@@ -202,8 +262,9 @@ class _Ints(dict[int, bytes]):
         self.key = key
 
     def __missing__(self, value: int) -> bytes:
-        whole = self.key.whole(varint_field(3, value))
-        if 0 <= value < _SMALL_INT:
+        data = varint_field(3, value)
+        whole = self.key.heads[len(data)] + data
+        if len(self) < _CACHED_INTS:  # ports and status codes are few; what counts or measures is new each time
             self.key.owner.made()
             self[value] = whole
         return whole
@@ -240,6 +301,11 @@ class Attributes(dict[str, _Key]):
     def _change(self, value: str) -> str:
         cleaned = self.texts.clean(value)
         return cleaned if self.limit is None else cleaned[: self.limit]
+
+    def raw(self, name: str, value: str) -> bytes:
+        """One attribute whose text is ours: not redacted, not cut."""
+        data = text(value)
+        return self[name].texts[len(data)] + data
 
     def put(self, put: Callable[[bytes], None], attributes: Iterable[tuple[str, Any]]) -> None:
         """Append the encoded fields of ``attributes`` through ``put``. Names must be texts. Never raises."""
