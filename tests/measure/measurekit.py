@@ -14,6 +14,7 @@ from shipper.ledger import Ledger, LedgerThread
 from shipper.measure.counts import Bounds
 from shipper.measure.requests import RequestCounter
 from shipper.otlp.messages import parse
+from shipper.spool import SpoolStream
 from shipper.testing.clock import FakeClock
 
 HOST = {"service.name": "host", "service.version": "r0", "shipper.generation": "g0"}
@@ -147,10 +148,7 @@ def points(payload: bytes) -> list[Point]:
     return found
 
 
-def batches(stream: Stream, at: int = 0) -> list[list[Point]]:
-    """The points of each request in a stream, in order."""
-    found = []
-    while (batch := stream.cut(at, at, 1, 0)) is not None:
-        found.append(points(batch.payload))
-        at = batch.cut.end
-    return found
+def batches(stream: Stream) -> list[list[Point]]:
+    """The points of each sample that was written to a metrics stream, in order."""
+    assert isinstance(stream, SpoolStream)
+    return [points(frame.payload) for frame in stream._spool.frames(stream._spool.first(), 1 << 30)]
