@@ -32,6 +32,7 @@ KEY = "shipper.request"
 """Where an `Exchange` is found in an ASGI scope or a WSGI environ."""
 
 _METHODS = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
+_PATH = 200  # characters
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _here: ContextVar[Exchange] = ContextVar("shipper.request")
@@ -109,8 +110,8 @@ class Exchange:
         self._over = True
         span = self.span
         if span.is_recording():
+            span.update_name(f"{self._method} {self.route}" if self.route else self._method)
             if self.route:
-                span.update_name(f"{self._method} {self.route}")
                 span.set_attribute("http.route", self.route)
             if self.status is not None:
                 span.set_attribute("http.response.status_code", self.status)
@@ -123,6 +124,9 @@ class Exchange:
 def begin(method: str, attributes: dict[str, Any], carrier: Carrier, getter: Getter[Carrier]) -> Exchange:
     """Start the span of a request. ``attributes`` are completed with the method; the parent is what the headers say.
 
+    Until it ends the span's name holds the path: should the process die of this request, that name is all there is to tell
+    which one it was. At the end the route takes its place, and where there is none the name is the method alone.
+
     A span that happens to be current is not the parent: a server started inside a span would make one trace of its life.
     """
     known = method if method in known_methods() else "_OTHER"
@@ -134,7 +138,9 @@ def begin(method: str, attributes: dict[str, Any], carrier: Carrier, getter: Get
     if outside:
         outside = trace.set_span_in_context(trace.INVALID_SPAN, outside)
     parent = propagate.extract(carrier, outside, getter)
-    span = _tracer(trace.get_tracer_provider()).start_span(verb, parent, SpanKind.SERVER, attributes)
+    span = _tracer(trace.get_tracer_provider()).start_span(
+        f"{verb} {attributes.get('url.path', '')[:_PATH]}", parent, SpanKind.SERVER, attributes
+    )
     return Exchange(span, trace.set_span_in_context(span, parent), verb)
 
 

@@ -86,6 +86,18 @@ def test_what_the_application_does_is_inside_its_request(spans: Spans) -> None:
     assert work.parent.span_id == spans.server().context.span_id
 
 
+def test_an_open_span_tells_which_request_it_is(spans: Spans) -> None:
+    """Until it ends its name holds the path: of a request that kills its process nothing else is left to tell."""
+    names: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        names.append(trace.get_current_span().name)  # type: ignore[attr-defined]
+        await answering()(scope, receive, send)
+
+    get(asgi(app), "/items/7")
+    assert [*names, spans.server().name] == ["GET /items/7", "GET"]
+
+
 def test_a_span_around_the_whole_server_is_not_the_parent_of_its_requests(spans: Spans) -> None:
     """A server started inside a span does not make one endless trace of everything it serves."""
     with trace.get_tracer("t").start_as_current_span("main"):
