@@ -67,15 +67,16 @@ class Identities:
     def __init__(self, whoami: Self, cards: CardReader) -> None:
         self._whoami = whoami
         self._cards = cards
-        self._made_of: tuple[Who, Card | None] | None = None
+        self._who: Who | None = None
+        self._card: Card | None = None
         self._identity: Identity | None = None
 
     def __call__(self) -> Identity:
         """The identity; looks at the card's modification time, and reads it again when that has changed."""
-        made_of = (self._whoami(), self._cards())
-        if self._identity is None or self._made_of is None or any(a is not b for a, b in zip(made_of, self._made_of)):
-            self._identity = merge(*made_of)
-            self._made_of = made_of
+        who, card = self._whoami(), self._cards()
+        if self._identity is None or who is not self._who or card is not self._card:
+            self._identity = merge(who, card)
+            self._who, self._card = who, card
         return self._identity
 
 

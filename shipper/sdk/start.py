@@ -7,45 +7,18 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from shipper import __version__
 from shipper.sdk import voice
-from shipper.sdk.handoff_choice import Choice, choose
+from shipper.sdk.handoff_choice import choose
 from shipper.sdk.identity import Identities
 from shipper.sdk.resource import ResourceOf
 from shipper.sdk.settings import Settings, resolve
 from shipper.sdk.sidecar_card import CardReader
+from shipper.sdk.started import Started, Way
 from shipper.sdk.who import Self
-
-_ARGV_CHARACTERS = 200
-
-
-class Way(Protocol):
-    """One way for records to leave the process."""
-
-    def install(self) -> None:
-        """Put its processors on the providers."""
-
-    def shutdown(self, timeout: float) -> None:
-        """Flush what is queued, for at most ``timeout`` seconds, and stop. May be called again."""
-
-
-@dataclass(slots=True)
-class Started:
-    """What runs in this process, and in its forked children, since ``init``."""
-
-    settings: Settings
-    whoami: Self
-    resource_of: ResourceOf
-    choice: Choice
-    identities: Identities
-    way: Way | None = None
-
 
 _lock = threading.Lock()
 _started: Started | None = None
@@ -81,6 +54,7 @@ def _init(arguments: Mapping[str, Any], in_code: bool) -> None:
     _started.way = _way(_started)
     if _started.way is not None:
         _started.way.install()
+        _instrument(settings)
 
 
 def _way(started: Started) -> Way | None:
@@ -89,23 +63,15 @@ def _way(started: Started) -> Way | None:
         from shipper.sdk.spool_way import SpoolWay
 
         return SpoolWay(started)
+    if started.choice.kind == "otlp":
+        from shipper.sdk.otlp_fallback import OtlpWay
+
+        return OtlpWay(started)
+    if started.choice.kind == "forward":
+        from shipper.sdk.forward_fallback import ForwardWay
+
+        return ForwardWay(started)
     return None
-
-
-def hello(whoami: Self) -> dict[str, Any]:
-    """What a segment says about the process that wrote it (`shipper.handoff.hello`)."""
-    who = whoami()
-    return {
-        "boot": who.process.boot_id,
-        "pid": who.process.pid,
-        "start_ticks": who.process.start_ticks,
-        "pid_ns": who.process.pid_namespace,
-        "container": who.process.container_id,
-        "instance": who.instance,
-        "service": who.service,
-        "sdk": __version__,
-        "argv": [argument[:_ARGV_CHARACTERS] for argument in sys.argv[:2]],
-    }
 
 
 def shutdown(timeout: float) -> None:
@@ -115,6 +81,28 @@ def shutdown(timeout: float) -> None:
             _started.way.shutdown(max(0.0, float(timeout)))
     except Exception as error:
         voice.fault("shipper.shutdown", error)
+
+
+def _instrument(settings: Settings) -> None:
+    if settings.app is not None:
+        from shipper.sdk.apps import attach
+
+        attach(settings.app)
+    if settings.instrument:
+        from shipper.sdk.instrument import load_instrumentors
+
+        load_instrumentors(ships_logs=settings.logs == "handoff")
+
+
+def logging_handler(level: int | str) -> logging.Handler:
+    """`shipper.logging_handler`."""
+    way = _started.way if _started is not None else None
+    if way is None:
+        voice.say("shipper.logging_handler was called without shipper.init, or with the hand-off off: it drops records")
+        return logging.NullHandler()
+    handler = way.handler()
+    handler.setLevel(level)
+    return handler
 
 
 def _say_again(first: Settings, second: Settings) -> None:
