@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from shipper.handoff.frame import ERROR, Kind
 from shipper.otlp.wire import field, text, varint, varint_field
+from shipper.sdk import hook
 from shipper.sdk.current import current_span_context
 from shipper.sdk.faults import Faults
-from shipper.sdk.hook import install, uninstall
 from shipper.sdk.log_encode import MAX_PART, LogEncoder, event_name, trace
 from shipper.sdk.logs import ERROR_SEVERITY
 from shipper.sdk.records import Reading, message, read, severity_number, severity_text
@@ -89,6 +89,7 @@ class ShipperHandler(logging.Handler):
         self._places = _Places(code)
         self._bodies = _Bodies()
         self._last = _NO_SPAN
+        self._given: ContextVar[object] = ContextVar("shipper_given", default=None)
         self._forget()
         forget_in_children(self, ShipperHandler._forget)
 
@@ -111,7 +112,22 @@ class ShipperHandler(logging.Handler):
             self.faults.count("a filter of the log bridge failed", error)
             return False
 
+    def handle_foreign(self, record: logging.LogRecord, mark: object) -> None:
+        """Handle a record that was made of another library's; ``mark`` is an object of its own by which to know it again."""
+        if record.levelno >= self.level:
+            self._given.set(mark)
+            self.handle(record)
+
+    def was_given(self, mark: object) -> bool:
+        """Whether the record with this mark came here last in this context."""
+        return self._given.get() is mark
+
     def emit(self, record: logging.LogRecord) -> None:
+        mark = record.__dict__.get("extra")
+        if type(mark) is dict:  # a record that loguru gave to `logging` has its own ``extra`` in it
+            if self.was_given(mark):
+                return
+            self._given.set(mark)
         depth = _depth.get()
         if depth >= _NESTED:
             self.faults.count("a log record was logged while it was being encoded, again and again")
@@ -219,6 +235,19 @@ class ShipperHandler(logging.Handler):
 
     def close(self) -> None:
         """Nothing to close, and nothing to take out of the list of handlers: configuration functions close all they find."""
+
+
+def install(handler: ShipperHandler) -> None:
+    """From now on every record of `logging` and of loguru (imported already or later) goes to ``handler`` as well."""
+    from shipper.sdk import loguru_bridge
+
+    hook.install(handler)
+    loguru_bridge.install(handler)
+
+
+def uninstall() -> None:
+    """As before `install`."""
+    hook.uninstall()
 
 
 def is_own(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as context_api
 from opentelemetry._logs import LogRecord, SeverityNumber
 
+from shipper.sdk.hook import remove_twins
 from shipper.sdk.records import read, severity_number, severity_text
 from shipper.sdk.values import plain_value
 
@@ -31,6 +32,7 @@ class Emitter:
         """Emit one record: redacted here, because what exports it knows nothing of redaction."""
         from shipper.sdk.bridge import is_own
 
+        remove_twins()
         if is_own(record.name, _OWN) or context_api.get_value(_SUPPRESSED):
             return
         reading = read(record)

@@ -8,8 +8,11 @@ that do not propagate (uvicorn's). Here none of this happens; loggers, levels an
 from __future__ import annotations
 
 import logging
+import sys
+from types import FrameType
 from typing import Any
 
+_FAR = 6  # frames between OpenTelemetry's handler and a processor
 _original: Any = None
 _handler: logging.Handler | None = None
 
@@ -52,6 +55,20 @@ CODE = _call_handlers.__code__
 def is_twin(handler: object) -> bool:
     """Whether this is OpenTelemetry's own logging handler, which would hand every record over a second time."""
     return type(handler).__name__ == "LoggingHandler" and type(handler).__module__.startswith("opentelemetry.")
+
+
+def from_twin() -> bool:
+    """Whether the caller's caller was called by OpenTelemetry's own handler, for a record that `installed` was given."""
+    if _handler is None:
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_FAR):
+        if frame is None:
+            return False
+        if frame.f_code.co_qualname == "LoggingHandler.emit":
+            return str(frame.f_globals.get("__name__")).startswith("opentelemetry.")
+        frame = frame.f_back
+    return False
 
 
 def remove_twins() -> None:

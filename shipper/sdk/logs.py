@@ -9,6 +9,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from shipper.handoff.frame import ERROR, Kind
 from shipper.sdk.faults import Faults
+from shipper.sdk.hook import from_twin
 from shipper.sdk.log_encode import LogEncoder, encode_log
 from shipper.sdk.seam import Declared, Handoff, ResourceOf
 
@@ -50,7 +51,7 @@ class ShipperLogRecordProcessor(LogRecordProcessor):
             record = log_record.log_record
             number = record.severity_number
             severity = number.value if number is not None else 0
-            if 0 < severity < self._minimum:
+            if 0 < severity < self._minimum or from_twin():
                 return
             for body in self._encoder.encode(log_record):
                 self._series.append(
