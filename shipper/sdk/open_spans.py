@@ -8,12 +8,14 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from os import getpid
 
 from shipper.handoff.table import ENDED_AT, FIRST, NAME_BYTES, SIZE, SLOT, SLOTS, header
 
-_WORDS = SLOT.size // 8
+_SIZE = SLOT.size
+_WORDS = _SIZE // 8
 _START = FIRST // 8 + _WORDS - 1  # the word of slot 0 that holds its start
 _ENDING = FIRST // 8
 _pack_into = SLOT.pack_into
@@ -28,7 +30,7 @@ class Table:
     __slots__ = ("first", "free", "memory", "pid", "words")
 
     def __init__(self, memory: mmap.mmap, epoch: int) -> None:
-        self.pid = os.getpid()
+        self.pid = getpid()
         self.first = epoch * SLOTS
         self.memory = memory
         self.words = memoryview(memory).cast("Q")
@@ -62,9 +64,11 @@ def make_table(descriptor: int, epoch: int) -> Table | None:
 class OpenSpans:
     """The spans this process has begun; `Series.append` ends them."""
 
-    def __init__(self, ready: Callable[[], Table | None]) -> None:
+    def __init__(self, ready: Callable[[], Table | None], announce: Callable[[], None]) -> None:
         self._ready = ready
+        self._announce = announce
         self.table: Table | None = None
+        self.todo: Mapping[tuple[int, int], bytes] = {}  # declarations of the series that no segment holds yet
         self.untracked = 0  # spans for which there was no slot
 
     def begin(
@@ -81,16 +85,18 @@ class OpenSpans:
         """Note a span; its slot, or -1 where the table is full or missing (counted). Never raises."""
         try:
             table = self.table
-            if table is None or table.pid != os.getpid():
+            if table is None or table.pid != getpid():
                 table = self._ready()
                 if table is None:
                     self.untracked += 1
                     return -1
+            if self.todo:
+                self._announce()
             text = name.encode("utf-8", "replace")[:NAME_BYTES]
             index = table.free.pop()
             _pack_into(
                 table.memory,
-                FIRST + index * SLOT.size,
+                FIRST + index * _SIZE,
                 0,
                 trace_id.to_bytes(16, "big"),
                 span_id.to_bytes(8, "big"),

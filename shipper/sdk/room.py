@@ -14,6 +14,8 @@ from shipper.handoff.places import parse_process
 
 HOST_FULL = "host_full"  # the sidecar says so, or all processes together are at their limit
 DISK_FULL = "disk_full"
+IO_ERROR = "io_error"
+NO_SPOOL = "no_spool"
 
 
 @dataclass(frozen=True, slots=True)

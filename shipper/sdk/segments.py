@@ -1,12 +1,13 @@
 """The files of one series in one process directory: opened, followed by the next, sealed, and dropped when there are too many.
 
 Threads append without a lock, so at the moment of a rotation frames may still be on their way into the old file. What they
-may take is set aside: the next segment's base lies ``MARGIN`` and more behind the old end, and positions never overlap.
-Frames larger than ``LARGE`` are the exception, as they could overrun it: they are written by who has the series' turn.
+may take is set aside: the next segment's base lies ``MARGIN`` and more behind the old end, so positions never overlap.
+Frames larger than ``LARGE`` could overrun it: they are written by who has the series' turn.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -19,11 +20,25 @@ from shipper.handoff.places import segment_name
 from shipper.sdk.home import Home
 from shipper.sdk.room import same_file
 
-MARGIN = 256 << 10
-LARGE = 16 << 10
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_RETIRED = 4
+MARGIN = 1 << 20
+LARGE = 8 << 10
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_RETIRED = 4
 _PATIENCE = (0.0, 0.0001, 0.0002, 0.0004, 0.0008)  # seconds for writers that are on their way
+
+Preamble = Callable[[int, Callable[[], int]], bytes]
+"""``(base, next number)`` -> the frames a segment begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """The file that is written to."""
+
+    name: str
+    base: int
+    inode: int
+    numbers: tuple[int, ...]  # of the frames it began with
 
 
 @dataclass(slots=True)
@@ -36,7 +51,7 @@ class _Retired:
     pending: set[int]  # numbers of frames that were on their way into it
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Final:
     """A segment that nothing is appended to any more."""
 
@@ -44,12 +59,8 @@ class Final:
     records: int
 
 
-Preamble = Callable[[int, int, "Callable[[], int]"], tuple[bytes, int]]
-"""``(base, head number, next number)`` -> all frames a segment begins with, and how many they are."""
-
-
 class Segments:
-    """What a thread needs to append (public, read without a lock), and how the file is changed (by who has the turn)."""
+    """What threads need to append (public, read without a lock), and how the file is changed (by who has the turn)."""
 
     def __init__(self, home: Home, signal: str, preamble: Preamble) -> None:
         self.home = home
@@ -57,47 +68,20 @@ class Segments:
         self.numbers = count()
         self.spare: list[int] = []  # numbers of frames that could not be written: they are used again
         self.inflight: set[int] = set()
-        self.device = 0
-        self.inodes: tuple[int, ...] = ()  # of the files that the descriptor may be right now
-        self.fd = -1
-        self.attention = 0  # size at which there is something to look at
-        self.turns = 0  # changes of the file begun and ended: odd while one is under way
+        self.turning = False  # the file is being changed (set by who calls): what is written may be in the old one
+        self.turns = 0  # how often it was
+        self.others = 0  # frames that are no records, behind those a segment begins with
         self.extra = 0  # records beyond one for a frame
-        self.others = 0  # frames that are no records
         self.finals: list[Final] = []
         self._signal = signal
         self._preamble = preamble
         self._retired: list[_Retired] = []
-        self._base = 0
-        self._name = ""
-        self._first = 0
         with home.opened() as directory:
-            self.fd, inode = self._create(directory, 0)
-        self.inodes = (inode,)
-        self.plan(os.fstat(self.fd).st_size)
-
-    def _create(self, directory: int, base: int) -> tuple[int, int]:
-        """A new segment with all that stands at its beginning, under its name; its descriptor and inode."""
-        name = segment_name(self._signal, base)
-        hidden = f".{name}"
-        descriptor = os.open(hidden, _FLAGS, 0o600, dir_fd=directory)
-        try:
-            os.fchmod(descriptor, 0o644)
-            first = self.number()
-            content, frames = self._preamble(base, first, self.number)
-            if os.write(descriptor, content) != len(content):
-                raise OSError(28, "No space left on device")
-            os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
-            os.close(descriptor)
-            os.unlink(hidden, dir_fd=directory)
-            raise
-        found = os.fstat(descriptor)
-        self.device = found.st_dev
-        if self._name:
-            self.finals.append(Final(self._name, max(0, first - self._first - self.others + self.extra)))
-        self._name, self._base, self._first, self.others, self.extra = name, base, first, frames, 0
-        return descriptor, found.st_ino
+            self.fd, self._current = self._create(directory, 0)
+        self.device = os.fstat(self.fd).st_dev
+        self.inodes: tuple[int, ...] = (self._current.inode,)  # of the files that the descriptor may be right now
+        self.attention = 0  # size at which there is something to look at
+        self.plan()
 
     def number(self) -> int:
         """The next number, or one that was drawn in vain."""
@@ -107,75 +91,145 @@ class Segments:
             return next(self.numbers)
 
     def ours(self) -> bool:
-        """Whether the descriptor still is our segment."""
+        """Whether the descriptor still is our segment, and not closed or something else's."""
         return any(same_file(self.fd, self.device, inode) for inode in self.inodes)
 
+    def size(self) -> int:
+        """Of the current file. Raises OSError."""
+        return os.fstat(self.fd).st_size
+
+    def plan(self) -> None:
+        """Set when to look again. Raises OSError."""
+        step = min(1 << 20, self.home.room.segment_bytes)
+        self.attention = self.size() + (step // 16 if self._retired else step)
+
     def rotate(self) -> None:
-        """Go on in a new segment, on the same descriptor. By who has the turn. Raises OSError, and then nothing changed."""
-        old = os.fstat(self.fd)
-        base = self._base + old.st_size + MARGIN + len(self.inflight) * LARGE
-        self.turns += 1
+        """Go on in a new segment on the same descriptor number. Raises OSError, and then the old one goes on.
+
+        The same number, because a number that is closed may be a customer's socket when another thread writes to it.
+        """
         try:
+            old = self._current
             with self.home.opened() as directory:
-                fresh, inode = self._create(directory, base)
-            try:
-                kept = fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, 3)
-                if not same_file(kept, self.device, old.st_ino):
-                    os.close(kept)
-                    raise OSError(9, "the descriptor was taken away")
-                self.inodes = (old.st_ino, inode)
-                os.dup2(fresh, self.fd, inheritable=False)
-            finally:
-                os.close(fresh)
+                fresh, segment = self._create(directory, self._next_base(self.size()))
+                try:
+                    if self.size() + MARGIN // 2 > segment.base - old.base:
+                        raise OSError(errno.EBUSY, "much was written meanwhile")
+                    kept = self._keep(old)
+                except BaseException:
+                    self.spare += segment.numbers
+                    os.close(fresh)
+                    os.unlink(segment.name, dir_fd=directory)
+                    raise
+            self.inodes = (old.inode, segment.inode)
+            os.dup2(fresh, self.fd, inheritable=False)
+            os.close(fresh)
+            self._succeed(segment)
+            retired = _Retired(kept, old.inode, segment.base, set(self.inflight))
         finally:
             self.turns += 1
-        self._retire(_Retired(kept, old.st_ino, base, set(self.inflight)), inode)
-        self.plan(os.fstat(self.fd).st_size)
+            self.turning = False
+        self._retire(retired)
+        self.plan()
 
     def replace(self) -> None:
-        """Go on in a new segment on a new descriptor: the old number is another's now. By who has the turn."""
-        self.turns += 1
+        """Go on in a new segment on a new number: the old one is not ours any more. Raises OSError."""
         try:
+            old = self._current
             with self.home.opened() as directory:
-                kept = os.open(self._name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-                old = os.fstat(kept)
-                base = self._base + old.st_size + MARGIN + len(self.inflight) * LARGE
-                fd, inode = self._create(directory, base)
+                kept = os.open(old.name, _OLD, dir_fd=directory)
+                try:
+                    fd, segment = self._create(directory, self._next_base(os.fstat(kept).st_size))
+                except BaseException:
+                    os.close(kept)
+                    raise
+            self.fd, self.inodes = fd, (old.inode, segment.inode)
+            self._succeed(segment)
+            retired = _Retired(kept, old.inode, segment.base, set(self.inflight))
         finally:
             self.turns += 1
-        self.fd, self.inodes = fd, (old.st_ino, inode)
-        self._retire(_Retired(kept, old.st_ino, base, set(self.inflight)), inode)
-        self.plan(os.fstat(self.fd).st_size)
+            self.turning = False
+        self._retire(retired)
+        self.plan()
 
-    def _retire(self, retired: _Retired, current: int) -> None:
+    def _next_base(self, size: int) -> int:
+        return self._current.base + size + MARGIN + len(self.inflight) * LARGE
+
+    def _create(self, directory: int, base: int) -> tuple[int, _Segment]:
+        """A new segment with all that stands at its beginning, appearing under its name as a whole."""
+        name = segment_name(self._signal, base)
+        hidden = f".{name}"
+        drawn: list[int] = []
+
+        def number() -> int:
+            drawn.append(self.number())
+            return drawn[-1]
+
+        descriptor = os.open(hidden, _NEW, 0o600, dir_fd=directory)
+        try:
+            os.fchmod(descriptor, 0o644)  # whatever the umask is
+            content = self._preamble(base, number)
+            if os.write(descriptor, content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            self.spare += drawn
+            os.close(descriptor)
+            os.unlink(hidden, dir_fd=directory)
+            raise
+        return descriptor, _Segment(name, base, os.fstat(descriptor).st_ino, tuple(drawn))
+
+    def _keep(self, old: _Segment) -> int:
+        """A second descriptor of the old segment, to seal it by."""
+        kept = fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        if not same_file(kept, self.device, old.inode):
+            os.close(kept)
+            raise OSError(errno.EBADF, "the descriptor was taken away")
+        return kept
+
+    def _succeed(self, segment: _Segment) -> None:
+        old = self._current
+        records = segment.numbers[0] - old.numbers[0] - len(old.numbers) - self.others + self.extra
+        self.finals.append(Final(old.name, max(0, records)))
+        self.others = self.extra = 0
+        self._current = segment
+
+    def _retire(self, retired: _Retired) -> None:
         self._retired.append(retired)
         for seconds in _PATIENCE:
-            sleep(seconds)
             if self.seal():
-                self.inodes = (current,)
                 return
+            sleep(seconds)
 
     def seal(self) -> bool:
-        """Seal the old segments that nobody writes to any more; whether all are. By who has the turn."""
+        """Seal old segments that nobody is on the way to any more; whether all are. Raises OSError."""
         for retired in tuple(self._retired):
             retired.pending &= self.inflight
-            if retired.pending and len(self._retired) <= _MAX_RETIRED:
+            if retired.pending and len(self._retired) <= _MOST_RETIRED:
                 continue
             self._retired.remove(retired)
             if same_file(retired.descriptor, self.device, retired.inode):
-                if not retired.pending:
-                    os.write(
-                        retired.descriptor,
-                        pack(Kind.SEAL, self.number(), b"", time_ns=time_ns(), trace=retired.next_base),
-                    )
-                    self.others += 1
-                os.close(retired.descriptor)
-        return not self._retired
+                try:
+                    if not retired.pending:
+                        self._seal(retired)
+                finally:
+                    os.close(retired.descriptor)
+        if self._retired:
+            return False
+        self.inodes = (self._current.inode,)  # the old inode may become another file's now
+        return True
 
-    def plan(self, size: int) -> None:
-        """When to look again."""
-        step = 64 << 10 if self._retired else min(1 << 20, self.home.room.segment_bytes)
-        self.attention = size + step
+    def _seal(self, retired: _Retired) -> None:
+        number = self.number()
+        frame = pack(Kind.SEAL, number, b"", time_ns=time_ns(), trace=retired.next_base)
+        done = 0
+        try:
+            done = os.write(retired.descriptor, frame)
+        finally:
+            if done == len(frame):
+                self.others += 1
+            else:
+                self.spare.append(number)
 
     def final_sizes(self, directory: int) -> list[int]:
         """Sizes of the final segments that are still there, oldest first; the others are forgotten."""
@@ -188,7 +242,7 @@ class Segments:
         return sizes
 
     def drop_oldest(self, directory: int) -> int:
-        """Remove the oldest final segment; how many records it held, 0 when the sidecar was faster."""
+        """Remove the oldest final segment; how many records it held, 0 when the sidecar was faster. Raises OSError."""
         final = self.finals.pop(0)
         try:
             os.unlink(final.name, dir_fd=directory)
@@ -203,4 +257,4 @@ class Segments:
         for retired in self._retired:
             if same_file(retired.descriptor, self.device, retired.inode):
                 os.close(retired.descriptor)
-        self.fd, self.inodes, self._retired = -1, (), []
+        self.inodes, self._retired = (), []

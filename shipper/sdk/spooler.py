@@ -7,6 +7,7 @@ own directory, as its own process that can live and die by itself.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import weakref
@@ -16,12 +17,12 @@ from typing import Any
 
 from shipper.handoff.places import check_root
 from shipper.sdk.home import Home
-from shipper.sdk.keeper import NO_SPOOL, hold
 from shipper.sdk.losses import Losses
+from shipper.sdk.oldest import drop_oldest
 from shipper.sdk.open_spans import OpenSpans, Table
-from shipper.sdk.room import Limits
+from shipper.sdk.room import DISK_FULL, HOST_FULL, IO_ERROR, NO_SPOOL, Limits
 from shipper.sdk.series import Series
-from shipper.sdk.turn import Turn
+from shipper.sdk.turn import Turn, claim
 
 _all: weakref.WeakSet[Spooler] = weakref.WeakSet()
 
@@ -42,7 +43,7 @@ class Spooler:
         now: Callable[[], float] = monotonic,
     ) -> None:
         self.root = root
-        self.open_spans = OpenSpans(self._table)
+        self.open_spans = OpenSpans(self._table, self._announce)
         self._hello = hello
         self._say = say
         self._now = now
@@ -50,6 +51,7 @@ class Spooler:
         self._series: dict[str, Series] = {}
         self._epoch = 0
         self._registered = False
+        self.taken = 0  # how often the service closed a descriptor of ours
         self._begin()
         _all.add(self)
 
@@ -71,7 +73,7 @@ class Spooler:
         return (home is not None and home.ours()) or check_root(self.root).usable
 
     def dropped(self) -> dict[str, int]:
-        """Records (and faults) that were not handed over, by cause."""
+        """Records that were not handed over, and faults in us, by cause."""
         totals = self._losses.totals()
         for series in tuple(self._series.values()):
             for cause, count in series.losses.totals().items():
@@ -84,26 +86,27 @@ class Spooler:
             self._tell()
             if (home := self._home) is not None and home.ours():
                 self._mark_ended()
-                self.abandon(home)
+                self.abandon(home, void=False)
         except Exception as error:
             self.fault("close", error)
 
     # what follows is for the other files of the hand-off
 
+    def is_child(self) -> bool:
+        """Whether this process was forked from the one that made the directory, and no hook told us."""
+        home = self._home
+        return home is not None and home.pid != os.getpid()
+
     def home(self) -> Home | None:
         """The process's directory, made when there is none; None when it cannot be made now."""
-        home = self._home
-        if home is not None and home.pid == os.getpid():
-            return home
-        if home is not None:
-            self.forked()
-        if self._now() < self._retry_at or not hold(self._turn):
-            return None
+        if self._home is not None or self._now() < self._retry_at:
+            return self._home
+        mine = claim()
         try:
-            if self._home is None:
+            if self._turn.wait(mine) and self._home is None:
                 self._home = self._make_home()
         finally:
-            self._turn.give_back()
+            self._turn.give_back(mine)
         return self._home
 
     def _make_home(self) -> Home | None:
@@ -130,14 +133,37 @@ class Spooler:
         if not self._registered:
             self._registered = True
             atexit.register(self._exit)
-        with home.opened() as directory:
-            if cause := home.room.look(directory):
-                self.block(home, cause)
+        self._look(home)
         return home
 
     def _table(self) -> Table | None:
+        """The table of open spans, if there is one and records can be written."""
+        if self.is_child():
+            self.forked(keep=True)
         home = self.home()
         return home.table if home else None
+
+    def _announce(self) -> None:
+        """Have the declarations written that a slot is about to refer to."""
+        traces = self._series.get("traces")
+        if traces is not None and traces.todo:
+            traces.keeper.declare()
+
+    def cause(self) -> str:
+        """Why a record could not be written."""
+        home = self._home
+        return NO_SPOOL if home is None else home.blocked or IO_ERROR
+
+    def cannot(self, error: OSError) -> None:
+        """A file could not be made."""
+        home = self._home
+        if home is None:
+            return
+        if check_root(self.root).usable and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+            self.abandon(home)
+            self._retry_at = self._now() + self._limits.retry_seconds
+        else:
+            self.block(home, DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else IO_ERROR, error)
 
     def said_of_process(self) -> dict[str, Any]:
         """What a HEAD frame says of this process."""
@@ -159,73 +185,70 @@ class Spooler:
 
     def look_again(self, home: Home) -> bool:
         """Whether there is room again; looked at not more often than every few seconds."""
-        if self._now() < home.look_at or not home.turn.take():
+        if self._now() < home.look_at:
             return False
+        mine = claim()
         try:
-            home.look_at = self._now() + self._limits.retry_seconds
+            return home.turn.take(mine) and self._look(home)
+        finally:
+            home.turn.give_back(mine)
+
+    def _look(self, home: Home) -> bool:
+        home.look_at = self._now() + self._limits.retry_seconds
+        try:
             with home.opened() as directory:
                 cause = home.room.look(directory)
-                if cause:
-                    home.blocked = cause
-                    return False
-            home.blocked = ""
-            return True
         except OSError:
             if check_root(self.root).usable:
                 self.abandon(home)
             return False
-        finally:
-            home.turn.give_back()
+        if cause:
+            self.block(home, cause)
+        else:
+            home.blocked = ""
+        return not cause
 
     def make_room(self, home: Home, directory: int) -> None:
-        """Drop the oldest segments of the longest series while the process has put aside more than it may."""
-        if not home.turn.take():
-            return
-        try:
-            all_series = [
-                s for s in tuple(self._series.values()) if s.keeper.segments and s.keeper.segments.home is home
-            ]
-            limit = home.room.process_bytes - len(all_series) * home.room.segment_bytes
-            sizes = {series: series.keeper.segments.final_sizes(directory) for series in all_series}  # type: ignore[union-attr]
-            while sum(map(sum, sizes.values())) > limit:
-                longest = max(sizes, key=lambda series: sum(sizes[series]))
-                if not sizes[longest] or longest.keeper.segments is None:
-                    break
-                del sizes[longest][0]
-                longest.losses.add("drop_oldest", longest.keeper.segments.drop_oldest(directory))
-                longest.segments = None
-                self.say_once(
-                    "drop_oldest", f"the oldest records are dropped: {self.root} may not take more of this process"
-                )
-        finally:
-            home.turn.give_back()
+        """Keep to what the process may put aside. Raises OSError."""
+        if drop_oldest(tuple(self._series.values()), home, directory):
+            self.say_once("oldest", f"the oldest records are dropped: {self.root} may not take more of this process")
 
     def taken_away(self) -> None:
         """The service closed one of our descriptors."""
-        self._losses.add("descriptor_taken", 0)
+        self.taken += 1
         self.say_once("taken", "a file of the hand-off was closed by this program; a new one is used")
 
-    def abandon(self, home: Home) -> None:
-        """Leave the directory to the sidecar, as a process does that ends; the next record begins another."""
+    def abandon(self, home: Home, void: bool = True) -> None:
+        """Leave the directory to the sidecar, as a process does that ends; the next record begins another.
+
+        ``void``: the spans that are open go on, so nobody may take them for ended by a death.
+        """
         if self._home is not home:
             return
         self._home = None
         self._retry_at = 0.0
         self.open_spans.table = None
+        if void and home.table is not None:
+            home.table.void()
         for series in tuple(self._series.values()):
             series.keeper.let_go()
-        if home.table is not None:
-            home.table.void()
+            series.losses.leave()
         home.let_go()
 
-    def forked(self) -> None:
-        """This process is a child of the one that used this object: nothing of that one is ours."""
+    def forked(self, keep: bool = False) -> None:
+        """This process is a child of the one that used this object: nothing of that one is ours.
+
+        ``keep`` the declarations, because those who have their numbers were not told of the fork.
+        """
         home = self._home
         self.open_spans.table = None
         self._begin()
         for series in tuple(self._series.values()):
             series.keeper.let_go()
-            series.forget()
+            if keep:
+                series.reopen()
+            else:
+                series.forget()
         if home is not None:
             home.let_go()
 
@@ -242,15 +265,18 @@ class Spooler:
         try:
             self._say(text)
         except Exception:
-            self._losses.add("fault_say", 0)
+            self._losses.add("fault_say", 1)
 
     def _exit(self) -> None:
-        self._tell()
-        self._mark_ended()
+        try:
+            self._tell()
+            self._mark_ended()
+        except Exception as error:
+            self.fault("exit", error)
 
     def _tell(self) -> None:
         for series in tuple(self._series.values()):
-            if series.losses.untold and series.keeper.segments is not None:
+            if series.losses.untold:
                 series.keeper.tell()
 
     def _mark_ended(self) -> None:
@@ -260,9 +286,10 @@ class Spooler:
 
 
 _WORDS = {
-    "disk_full": "the disk is full, or nearly",
-    "host_full": "the limit of this host is reached",
-    "io_error": "the hand-off failed",
+    DISK_FULL: "the disk is full, or nearly",
+    HOST_FULL: "the limit of this host is reached",
+    IO_ERROR: "the hand-off failed",
+    NO_SPOOL: "the spool directory cannot be reached",
 }
 
 
