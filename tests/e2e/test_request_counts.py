@@ -1,0 +1,145 @@
+"""Requests and errors, end to end: what services served is what the destination and /metrics say, whoever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import urllib.request
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, start_http_server
+
+from shipper.contracts import Signal
+from shipper.otlp.messages import parse
+from shipper.testing.sink import Sink, hang_up, refuse
+from tests.e2e.kit import free_port, listening, sidecar, until
+
+SERVICE = """
+import os, signal, sys
+import shipper
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+shipper.init(service="shop")
+tracer = trace.get_tracer("test")
+for number in range(int(sys.argv[1])):
+    with tracer.start_as_current_span("GET /cart", kind=SpanKind.SERVER) as span:
+        with tracer.start_as_current_span("SELECT", kind=SpanKind.CLIENT) as inner:
+            inner.set_status(Status(StatusCode.ERROR))
+        if number % 4 == 0:
+            span.set_status(Status(StatusCode.ERROR))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def serve(spool: Path, requests: int) -> None:
+    """A service that serves so many requests, a quarter of them in vain, and is killed without a word."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "OTEL_"))}
+    env["SHIPPER_SPOOL_DIR"] = str(spool)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), env=env)
+    assert await process.wait() == -9
+
+
+def series(sink: Sink) -> dict[tuple[str, ...], list[tuple[int, int, float]]]:
+    """Every series that came: name and outcome -> (time, start, value) in order of time."""
+    found: dict[tuple[str, ...], list[tuple[int, int, float]]] = {}
+    for request in sink.kept():
+        if request.signal is not Signal.METRICS:
+            continue
+        for envelope in parse(request.signal, request.body).resource_metrics:
+            who = {pair.key: pair.value.string_value for pair in envelope.resource.attributes}
+            for metric in envelope.scope_metrics[0].metrics:
+                for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                    labels = {pair.key: pair.value.string_value for pair in point.attributes}
+                    value = point.count if hasattr(point, "count") else getattr(point, point.WhichOneof("value"))
+                    key = (who["service.name"], who["shipper.generation"], metric.name, labels.get("outcome", ""))
+                    found.setdefault(key, []).append((point.time_unix_nano, point.start_time_unix_nano, float(value)))
+    return {key: sorted(set(points)) for key, points in found.items()}
+
+
+def exposed(port: int) -> dict[str, float]:
+    """The request counters on /metrics, by outcome."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        page = answer.read().decode()
+    lines = re.findall(r'shipper_requests_total\{.*outcome="(\w+)".*service="shop"\} (\S+)', page)
+    return {outcome: float(value) for outcome, value in lines}
+
+
+def test_every_request_is_counted_once_whoever_is_killed(tmp_path: Path) -> None:
+    """Services and the sidecar are killed in turn; the counts arrive exact, never fall, and keep one start time."""
+
+    async def main() -> None:
+        async with Sink() as sink:
+            port = free_port()
+            env = {"SHIPPER_ADMIN_LISTEN": f"127.0.0.1:{port}", "SHIPPER_METRICS_INTERVAL": "1"}
+            host = sidecar(tmp_path / "host", sink.url, **env)
+            spool = tmp_path / "host" / "state" / "spool"
+            served = 0
+            for kill_at, requests in enumerate((40, 80, 120)):
+                await host.start()
+                await host.up()
+                await listening(port)
+                await serve(spool, requests)
+                served += requests
+                if kill_at == 1:
+                    sink.script(refuse(503), hang_up(keep=True))
+                if kill_at < 2:
+                    await asyncio.sleep(0.3 * kill_at)  # somewhere between the look, the commit and the sample
+                    await host.kill()
+            await until(lambda: sum(exposed(port).values()) == served, "all is counted")
+            assert exposed(port) == {"ok": served * 3 / 4, "error": served / 4}
+            assert await host.terminate() == 0
+            found = series(sink)
+            for outcome, count in (("ok", served * 3 / 4), ("error", served / 4)):
+                points = found["shop", "g1", "shipper.requests", outcome]
+                values = [value for _, _, value in points]
+                assert values[0] == 0
+                assert values == sorted(values)
+                assert values[-1] == count
+                assert len({start for _, start, _ in points}) == 1
+            assert found["shop", "g1", "shipper.request.duration", ""][-1][2] == served
+
+    asyncio.run(main())
+
+
+def test_the_last_requests_of_a_host_are_in_its_last_sample(tmp_path: Path) -> None:
+    """A host that is told to die a moment after a failed request ships the failure, not only the span."""
+
+    async def main() -> None:
+        async with Sink() as sink:
+            async with sidecar(tmp_path / "host", sink.url, SHIPPER_DRAIN_EPHEMERAL="true") as host:
+                await host.up()
+                await serve(tmp_path / "host" / "state" / "spool", 8)
+                assert await host.terminate() == 0
+            found = series(sink)
+            assert found["shop", "g1", "shipper.requests", "error"][-1][2] == 2
+            assert found["shop", "g1", "shipper.requests", "ok"][-1][2] == 6
+
+    asyncio.run(main())
+
+
+def test_a_services_own_metrics_arrive_with_the_hosts_identity(tmp_path: Path) -> None:
+    """prometheus_client's endpoint is read, once more in the drain, and its numbers say which generation they are of."""
+    registry = CollectorRegistry()
+    jobs = Counter("jobs", "Jobs.", registry=registry)
+    httpd, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+
+    async def main() -> None:
+        async with Sink() as sink:
+            url = f"http://127.0.0.1:{httpd.server_port}/metrics"
+            async with sidecar(tmp_path / "host", sink.url, SHIPPER_METRICS_SCRAPE=url) as host:
+                await host.up()
+                key = ("checkout", "g1", "jobs_total", "")
+                await until(lambda: key in series(sink), "the first look arrives")
+                jobs.inc(5)
+                assert await host.terminate() == 0
+            assert [value for _, _, value in series(sink)[key]] == [0, 5]
+            assert series(sink)["checkout", "g1", "shipper.scrape.up", ""][-1][2] == 1
+
+    try:
+        asyncio.run(main())
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
