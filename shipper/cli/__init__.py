@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ VERBS: dict[str, str] = {
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",
 }
+_MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _LIVING = {"run", "gateway"}  # verbs that drain on a stop signal
 # what a missing third-party module means to the person who typed the verb
 _SIDECAR_MODULES = {"aiohttp", "isal", "msgspec", "obstore", "yaml", "rich"}
@@ -41,6 +43,7 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] in _LIVING:
             keep_stop_signals()
+        _keep_metrics_to_ourselves()
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -61,6 +64,17 @@ class _Verbs(click.Group):
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as missing:
             raise _explained(f"shipper {ctx.invoked_subcommand}", missing) from missing
+
+
+def _keep_metrics_to_ourselves() -> None:
+    """An environment that is meant for services must not put our own metrics into their directory (or fail to).
+
+    prometheus_client decides that once, when it is imported; the variables stay for programs that we start.
+    """
+    hidden = {name: os.environ.pop(name) for name in _MULTIPROCESS if name in os.environ}
+    if hidden:
+        importlib.import_module("prometheus_client")
+        os.environ.update(hidden)
 
 
 def _explained(what: str, missing: ModuleNotFoundError) -> Exception:

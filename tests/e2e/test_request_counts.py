@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -29,6 +30,13 @@ for number in range(int(sys.argv[1])):
             inner.set_status(Status(StatusCode.ERROR))
         if number % 4 == 0:
             span.set_status(Status(StatusCode.ERROR))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WORKER = """
+import os, signal
+from prometheus_client import Counter
+Counter("jobs", "Jobs.").inc(7)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -143,3 +151,26 @@ def test_a_services_own_metrics_arrive_with_the_hosts_identity(tmp_path: Path) -
         httpd.shutdown()
         thread.join()
         httpd.server_close()
+
+
+def test_what_killed_workers_counted_arrives_though_the_sidecar_shares_their_environment(tmp_path: Path) -> None:
+    """A multiprocess directory is read, and not written: PROMETHEUS_MULTIPROC_DIR is meant for services only."""
+    directory = tmp_path / "prometheus"
+    directory.mkdir()
+    shared = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    for _ in range(2):
+        worker = subprocess.run([sys.executable, "-c", WORKER], env={**os.environ, **shared}, check=False)
+        assert worker.returncode == -9
+    files = sorted(directory.iterdir())
+    assert len(files) == 2
+
+    async def main() -> None:
+        async with Sink() as sink:
+            env = {**shared, "SHIPPER_METRICS_MULTIPROCESS_DIRS": str(directory)}
+            async with sidecar(tmp_path / "host", sink.url, **env) as host:
+                await host.up()
+                assert await host.terminate() == 0
+            assert series(sink)["checkout", "g1", "jobs_total", ""][-1][2] == 14
+
+    asyncio.run(main())
+    assert sorted(directory.iterdir()) == files
