@@ -34,7 +34,7 @@ class Queues:
     def install(self) -> None:
         """Be told of SIGTERM and of the end of the process."""
         at_end(self.end)
-        Termination(lambda: self.flush(time.monotonic() + EXIT_SECONDS)).install()
+        Termination(lambda: self.flush(time.monotonic() + EXIT_SECONDS), self.say_rest).install()
 
     def flush(self, deadline: float) -> None:
         """Send what waits, until ``deadline`` (monotonic seconds) at most."""
@@ -44,6 +44,10 @@ class Queues:
     def end(self, deadline: float) -> None:
         """Flush, and say what could not be sent."""
         self.flush(deadline)
+        self.say_rest()
+
+    def say_rest(self) -> None:
+        """Say what was not sent, if it was not said."""
         for tally in self._tallies:
             if lost := tally.missing():
                 voice.say(lost)

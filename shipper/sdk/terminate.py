@@ -27,10 +27,14 @@ _STOPPING = 60.0  # how long a service that handles the signal may take to stop
 
 
 class Termination:
-    """Ours in the chain of SIGTERM handlers. ``flush()`` returns within its own deadline; it is called in a thread."""
+    """Ours in the chain of SIGTERM handlers. ``flush()`` returns within its own deadline; it is called in a thread.
 
-    def __init__(self, flush: Callable[[], object]) -> None:
+    ``last_word()`` is called where nothing of the process will run any more.
+    """
+
+    def __init__(self, flush: Callable[[], object], last_word: Callable[[], object]) -> None:
         self._flush = flush
+        self._last_word = last_word
         self._before: Any = signal.SIG_DFL
         self._flushed = False
         self._asked: SimpleQueue[int] = SimpleQueue()
@@ -62,6 +66,7 @@ class Termination:
         if callable(self._before):
             self._keep_flushing()
         else:
+            self._last_word()
             os.kill(os.getpid(), number)
 
     def _keep_flushing(self) -> None:
