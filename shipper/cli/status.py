@@ -26,10 +26,30 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
     click.echo(f"{status['role']} {status['state']}, life {status['life']} run {status['run']}, host {status['host']}")
     click.echo("labels: " + ", ".join(f"{name}={value}" for name, value in status["labels"].items() if value))
     click.echo(f"streams: {status['streams']}, open files: {status['open_files']}")
+    for service in status.get("services", ()):
+        _print_service(service)
     for name, destination in status["destinations"].items():
         _print_destination(name, destination)
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
+
+
+def _print_service(figures: Mapping[str, Any]) -> None:
+    records = ", ".join(f"{count:,} {signal}" for signal, count in figures["records"].items() if count) or "nothing yet"
+    click.echo(
+        f"service {figures['service'] or 'without a name'} pid {figures['pid']} ({figures['owner']}, "
+        f"{'alive' if figures['alive'] else 'gone'}): {records}, {figures['backlog_bytes']:,} bytes not acknowledged"
+    )
+    lost = [
+        f"{cause.partition('.')[2]} {count:,} ({cause.partition('.')[0]})"
+        for cause, count in figures["dropped"].items()
+    ]
+    if figures["lost"]:
+        lost.append(f"missing {figures['lost']:,}")
+    if lost:
+        click.echo("  lost before it was handed over: " + ", ".join(lost))
+    for note in figures["notes"]:
+        click.echo(f"  it says: {note}")
 
 
 def _print_destination(name: str, figures: Mapping[str, Any]) -> None:

@@ -41,7 +41,8 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
     ]
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
     if role == "sidecar" and not config.files:
-        return ["no files to tail are configured: give files:, SHIPPER_TAIL or --tail"]
+        only = "; only what services hand over by the SDK is shipped" if config.services.enabled else ""
+        return [f"no files to tail are configured{only}: give files:, SHIPPER_TAIL or --tail"]
     return []
 
 

@@ -179,7 +179,7 @@ class Courier:
         """The exporter's form of the request; None when there is nothing to send in it."""
         if not batches:
             batches = await self._read_again(parcel)
-        full = tuple(batch for batch in batches if batch.payload)
+        full = tuple(batch for batch in batches if self._is_sent(batch))
         batches.clear()
         if not full:
             return None
@@ -195,6 +195,11 @@ class Courier:
         source = sum(batch.cut.end - batch.cut.start for batch in full)
         self._tools.sizing.measured(source=source, raw=raw, wire=prepared.wire_bytes)
         return prepared
+
+    def _is_sent(self, batch: Batch) -> bool:
+        """A batch without records goes only where ranges are proved; to others it would be an empty request."""
+        exporter = self._tools.exporter
+        return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
 
     async def _attempt(self, prepared: Prepared) -> Accepted:
         async with self._tools.window.sending():

@@ -38,6 +38,7 @@ class Shipper:
         self.directory = directory
         self.arguments = list(arguments)
         self.output = directory / "output"
+        self.prefix: tuple[str, ...] = ()  # a command to start it by
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPPER_", "OTEL_"))} | dict(env)
         self._process: Process | None = None
         self._said_before = 0
@@ -48,6 +49,7 @@ class Shipper:
         self._said_before = len(self.said())
         with open(self.output, "ab") as output:
             self._process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 "-m",
                 "shipper",

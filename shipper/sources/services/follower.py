@@ -116,6 +116,11 @@ class Follower:
             "notes": [note for series in process.series.values() for note in series.notes],
         }
 
+    def remember(self, memory: Memory) -> None:
+        """Take up what earlier runs of this life left."""
+        self.memory = memory
+        self.losses.refused = dict(memory.refused)
+
     # Following ---------------------------------------------------------------------------------------------------------
 
     def join(self, place: Place) -> None:
@@ -232,6 +237,7 @@ class Follower:
             stream = self._stream_of(process, series)
             if stream is not None:
                 self._finish(stream)
+        self._wake.set()  # perhaps nothing is left of it
 
     def _finish(self, stream: ServiceStream) -> None:
         if stream.final:
@@ -239,13 +245,13 @@ class Follower:
         stream.final = True
         self._books.moved(stream)
         self._books.end(stream)
+        self._was_moved(stream)
         if self._consumer is not None and stream.measured_to is not None:
             self._consumer.finished(stream)
 
     def _vanished(self, process: Process) -> None:
         """Somebody removed the directory; what was not shipped of it is given up."""
         self._processes.pop(process.name, None)
-        self.losses.forget(process)
         for series in process.series.values():
             end = series.frontier()
             series.hole(series.begins, end, sum(segment.records for segment in series.segments))
@@ -339,7 +345,6 @@ class Follower:
             self._report(Problem("services-delete", f"{process.place.path} cannot be removed: {problem}", process.name))
             return
         del self._processes[process.name]
-        self.losses.forget(process)
 
     def cap(self) -> bool:
         """Drop the oldest while all together are over the limit; whether even that does not help."""

@@ -27,13 +27,10 @@ class Losses:
         news = {cause: n for cause, n in series.dropped.items() if n > series.told.get(cause, 0)}
         if not news:
             return False
-        hello = process.hello
-        told = self._told.setdefault((hello.instance, series.signal), {}) if hello and hello.instance else {}
         for cause, count in news.items():
-            fresh = count - max(series.told.get(cause, 0), told.get(cause, 0))
+            fresh = count - series.told.get(cause, 0)
             series.told[cause] = count
-            told[cause] = max(count, told.get(cause, 0))
-            if fresh > 0 and cause != OLDEST:
+            if cause != OLDEST:
                 self._lost(process, series, cause, fresh)
         return True
 
@@ -43,12 +40,6 @@ class Losses:
         if missing > 0:
             series.told[GAP] = series.lost()
             self._lost(process, series, GAP, missing)
-
-    def forget(self, process: Process) -> None:
-        """The process is gone with all it left."""
-        if process.hello is not None:
-            for signal in process.series:
-                self._told.pop((process.hello.instance, signal), None)
 
     def _lost(self, process: Process, series: Series, cause: str, count: int) -> None:
         self._report(ServiceLoss(process.label, series.signal.value, count, cause))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
 from shipper.errors import StateError
-from shipper.events import Problem, Reporter
+from shipper.events import Problem, Reporter, Said
 from shipper.handoff.places import ALIVE
 from shipper.handoff.prepare import prepare_root
 from shipper.ledger import LedgerThread
@@ -86,9 +87,8 @@ class ServiceSource(Source):
             tasks.create_task(self._look_again(), name="service-looks")
 
     async def _begin(self) -> None:
-        if problem := prepare_root(self._settings.root):
-            self._say("services-root", f"services cannot hand over: {problem}", self._settings.root)
-        self._follower.memory = await self._ledger.call(recall)
+        self._prepare()
+        self._follower.remember(await self._ledger.call(recall))
         self._desk.publish(full=False)
         if self._settings.notify:
             self._watcher.start()
@@ -100,6 +100,13 @@ class ServiceSource(Source):
         self._begun.set()
         if self._stop_wanted:
             self.stop_reading()
+
+    def _prepare(self) -> None:
+        problem = prepare_root(self._settings.root)
+        if problem and os.access(self._settings.root, os.R_OK | os.W_OK | os.X_OK):
+            self._report(Said(problem))  # it holds for some users only, and perhaps there are none
+        elif problem:
+            self._say("services-root", f"services cannot hand over: {problem}", self._settings.root)
 
     async def settled(self) -> None:
         """See `Source.settled`."""
