@@ -25,6 +25,8 @@ from shipper.otlp.encode import AttributeValue, resource
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 _OPENMETRICS = "application/openmetrics-text"
 _CHUNK = 64 << 10
+_LINE = 16 << 10
+"""Characters; the time that the parser takes for a line grows with the square of its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +113,19 @@ def parse(body: bytes, content_type: str, max_samples: int) -> list[Metric]:
     """The families of an exposition. Raises `Refused` for what is none and for more than ``max_samples``."""
     try:
         text = body.decode()
-        found: list[Metric] = []
-        samples = 0
-        for family in _families(text, content_type):
-            samples += len(family.samples)
-            if samples > max_samples:
-                raise Refused(f"its answer has more than {max_samples} samples")
-            found.append(family)
-    except Refused:
-        raise
+    except UnicodeDecodeError as problem:
+        raise Refused(f"its answer is no Prometheus text: {_short(problem)}") from problem
+    lines = text.split("\n")
+    if sum(1 for line in lines if line and line[0] != "#") > max_samples:
+        raise Refused(f"its answer has more than {max_samples} samples")
+    if max(map(len, lines)) > _LINE:
+        raise Refused(f"its answer has a line of more than {_LINE} characters")
+    try:
+        return list(_families(text, content_type))
     except (
         Exception
     ) as problem:  # a parser of others, on bytes of others: whatever it trips over, this is no exposition
         raise Refused(f"its answer is no Prometheus text: {_short(problem)}") from problem
-    return found
 
 
 def _families(text: str, content_type: str) -> Iterator[Metric]:

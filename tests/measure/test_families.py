@@ -188,6 +188,12 @@ def test_a_page_with_too_many_samples_is_refused() -> None:
         parse(page, TEXT, 10)
 
 
+def test_a_line_that_is_endless_is_refused_before_it_is_parsed() -> None:
+    """The time for a line grows with the square of its length; nobody's page may take minutes."""
+    with pytest.raises(Refused, match="a line of more than 16384 characters"):
+        parse(b'a{b="' + b'\\"' * 500_000 + b'"} 1\n', TEXT, 10)
+
+
 WORDS = """# TYPE |# HELP |# UNIT |# EOF|a|a_total|a_bucket|a_created|{|}|le="1"|le="+Inf"|,|=|"|\\|
 | |1|-1|1e309|NaN|+Inf|counter|histogram|summary|gauge|\x00|é"""
 words = st.sampled_from(WORDS.split("|"))

@@ -12,7 +12,8 @@ from shipper.config import Config, Scrape, load
 from shipper.config.convert import convert
 from shipper.config.validate import validate
 from shipper.errors import ConfigError
-from shipper.measure.making import bounds
+from shipper.labels.life import OF_A_LIFE
+from shipper.measure.making import DIRECTORY, bounds
 
 
 def config(**settings: Any) -> Config:
@@ -106,3 +107,8 @@ def test_a_directory_is_named_in_full() -> None:
     assert "absolute path" in wrong(metrics={"multiprocess_dirs": ["prom"]})
     assert os.path.isabs("/run/prom")
     assert validate(config(metrics={"multiprocess_dirs": ["/run/prom"]})) == []
+
+
+def test_samples_belong_to_a_life() -> None:
+    """A host that begins another life sets the numbers of the one before aside, together with its ledger."""
+    assert DIRECTORY in OF_A_LIFE
