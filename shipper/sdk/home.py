@@ -91,7 +91,9 @@ class Home:
 
     def ours(self) -> bool:
         """Whether this process still holds the lock, as far as it can know: its descriptor was not closed."""
-        return self.pid == os.getpid() and same_file(self.alive, self._device, self._alive_inode)
+        if self.pid != os.getpid() or not same_file(self.alive, self._device, self._alive_inode):
+            return False
+        return os.fstat(self.alive).st_nlink > 0  # else somebody deleted it
 
     def let_go(self) -> None:
         """Close what is still ours; the lock goes with it. In a forked child this does nothing to the parent."""

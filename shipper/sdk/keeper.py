@@ -18,7 +18,7 @@ from shipper.handoff.places import check_root
 from shipper.sdk.record import Record, declaration, dropped
 from shipper.sdk.room import DISK_FULL, IO_ERROR, NO_SPOOL
 from shipper.sdk.segments import LARGE, Segments
-from shipper.sdk.turn import Turn, claim
+from shipper.sdk.turn import Claim, Turn
 
 if TYPE_CHECKING:
     from shipper.sdk.series import Series
@@ -88,7 +88,7 @@ class Keeper:
         return self.segments
 
     def _open(self) -> Segments | None:
-        mine = claim()
+        mine = Claim()
         try:
             if not self.turn.wait(mine):
                 return None
@@ -170,7 +170,7 @@ class Keeper:
         data = b"".join(frames)
         done = 0
         failure: OSError | None = None
-        mine = claim()
+        mine = Claim()
         try:
             if len(data) > LARGE:
                 self.turn.wait(mine)
@@ -205,33 +205,33 @@ class Keeper:
 
     def _follow(self, segments: Segments) -> bool:
         """Rotate because a limit on the size of files is reached before ours."""
-        mine = claim()
+        mine = Claim()
         try:
             if not self.turn.wait(mine) or segments.size() < 2 * LARGE:  # a new one would be at its limit at once
                 return False
-            self._rotate(segments)
+            self._rotate(segments, mine)
             return True
         except OSError:
             return False
         finally:
             self.turn.give_back(mine)
 
-    def _rotate(self, segments: Segments) -> None:
-        segments.turning = True
+    def _rotate(self, segments: Segments, mine: Claim) -> None:
+        segments.turner = mine.reference
         self._series.segments = None  # appends come to us, and wait for a moment
         segments.rotate()
         self._restore(segments)
 
     def _repair(self, segments: Segments) -> bool:
         """The descriptor is closed or another's: go on in a new segment, or in a new directory when the lock is gone too."""
-        mine = claim()
+        mine = Claim()
         try:
             if not self.turn.wait(mine):
                 return False
             if self.segments is segments and not segments.ours():
                 self._spooler.taken_away()
                 if segments.home.ours():
-                    segments.turning = True
+                    segments.turner = mine.reference
                     self._series.segments = None
                     segments.replace()
                 else:
@@ -244,7 +244,7 @@ class Keeper:
 
     def attend(self, segments: Segments) -> None:
         """Look at the room, rotate when the segment is large enough, seal old ones; by one thread, others go on."""
-        mine = claim()
+        mine = Claim()
         try:
             if not self.turn.take(mine):
                 return
@@ -256,7 +256,7 @@ class Keeper:
                 if cause := home.room.look(directory):
                     self._spooler.block(home, cause)
                 elif size >= home.room.segment_bytes:
-                    self._rotate(segments)
+                    self._rotate(segments, mine)
                     self._spooler.make_room(home, directory)
                 else:
                     segments.seal()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from shipper.sdk.turn import Turn, claim
+from shipper.sdk.turn import Claim, Turn
 
 _FOLD_AT = 256
 
@@ -60,7 +60,7 @@ class Losses:
         self._told = {}
 
     def _fold(self) -> None:
-        mine = claim()
+        mine = Claim()
         try:
             if not self._turn.take(mine):
                 return

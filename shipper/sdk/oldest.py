@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shipper.sdk.home import Home
-from shipper.sdk.turn import claim
+from shipper.sdk.turn import Claim
 
 if TYPE_CHECKING:
     from shipper.sdk.series import Series
@@ -19,7 +19,7 @@ def drop_oldest(every: Iterable[Series], home: Home, directory: int) -> bool:
 
     Room is kept for each series' current segment. Raises OSError.
     """
-    mine = claim()
+    mine = Claim()
     dropped = False
     try:
         if not home.turn.take(mine):

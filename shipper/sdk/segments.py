@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -19,6 +20,7 @@ from shipper.handoff.frame import Kind, pack
 from shipper.handoff.places import segment_name
 from shipper.sdk.home import Home
 from shipper.sdk.room import same_file
+from shipper.sdk.turn import Claim
 
 MARGIN = 1 << 20
 LARGE = 8 << 10
@@ -68,7 +70,7 @@ class Segments:
         self.numbers = count()
         self.spare: list[int] = []  # numbers of frames that could not be written: they are used again
         self.inflight: set[int] = set()
-        self.turning = False  # the file is being changed (set by who calls): what is written may be in the old one
+        self.turner: weakref.ref[Claim] | None = None  # set by who is about to call `rotate` or `replace`
         self.turns = 0  # how often it was
         self.others = 0  # frames that are no records, behind those a segment begins with
         self.extra = 0  # records beyond one for a frame
@@ -90,9 +92,19 @@ class Segments:
         except IndexError:
             return next(self.numbers)
 
+    @property
+    def turning(self) -> bool:
+        """Whether the file is being changed: what is written now may be in the old one."""
+        turner = self.turner
+        return turner is not None and turner() is not None
+
     def ours(self) -> bool:
-        """Whether the descriptor still is our segment, and not closed or something else's."""
-        return any(same_file(self.fd, self.device, inode) for inode in self.inodes)
+        """Whether the descriptor still is our segment, and not closed, something else's, or of a file that was deleted."""
+        try:
+            found = os.fstat(self.fd)
+        except OSError:
+            return False
+        return found.st_ino in self.inodes and found.st_dev == self.device and found.st_nlink > 0
 
     def size(self) -> int:
         """Of the current file. Raises OSError."""
@@ -128,7 +140,7 @@ class Segments:
             retired = _Retired(kept, old.inode, segment.base, set(self.inflight))
         finally:
             self.turns += 1
-            self.turning = False
+            self.turner = None
         self._retire(retired)
         self.plan()
 
@@ -148,7 +160,7 @@ class Segments:
             retired = _Retired(kept, old.inode, segment.base, set(self.inflight))
         finally:
             self.turns += 1
-            self.turning = False
+            self.turner = None
         self._retire(retired)
         self.plan()
 
@@ -207,11 +219,11 @@ class Segments:
             retired.pending &= self.inflight
             if retired.pending and len(self._retired) <= _MOST_RETIRED:
                 continue
+            self.inflight -= retired.pending  # left there by an exception; no write takes that many rotations
             self._retired.remove(retired)
             if same_file(retired.descriptor, self.device, retired.inode):
                 try:
-                    if not retired.pending:
-                        self._seal(retired)
+                    self._seal(retired)
                 finally:
                     os.close(retired.descriptor)
         if self._retired:
@@ -252,7 +264,7 @@ class Segments:
 
     def let_go(self) -> None:
         """Close what is still ours."""
-        if self.ours():
+        if any(same_file(self.fd, self.device, inode) for inode in self.inodes):
             os.close(self.fd)
         for retired in self._retired:
             if same_file(retired.descriptor, self.device, retired.inode):

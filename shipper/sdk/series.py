@@ -144,7 +144,7 @@ class Series:
                 inflight.add(seq)
                 fd = segments.fd
                 found = fstat(fd)
-                if found.st_ino in segments.inodes and found.st_dev == segments.device:
+                if found.st_ino in segments.inodes and found.st_nlink and found.st_dev == segments.device:
                     done = write(fd, data)
             except OSError as error:
                 self.keeper.failed(segments, error)

@@ -22,7 +22,7 @@ from shipper.sdk.oldest import drop_oldest
 from shipper.sdk.open_spans import OpenSpans, Table
 from shipper.sdk.room import DISK_FULL, HOST_FULL, IO_ERROR, NO_SPOOL, Limits
 from shipper.sdk.series import Series
-from shipper.sdk.turn import Turn, claim
+from shipper.sdk.turn import Claim, Turn
 
 _all: weakref.WeakSet[Spooler] = weakref.WeakSet()
 
@@ -101,7 +101,7 @@ class Spooler:
         """The process's directory, made when there is none; None when it cannot be made now."""
         if self._home is not None or self._now() < self._retry_at:
             return self._home
-        mine = claim()
+        mine = Claim()
         try:
             if self._turn.wait(mine) and self._home is None:
                 self._home = self._make_home()
@@ -110,14 +110,15 @@ class Spooler:
         return self._home
 
     def _make_home(self) -> Home | None:
-        self._retry_at = self._now() + self._limits.retry_seconds
         root = check_root(self.root)
         if not root.usable:
+            self._retry_at = self._now() + self._limits.retry_seconds
             self.say_once(NO_SPOOL, f"records are discarded: {root.why_not}")
             return None
         try:
             home = Home(self.root, self._limits, self._epoch)
         except OSError as error:
+            self._retry_at = self._now() + self._limits.retry_seconds
             self.say_once(NO_SPOOL, f"records are discarded: no directory can be made in {self.root}: {error.strerror}")
             return None
         self._epoch += 1
@@ -187,7 +188,7 @@ class Spooler:
         """Whether there is room again; looked at not more often than every few seconds."""
         if self._now() < home.look_at:
             return False
-        mine = claim()
+        mine = Claim()
         try:
             return home.turn.take(mine) and self._look(home)
         finally:
@@ -214,9 +215,9 @@ class Spooler:
             self.say_once("oldest", f"the oldest records are dropped: {self.root} may not take more of this process")
 
     def taken_away(self) -> None:
-        """The service closed one of our descriptors."""
+        """The service closed one of our descriptors, or somebody deleted a file of ours."""
         self.taken += 1
-        self.say_once("taken", "a file of the hand-off was closed by this program; a new one is used")
+        self.say_once("taken", "a file of the hand-off was closed by this program, or deleted; a new one is used")
 
     def abandon(self, home: Home, void: bool = True) -> None:
         """Leave the directory to the sidecar, as a process does that ends; the next record begins another.
