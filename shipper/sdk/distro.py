@@ -6,6 +6,7 @@ presence of this package changes nothing, ours does then what OpenTelemetry's ow
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -24,6 +25,8 @@ class ShipperDistro(BaseDistro):  # type: ignore[misc]
     def _configure(self, **kwargs: Any) -> None:
         if chosen():
             os.environ.setdefault(CONFIGURATOR, NAME)
+            # that another configurator is installed and not used is nothing to be warned of at each start
+            logging.getLogger("opentelemetry.instrumentation.auto_instrumentation._load").addFilter(_of_interest)
             return
         try:
             from opentelemetry.distro import OpenTelemetryDistro
@@ -41,6 +44,10 @@ class ShipperDistro(BaseDistro):  # type: ignore[misc]
             raise  # its library is not installed: what loads us knows that
         except Exception as error:
             voice.fault(f"the OpenTelemetry instrumentation {entry_point.name!r}", error)
+
+
+def _of_interest(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Configuration of %s not loaded")
 
 
 def chosen() -> bool:

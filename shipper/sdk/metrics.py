@@ -1,7 +1,8 @@
-"""OpenTelemetry metrics, at no cost where they are not used: no SDK import, no thread, until an instrument is made.
+"""OpenTelemetry metrics, at no cost where they are not used: no SDK import and no thread until something is measured.
 
-The provider in here is what services and instrumentations get from ``get_meter_provider()``. The real one, a reader and
-its one thread come with the first instrument (`shipper.sdk.metric_reader`).
+Instrumentations make instruments as soon as they are loaded, whether or not anybody will ever use them. So an instrument
+from here becomes a real one when it is first used, and from then on its methods are the real one's own. Only observable
+instruments are made at once, with the SDK's provider, a reader and its one thread: they are asked, not used.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from opentelemetry import metrics
 
 from shipper.sdk.seam import forget_in_children
 
+_Gauge: Any = metrics._Gauge  # its public name is still to come
+
 
 class LazyMeterProvider(metrics.MeterProvider):
-    """Makes the SDK's meter provider by ``make()`` when the first instrument is made."""
+    """Makes the SDK's meter provider by ``make()`` when it is first needed."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._real: Any = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         forget_in_children(self, LazyMeterProvider._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def real(self) -> Any:
         """The SDK's provider."""
@@ -37,7 +40,7 @@ class LazyMeterProvider(metrics.MeterProvider):
 
     @property
     def in_use(self) -> bool:
-        """Whether an instrument was ever made."""
+        """Whether anything was ever measured."""
         return self._real is not None
 
     def get_meter(
@@ -60,24 +63,27 @@ class LazyMeterProvider(metrics.MeterProvider):
 
 
 class _LazyMeter(metrics.Meter):
-    """A meter whose instruments are the SDK's own: what is used later costs nothing more for having come this way."""
+    """A meter whose instruments are made when they are used."""
 
     def __init__(self, provider: LazyMeterProvider, *scope: Any) -> None:
         super().__init__(*scope[:3])
         self._provider = provider
         self._scope = scope
 
-    def _meter(self) -> Any:
-        return self._provider.real().get_meter(*self._scope)
+    def _later(self, method: str, *arguments: Any, **options: Any) -> Callable[[], Any]:
+        return lambda: self._now(method, *arguments, **options)
+
+    def _now(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(self._provider.real().get_meter(*self._scope), method)(*arguments, **options)
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
-        return self._meter().create_counter(name, unit, description)  # type: ignore[no-any-return]
+        return _LazyCounter(self._later("create_counter", name, unit, description))
 
     def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> metrics.UpDownCounter:
-        return self._meter().create_up_down_counter(name, unit, description)  # type: ignore[no-any-return]
+        return _LazyUpDownCounter(self._later("create_up_down_counter", name, unit, description))
 
     def create_gauge(self, name: str, unit: str = "", description: str = "") -> Any:
-        return self._meter().create_gauge(name, unit, description)
+        return _LazyGauge(self._later("create_gauge", name, unit, description))
 
     def create_histogram(
         self,
@@ -87,23 +93,65 @@ class _LazyMeter(metrics.Meter):
         *,
         explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
     ) -> metrics.Histogram:
-        return self._meter().create_histogram(  # type: ignore[no-any-return]
-            name, unit, description, explicit_bucket_boundaries_advisory=explicit_bucket_boundaries_advisory
-        )
+        advisory = {"explicit_bucket_boundaries_advisory": explicit_bucket_boundaries_advisory}
+        return _LazyHistogram(self._later("create_histogram", name, unit, description, **advisory))
 
     def create_observable_counter(
         self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableCounter:
-        return self._meter().create_observable_counter(name, callbacks, unit, description)  # type: ignore[no-any-return]
+        return self._now("create_observable_counter", name, callbacks, unit, description)  # type: ignore[no-any-return]
 
     def create_observable_up_down_counter(
         self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableUpDownCounter:
-        return self._meter().create_observable_up_down_counter(  # type: ignore[no-any-return]
-            name, callbacks, unit, description
+        return self._now(  # type: ignore[no-any-return]
+            "create_observable_up_down_counter", name, callbacks, unit, description
         )
 
     def create_observable_gauge(
         self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableGauge:
-        return self._meter().create_observable_gauge(name, callbacks, unit, description)  # type: ignore[no-any-return]
+        return self._now("create_observable_gauge", name, callbacks, unit, description)  # type: ignore[no-any-return]
+
+
+class _Lazy:
+    """The first use of an instrument makes the real one, whose method then stands in the place of this one's."""
+
+    _method: str
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def _use(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        used = getattr(self._make(), self._method)
+        setattr(self, self._method, used)
+        used(amount, attributes, context)
+
+
+class _LazyCounter(_Lazy, metrics.Counter):
+    _method = "add"
+
+    def add(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        self._use(amount, attributes, context)
+
+
+class _LazyUpDownCounter(_Lazy, metrics.UpDownCounter):
+    _method = "add"
+
+    def add(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        self._use(amount, attributes, context)
+
+
+class _LazyHistogram(_Lazy, metrics.Histogram):
+    _method = "record"
+
+    def record(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        self._use(amount, attributes, context)
+
+
+class _LazyGauge(_Lazy, _Gauge):  # type: ignore[misc]
+    _method = "set"
+
+    def set(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        """Record the current value."""
+        self._use(amount, attributes, context)
