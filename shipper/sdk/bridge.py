@@ -104,12 +104,12 @@ class ShipperHandler(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit, without a lock. Never raises."""
         try:
-            passed: Any = self.filter(record) if self.filters else True
+            passed: Any = not self.filters or (not is_own(record.name, _OWN) and self.filter(record))
             if passed:
                 self.emit(passed if isinstance(passed, logging.LogRecord) else record)
             return bool(passed)
         except Exception as error:
-            self.faults.count("a filter of the log bridge failed", error)
+            self._failed("a filter of the log bridge failed", error)
             return False
 
     def handle_foreign(self, record: logging.LogRecord, mark: object) -> None:
@@ -138,12 +138,12 @@ class ShipperHandler(logging.Handler):
         except RecursionError:
             self.faults.overflow()
         except Exception as error:
-            self._failed(record, error)
+            self._failed("a log record could not be handed over", error)
         finally:
             _depth.reset(token)
 
-    def _failed(self, record: logging.LogRecord, error: Exception) -> None:
-        self.faults.count("a log record could not be handed over", error)
+    def _failed(self, cause: str, error: Exception) -> None:
+        self.faults.count(cause, error)
         if self._spool:
             self._series.drop("unencodable")
 
