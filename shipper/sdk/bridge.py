@@ -8,6 +8,7 @@ How records get here is `shipper.sdk.hook`.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from shipper.otlp.wire import field, text, varint, varint_field
 from shipper.sdk import hook
 from shipper.sdk.current import current_span_context
 from shipper.sdk.faults import Faults
+from shipper.sdk.limits import count_limit
 from shipper.sdk.log_encode import MAX_PART, LogEncoder, event_name, trace
 from shipper.sdk.logs import ERROR_SEVERITY
 from shipper.sdk.records import Reading, message, read, severity_number, severity_text
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShipperHandler", "install", "is_own", "uninstall"]
 
+FROM_ENVIRONMENT = -1
 _LOG = int(Kind.LOG)
 _LOW = (1 << 64) - 1
 _NESTED = 4  # records logged while a record is being encoded, by the __str__ of an argument or a signal handler
@@ -51,7 +54,7 @@ class ShipperHandler(logging.Handler):
 
     ``resource`` is asked once in each process for the resource that records belong to (that of the service's provider, or
     None), and ``resource_of`` what it declares. ``level``: what is below is not taken. ``code``: with the place in the code
-    as ``code.*`` attributes. ``thread``: with ``thread.id`` and ``thread.name``. ``count_limit``: attributes of a record
+    as ``code.*`` attributes. ``thread``: with ``thread.id`` and ``thread.name``. ``limit``: attributes of a record
     (None: any number). Nothing it does raises into the service; faults are counted in ``faults``.
     """
 
@@ -66,7 +69,7 @@ class ShipperHandler(logging.Handler):
         encoder: LogEncoder | None = None,
         code: bool = True,
         thread: bool = False,
-        count_limit: int | None = 128,
+        limit: int | None = FROM_ENVIRONMENT,
         faults: Faults | None = None,
     ) -> None:
         super().__init__(level)
@@ -74,7 +77,8 @@ class ShipperHandler(logging.Handler):
         self.faults = faults or self._encoder.texts.faults
         self.texts = self._encoder.texts
         self.code = code
-        self._thread, self._count_limit = thread, count_limit
+        self._thread = thread
+        self._count_limit = count_limit(os.environ) if limit == FROM_ENVIRONMENT else limit
         self._give: Callable[[logging.LogRecord], None]
         if spooler is not None:
             self._series = spooler.series("logs")

@@ -26,6 +26,7 @@ from shipper.handoff.frame import ERROR
 from shipper.sdk import bridge, hook
 from shipper.sdk.bridge import ShipperHandler
 from shipper.sdk.fingerprint import FINGERPRINT
+from shipper.sdk.limits import count_limit, length_limit
 from shipper.sdk.logs import LogEncoder, ShipperLogRecordProcessor
 from shipper.sdk.redact import Texts
 from tests.sdk.memory_spool import MemorySeries, MemorySpool, attributes_of, nothing_stated, plain
@@ -353,10 +354,21 @@ def test_opentelemetrys_own_handler_does_not_double_records() -> None:
 
 def test_the_number_of_attributes_is_limited_and_the_rest_counted() -> None:
     """``OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT`` leaves the first ones."""
-    series = bridged(count_limit=3)
+    series = bridged(limit=3)
     log.info("m", extra={f"k{number}": number for number in range(10)})
     assert extras(series) == {"k0": 0, "k1": 1, "k2": 2}
     assert series.logs[0].dropped_attributes_count == 7
+
+
+def test_limits_are_read_as_opentelemetry_reads_them() -> None:
+    """The limit of log records beats the general one; empty means none; nonsense means the default."""
+    assert count_limit({}) == 128
+    assert count_limit({"OTEL_ATTRIBUTE_COUNT_LIMIT": "5"}) == 5
+    assert count_limit({"OTEL_ATTRIBUTE_COUNT_LIMIT": "5", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": " 7 "}) == 7
+    assert count_limit({"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": ""}) is None
+    assert count_limit({"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "many"}) == 128
+    assert length_limit({}) is None
+    assert length_limit({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100"}) == 100
 
 
 def test_redaction_reaches_message_extras_and_exceptions() -> None:
