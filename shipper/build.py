@@ -23,6 +23,8 @@ from shipper.config import Config, Destination, Files, Role, Traces, split_addre
 from shipper.contracts import Exporter, ExporterContext, Signal, Source
 from shipper.errors import ConfigError, DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
+from shipper.handoff.liveness import is_alive
+from shipper.handoff.places import ALIVE
 from shipper.labels import Identity, detect, lock_state, witness
 from shipper.labels.life import SET_ASIDE, LifeDecision, adopt_or_begin
 from shipper.ledger import Ledger, LedgerThread, StreamRow
@@ -110,7 +112,7 @@ class _Builder:
     def _decide_life(self) -> LifeDecision:
         found = witness("/", self.env, self.config.labels.host)
         self.boot = found.boot_id
-        decision = adopt_or_begin(self.config.state_dir, found, self.clock, role=self.role)
+        decision = adopt_or_begin(self.config.state_dir, found, self.clock, role=self.role, in_use=_in_use)
         self.report(Said(f"life {decision.life} run {decision.run}: {decision.reason}"))
         if decision.set_aside:
             self._note(f"{decision.reason}; it lies in {decision.set_aside}")
@@ -369,6 +371,14 @@ class _Builder:
         )
         self.stack.callback(spool.close)
         return spool
+
+
+def _in_use(directory: str) -> bool:
+    """Whether the process lives that a directory in the spool belongs to."""
+    try:
+        return is_alive(os.path.join(directory, ALIVE))
+    except OSError:
+        return False
 
 
 def _token(path: str) -> str:

@@ -6,7 +6,11 @@ import os
 
 import click
 
+from shipper.errors import StateError
+from shipper.handoff.prepare import prepare_root
 from shipper.labels.bake import FIELDS, gather, wipe, write
+from shipper.labels.life import SPOOL
+from shipper.labels.state import prepare_state_dir
 from shipper.paths import CONFIG_FILE, RELEASE_FILE, SYSTEM_STATE_DIR, default_state_dir
 
 
@@ -39,6 +43,7 @@ def command(root: str, output: str, state_dir: str, wipe_state: bool, **flags: s
     if wipe_state:  # first: where a sidecar runs, nothing is touched
         place = _inside(root, state_dir or _state_dir(root))
         removed = wipe(place)
+        _make_spool(os.path.join(place, SPOOL))
     target = _inside(root, output)
     write(baked, target)
     for name in FIELDS:
@@ -48,6 +53,17 @@ def command(root: str, output: str, state_dir: str, wipe_state: bool, **flags: s
     click.echo(f"{'written':<12} {target}")
     if removed:
         click.echo(f"{'wiped':<12} {place}: {', '.join(removed)}")
+
+
+def _make_spool(path: str) -> None:
+    """Services may start before the sidecar does: what they hand over until then needs a place."""
+    try:
+        prepare_state_dir(os.path.dirname(path))
+    except StateError as problem:
+        click.echo(f"no spool for services: {problem}", err=True)
+        return
+    if unfit := prepare_root(path):
+        click.echo(f"the spool for services: {unfit}", err=True)
 
 
 def _inside(root: str, path: str) -> str:

@@ -10,11 +10,12 @@ import errno
 import fnmatch
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from shipper.ids import uuid7
+from shipper.labels.aside import holds_services, move, others_in, set_aside_services
 from shipper.labels.state import read_private, sync_directory, unwritable, write_atomically
 from shipper.labels.witness import Witness, same_life
 
@@ -25,6 +26,7 @@ LIFE_FILE = "life.json"
 SET_ASIDE = "set-aside"
 VERSION = 1
 _MAX_BYTES = 64 * 1024
+SPOOL = "spool"
 OF_A_LIFE = ("ledger.db*", "account", "metrics", "spool", LIFE_FILE)
 """Names in the state directory that belong to a life, ``life.json`` last: while it stands, setting aside can be repeated.
 The quarantine is not among them: what is in it names its life and stays readable where it is."""
@@ -101,25 +103,32 @@ class LifeDecision:
 
 
 def adopt_or_begin(
-    state_dir: str, witness: Witness, clock: Clock, *, role: Literal["sidecar", "gateway"] = "sidecar"
+    state_dir: str,
+    witness: Witness,
+    clock: Clock,
+    *,
+    role: Literal["sidecar", "gateway"] = "sidecar",
+    in_use: Callable[[str], bool] = lambda directory: False,
 ) -> LifeDecision:
     """Take up the life the directory holds, or begin one; the caller holds the directory's lock.
+
+    ``in_use`` tells whether the process lives that a directory in the spool belongs to: such a one is never moved.
 
     A gateway always takes it up: what it has spooled was acknowledged to other hosts, and belongs to the directory, not to
     the machine the directory is mounted on. Raises `StateUnwritable`.
     """
     try:
-        return _decide(state_dir, witness, clock, role)
+        return _decide(state_dir, witness, clock, role, in_use)
     except OSError as error:
         raise unwritable(state_dir, error) from error
 
 
-def _decide(state_dir: str, now: Witness, clock: Clock, role: str) -> LifeDecision:
+def _decide(state_dir: str, now: Witness, clock: Clock, role: str, in_use: Callable[[str], bool]) -> LifeDecision:
     path = os.path.join(state_dir, LIFE_FILE)
     try:
         record = LifeRecord.parse(read_private(path, _MAX_BYTES))
     except FileNotFoundError:
-        remains = _remains(state_dir)
+        remains = [name for name in _remains(state_dir) if not _is_of_services(state_dir, name)]
         if not remains or role == "gateway":
             return _begin(
                 state_dir, now, clock, None, "first start" if not remains else "no life.json beside what is spooled"
@@ -136,7 +145,9 @@ def _decide(state_dir: str, now: Witness, clock: Clock, role: str) -> LifeDecisi
     same, reason = same_life(record.witness(), now)
     if same:
         return _resume(path, record, now, reason)
-    return _set_aside_and_begin(state_dir, now, clock, record.life, reason)
+    # Where the boot tells lives apart it also tells whose the remains of services are: their source looks at each of them.
+    anew = bool(record.boot_id and now.boot_id and record.boot_id != now.boot_id)
+    return _set_aside_and_begin(state_dir, now, clock, record.life, reason, None if anew else in_use)
 
 
 def _without_record(state_dir: str, now: Witness, clock: Clock, role: str, problem: str) -> LifeDecision:
@@ -170,13 +181,23 @@ def _begin(state_dir: str, now: Witness, clock: Clock, set_aside: str | None, re
     return LifeDecision(life, born_ns, 1, False, set_aside, reason)
 
 
-def _set_aside_and_begin(state_dir: str, now: Witness, clock: Clock, of: str, reason: str) -> LifeDecision:
-    target = _move(state_dir, _remains(state_dir), of, clock)
+def _set_aside_and_begin(
+    state_dir: str, now: Witness, clock: Clock, of: str, reason: str, in_use: Callable[[str], bool] | None = None
+) -> LifeDecision:
+    """``in_use``: move also what processes left that are gone; None: leave that where it is."""
+    names = _remains(state_dir)
+    target = _move(state_dir, [name for name in names if not _is_of_services(state_dir, name)], of, clock, in_use)
     return _begin(state_dir, now, clock, target, f"earlier state set aside: {reason}")
 
 
 def _remains(state_dir: str) -> list[str]:
     return matching(state_dir, OF_A_LIFE)
+
+
+def _is_of_services(state_dir: str, name: str) -> bool:
+    """Whether an entry is the root of the hand-off, with nothing of a gateway in it."""
+    path = os.path.join(state_dir, name)
+    return name == SPOOL and holds_services(path) and not others_in(path)
 
 
 def matching(directory: str, patterns: Iterable[str]) -> list[str]:
@@ -185,17 +206,21 @@ def matching(directory: str, patterns: Iterable[str]) -> list[str]:
     return [name for pattern in patterns for name in names if fnmatch.fnmatchcase(name, pattern)]
 
 
-def _move(state_dir: str, names: list[str], of: str, clock: Clock) -> str:
+def _move(state_dir: str, names: list[str], of: str, clock: Clock, in_use: Callable[[str], bool] | None = None) -> str:
     """Move entries into ``set-aside/<life>``; after a crash in between the next start goes on in the same place."""
     label = of if len(of) == 36 and of.replace("-", "").isalnum() else f"{of}-{clock.wall_ns() // 1_000_000_000}"
     target = os.path.join(state_dir, SET_ASIDE, label)
     os.makedirs(target, mode=0o700, exist_ok=True)
+    spool = os.path.join(state_dir, SPOOL)
+    shared = holds_services(spool)  # then the root itself stays
+    if shared and in_use is not None:
+        set_aside_services(spool, os.path.join(target, SPOOL), in_use)
     for name in names:
-        place, count = os.path.join(target, name), 0
-        while os.path.lexists(place):
-            count += 1
-            place = os.path.join(target, f"{name}.{count}")
-        os.rename(os.path.join(state_dir, name), place)
+        if name == SPOOL and shared:
+            for other in others_in(spool):
+                move(os.path.join(spool, other), os.path.join(target, SPOOL))
+        else:
+            move(os.path.join(state_dir, name), target)
     sync_directory(target)
     sync_directory(state_dir)
     return target

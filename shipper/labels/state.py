@@ -19,13 +19,15 @@ _held: set[tuple[int, int]] = set()  # POSIX locks do not exclude the own proces
 
 
 def prepare_state_dir(path: str) -> None:
-    """Make the directory (mode 0700) if it is missing, and see that it can be written.
+    """Make the directory (mode 0711) if it is missing, and see that it can be written.
+
+    Others may pass it, because services hand over in the spool below, and see nothing: what is private in it is 0600.
 
     Raises `StateUnwritable`, whose text names the mount to add. A directory that exists keeps its mode: who made it
     (systemd, an image) decided it.
     """
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.makedirs(path, mode=0o711, exist_ok=True)
     except FileExistsError:
         raise StateUnwritable(f"{path} is not a directory; set SHIPPER_STATE_DIR to one that can be written") from None
     except OSError as error:

@@ -29,6 +29,13 @@ def bake(tmp_path: Path, monkeypatch):
     return run
 
 
+def assert_clean(state: Path) -> None:
+    """Nothing but an empty spool in which services of every user can hand over."""
+    assert [path.name for path in state.iterdir()] == ["spool"]
+    assert list((state / "spool").iterdir()) == []
+    assert (state / "spool").stat().st_mode & 0o7777 == 0o3733
+
+
 def test_release_file_and_clean_state_are_left_in_the_image(bake, tmp_path: Path) -> None:
     """What was written, from where, and what was wiped is printed."""
     state = tmp_path / "image/var/lib/shipper"
@@ -40,7 +47,7 @@ def test_release_file_and_clean_state_are_left_in_the_image(bake, tmp_path: Path
     assert json.loads(written.read_text()) == {"version": 1, "service": "shop", "release": "1.4"}
     assert "release      1.4  from --release" in result.output
     assert f"wiped        {state}: ledger.db" in result.output
-    assert list(state.iterdir()) == []
+    assert_clean(state)
 
 
 def test_the_state_directory_of_the_images_own_configuration_is_wiped(bake, tmp_path: Path) -> None:
@@ -52,7 +59,7 @@ def test_the_state_directory_of_the_images_own_configuration_is_wiped(bake, tmp_
     state.mkdir(parents=True)
     (state / "life.json").write_text("{}")
     assert "life.json" in bake("--release", "1").output
-    assert list(state.iterdir()) == []
+    assert_clean(state)
 
 
 def test_the_usual_state_directory_of_an_image_is_wiped(bake, tmp_path: Path) -> None:
@@ -61,7 +68,7 @@ def test_the_usual_state_directory_of_an_image_is_wiped(bake, tmp_path: Path) ->
     state.mkdir(parents=True)
     (state / "life.json").write_text("{}")
     assert bake("--release", "1").exit_code == 0
-    assert list(state.iterdir()) == []
+    assert_clean(state)
 
 
 def test_without_a_release_nothing_is_done(bake, tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ def holder(tmp_path: Path):
         process.communicate()
 
 
-def test_the_directory_is_made_private_with_its_parents(tmp_path: Path) -> None:
-    """What is made for a ledger is readable by nobody else; what was there keeps its mode."""
+def test_the_directory_is_made_so_that_nobody_else_can_read_it(tmp_path: Path) -> None:
+    """Services of other users may pass it to their spool and see nothing of it; what was there keeps its mode."""
     with lock_state(str(tmp_path / "a" / "b")):
-        assert os.stat(tmp_path / "a" / "b").st_mode & 0o777 == 0o700
+        assert os.stat(tmp_path / "a" / "b").st_mode & 0o777 == 0o711
         assert os.stat(tmp_path / "a" / "b" / "lock").st_mode & 0o777 == 0o600
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
+from shipper.labels.aside import move
+from shipper.labels.life import SPOOL
 from shipper.sources.services.process import Process
-
-DIRECTORY = "spool"
 
 
 def is_foreign(process: Process, boot: str) -> bool:
@@ -21,15 +20,4 @@ def set_aside(process: Process, aside: str) -> str:
     hello = process.hello
     boot = hello.boot if hello is not None else ""
     label = "".join(letter for letter in boot if letter.isalnum() or letter == "-")[:64] or "unknown"
-    target = os.path.join(aside, f"boot-{label}", DIRECTORY)
-    os.makedirs(target, mode=0o700, exist_ok=True)
-    place = os.path.join(target, process.name)
-    try:
-        os.rename(process.place.path, place)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # it cannot be there already unless somebody copied it back
-            place = f"{place}.again"
-            os.rename(process.place.path, place)
-        else:
-            raise
-    return place
+    return move(process.place.path, os.path.join(aside, f"boot-{label}", SPOOL))
