@@ -24,7 +24,7 @@ from shipper.sdk.faults import Faults
 from shipper.sdk.limits import count_limit
 from shipper.sdk.log_encode import MAX_PART, LogEncoder, event_name, trace
 from shipper.sdk.logs import ERROR_SEVERITY
-from shipper.sdk.records import Reading, message, read, severity_number, severity_text
+from shipper.sdk.records import PLAIN, Reading, message, read, severity_number, severity_text
 from shipper.sdk.redact import Texts
 from shipper.sdk.seam import Declared, Handoff, ResourceOf, forget_in_children, named_scope
 from shipper.sdk.values import Attributes
@@ -43,8 +43,7 @@ _CACHED = 4096
 _LONG_HEAD = 4096
 _TIMES = struct.Struct("<BQBQ").pack
 _OWN = ("shipper", "opentelemetry.exporter")
-_PLAIN = list(logging.makeLogRecord({}).__dict__)
-_PLAIN_SIZE, _PLAIN_LAST = len(_PLAIN), _PLAIN[-1]
+_PLAIN_SIZE, _PLAIN_LAST = len(PLAIN), PLAIN[-1]
 _depth: ContextVar[int] = ContextVar("shipper_logging_depth", default=0)
 _NO_SPAN: tuple[SpanContext | None, bytes, int] = (None, b"", 0)
 

@@ -14,7 +14,9 @@ from shipper.sdk.values import as_text, key_text
 
 EVENT_NAME = "otel.event.name"
 _OLD_EVENT_NAME = "event.name"
-RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {
+PLAIN = tuple(logging.makeLogRecord({}).__dict__)
+"""What every record has, in this order."""
+RESERVED = frozenset(PLAIN) | {
     "asctime",
     "message",
     "taskName",
@@ -27,6 +29,7 @@ RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {
 _STRUCTLOG = frozenset({"_logger", "_name"})
 _TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _FATAL4 = 24
+_LAST_INDEX, _LAST = len(PLAIN) - 1, PLAIN[-1]
 
 
 class Reading(NamedTuple):
@@ -64,11 +67,7 @@ def message(record: logging.LogRecord) -> str:
 
 def read(record: logging.LogRecord) -> Reading:
     """Everything but the time, the severity and the place in the code. Never raises for an Exception."""
-    attributes = {
-        key if type(key) is str else key_text(key): value
-        for key, value in list(record.__dict__.items())
-        if key not in RESERVED
-    }
+    attributes = _extras(record.__dict__)
     rendered_later = isinstance(record.msg, dict) and attributes.keys() >= _STRUCTLOG
     body = _structlog(record, attributes) if rendered_later else message(record)
     if record.exc_info:
@@ -81,6 +80,18 @@ def read(record: logging.LogRecord) -> Reading:
     name = attributes.pop(EVENT_NAME, None)
     name = old if name is None else name
     return Reading(body, as_text(name) if name is not None else "", attributes)
+
+
+def _extras(members: dict[Any, Any]) -> dict[str, Any]:
+    """What a record has besides what every record has: usually behind that, in the order in which it is made."""
+    keys = list(members)
+    if len(keys) > _LAST_INDEX and keys[_LAST_INDEX] == _LAST:
+        del keys[: _LAST_INDEX + 1]
+    return {
+        key if type(key) is str else key_text(key): members[key]
+        for key in keys
+        if key not in RESERVED and key in members
+    }
 
 
 def _exception(attributes: dict[str, Any], info: Any) -> None:
