@@ -16,7 +16,7 @@ from shipper.ledger import LedgerThread
 from shipper.sources.books import RETRY, Books
 from shipper.sources.services.cap import HostCap
 from shipper.sources.services.consumer import Consumer
-from shipper.sources.services.losses import Losses
+from shipper.sources.services.losses import GAP, OLDEST, Losses
 from shipper.sources.services.memory import Memory, remember, restore
 from shipper.sources.services.merging import Merging
 from shipper.sources.services.place import Place, Strange
@@ -110,7 +110,7 @@ class Follower:
                 for series in process.series.values()
                 for cause, n in series.dropped.items()
             },
-            "lost": sum(series.told.get("gap", 0) for series in process.series.values()),
+            "lost": sum(series.told.get(GAP, 0) for series in process.series.values()),
             "backlog_bytes": sum(max(0, stream.frontier() - stream.released_to) for stream in streams),
             "disk_bytes": process.size,
             "notes": [note for series in process.series.values() for note in series.notes],
@@ -179,10 +179,8 @@ class Follower:
     def _never_seen(self, series: Series, start: int, end: int) -> None:
         """The process dropped what it wrote before anybody looked: as many records as it said, else as numbers are missing."""
         first = series.segments[0].hello
-        upto = first.seq if first is not None else 0
-        missing = sum(b - a for a, b in series.seqs.missing(0, upto))
-        said = series.dropped.get("drop_oldest", 0) - sum(records for _, records in series.holes.values())
-        series.seqs.add(0, upto)
+        missing = series.excuse(first.seq) if first is not None else 0
+        said = series.dropped.get(OLDEST, 0) - sum(records for _, records in series.holes.values())
         series.hole(start, end, said if 0 < said <= missing else missing)
 
     def _stream_of(self, process: Process, series: Series) -> ServiceStream | None:

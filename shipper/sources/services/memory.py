@@ -64,6 +64,7 @@ def _meta(series: Series) -> dict[str, Any]:
     return {
         "begins": series.begins,
         "seqs": series.seqs.pairs()[:_MOST_PAIRS],
+        "excused": series.excused.pairs(),
         "owner": series.owner,
         "dropped": series.dropped,
         "holes": [[start, end, records] for start, (end, records) in series.holes.items()],
@@ -76,6 +77,7 @@ def restore(series: Series, row: StreamRow) -> None:
     meta = row.meta
     series.begins = int(meta.get("begins", 0))
     series.seqs = IntervalSet((int(first), int(behind)) for first, behind in meta.get("seqs", ()))
+    series.excused = IntervalSet((int(first), int(behind)) for first, behind in meta.get("excused", ()))
     series.dropped = {str(cause): int(count) for cause, count in dict(meta.get("dropped", {})).items()}
     series.holes = {int(start): (int(end), int(records)) for start, end, records in meta.get("holes", ())}
     series.told = dict(meta.get("told", {}))

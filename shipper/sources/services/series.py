@@ -24,6 +24,7 @@ from shipper.sources.services.settings import MAX_DECLARATION, MAX_SEGMENT
 CHUNK = 1 << 20
 SEAL_PATIENCE = 10.0  # seconds without growth after which a segment that has a successor counts as done with
 NOTES = 5
+_LATE = 64
 
 
 class Series:
@@ -38,6 +39,7 @@ class Series:
         self.declared = declared
         self.segments: list[Segment] = []
         self.seqs = IntervalSet()
+        self.excused = IntervalSet()  # numbers that may be missing
         self.dropped: dict[str, int] = {}  # by cause, as the process said last
         self.told: dict[str, int] = {}  # the same, as far as it was reported
         self.holes: dict[int, tuple[int, int]] = {}  # start of a range that is gone unshipped -> (end, records)
@@ -244,6 +246,16 @@ class Series:
         self.ended = True
 
     def lost(self) -> int:
-        """Sequence numbers that never came, up to the highest one that did."""
+        """Sequence numbers that never came, up to the highest one that did, but those of segments that are gone."""
         pairs = self.seqs.pairs()
-        return pairs[-1][1] - self.seqs.total() if pairs else 0
+        known = IntervalSet([*pairs, *self.excused])
+        return sum(b - a for a, b in known.missing(0, pairs[-1][1])) if pairs else 0
+
+    def excuse(self, below: int) -> int:
+        """Numbers below were in segments that are gone unseen, and a few behind: of their seal and of threads that were late.
+
+        Returns how many of those below never came.
+        """
+        known = IntervalSet([*self.seqs, *self.excused])
+        self.excused.add(0, below + _LATE)
+        return sum(b - a for a, b in known.missing(0, below))
