@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from shipper.contracts import Signal
+from shipper.otlp.messages import parse
+from shipper.testing.sink import Sink
+from tests.e2e.kit import sidecar, until
 from tests.sdk.initkit import Written, counted, environment, only, spool, written
 
 pytest.importorskip("opentelemetry.instrumentation.auto_instrumentation")
@@ -208,3 +213,43 @@ def test_by_exporter_names_in_variables(tmp_path: Path) -> None:
     processes = written(root)
     assert [name for process in processes for name in process.names if name.startswith("work")] == SPANS
     assert [body for process in processes for body in process.bodies if body.startswith("line")] == LINES
+
+
+def test_by_distro_to_a_destination_through_a_sidecar(tmp_path: Path) -> None:
+    """What a program without a line of ours emits arrives at the destination, as the sidecar's host and with its life."""
+
+    async def main() -> None:
+        async with Sink() as sink, sidecar(tmp_path / "web-1", sink.url) as host:
+            await host.up()
+            root = tmp_path / "web-1/state/spool"
+            env = {"OTEL_PYTHON_DISTRO": "shipper", "SHIPPER_SPOOL_DIR": str(root), "OTEL_SERVICE_NAME": "app"}
+            await asyncio.to_thread(instrumented, tmp_path, "metrics", **env)
+            await until(lambda: len(_lines(sink)) >= len(LINES) and _spans(sink), "everything arrived")
+            assert sorted(_lines(sink)) == sorted(LINES)
+            spans = _spans(sink)
+            assert sorted(spans) == sorted(SPANS)
+            for resource in spans.values():
+                assert resource["service.name"] == "app"
+                assert resource["service.version"] == "1.2.3"
+                assert resource["shipper.generation"] == "g1"
+                assert resource["host.name"] == "web-1"
+                assert resource["shipper.life.id"]
+
+    asyncio.run(main())
+
+
+def _lines(sink: Sink) -> list[str]:
+    """The program's log lines that arrived."""
+    logs = [request for request in sink.kept() if request.signal is Signal.LOGS]
+    return [line for request in logs for line in request.lines() if line in LINES]
+
+
+def _spans(sink: Sink) -> dict[str, dict[str, object]]:
+    """Name and resource of each span that arrived, when all did."""
+    found = {}
+    for request in sink.kept():
+        if request.signal is Signal.TRACES:
+            for envelope in parse(request.signal, request.body).resource_spans:
+                resource = {pair.key: pair.value.string_value for pair in envelope.resource.attributes}
+                found.update({span.name: resource for scope in envelope.scope_spans for span in scope.spans})
+    return found if found.keys() >= set(SPANS) else {}
