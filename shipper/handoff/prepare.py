@@ -36,7 +36,7 @@ def prepare_root(path: str) -> str:
 
 def _fit(path: str, descriptor: int) -> str:
     found = os.fstat(descriptor)
-    if found.st_uid in (os.geteuid(), 0) and os.geteuid() in (found.st_uid, 0):
+    if os.geteuid() in (found.st_uid, 0):
         try:
             _own(path, found)
         except OSError as error:
@@ -46,11 +46,11 @@ def _fit(path: str, descriptor: int) -> str:
 
 
 def _own(path: str, found: os.stat_result) -> None:
-    """Give the root our group and the mode; by a descriptor, so that nothing else can be meant."""
+    """Make the root ours, with the mode; by a descriptor, so that nothing else can be meant."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if found.st_gid != os.getegid():
-            os.fchown(descriptor, -1, os.getegid())
+        if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, os.geteuid(), os.getegid())
         if stat.S_IMODE(found.st_mode) != ROOT_MODE:
             os.fchmod(descriptor, ROOT_MODE)
     finally:

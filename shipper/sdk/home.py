@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from shipper.handoff.liveness import lock_alive
 from shipper.handoff.places import ALIVE, open_root, process_name
 from shipper.sdk.open_spans import Table, make_table
-from shipper.sdk.room import Limits, Room, in_memory, same_file
+from shipper.sdk.room import Room, same_file
 from shipper.sdk.turn import Turn
 
 DIRECTORY_MODE = 0o770
@@ -23,9 +23,10 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Home:
     """A process directory that this process made. Raises OSError where it cannot be made or reached."""
 
-    def __init__(self, root: str, limits: Limits, epoch: int) -> None:
+    def __init__(self, root: str, room: Room, epoch: int) -> None:
         self.pid = os.getpid()
         self.epoch = epoch  # which of this object's directories it is: slots of another are not for its table
+        self.room = room
         self.turn = Turn()  # for what concerns all series
         self.blocked = ""  # why nothing may be written
         self.look_at = 0.0  # when to look again, while blocked
@@ -37,8 +38,6 @@ class Home:
             self._make(above)
         finally:
             os.close(above)
-        self.memory = in_memory(self._device)
-        self.room = Room(root, limits, self.memory)
 
     def _make(self, above: int) -> None:
         hidden = f".{self._name}"

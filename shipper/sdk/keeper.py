@@ -39,7 +39,7 @@ class Keeper:
         self.turn = Turn()
         self._series = series
         self._spooler = spooler
-        self._late: list[Record] = []  # of signal handlers that interrupted the opening
+        self.late: list[Record] = []  # of signal handlers that interrupted the opening
 
     def append(self, record: Record) -> bool:
         """As `Series.append`, whatever there is to do before."""
@@ -52,8 +52,8 @@ class Keeper:
         done: bool | None = None
         for _ in range(3):
             segments = self._ready()
-            if segments is None and self.turn.interrupted():
-                self._late.append(record)  # the interrupted opening writes it; it cannot be waited for here
+            if segments is None and (self.turn.interrupted() or self._spooler.interrupted()):
+                self.late.append(record)  # the interrupted opening writes it; it cannot be waited for here
                 return True
             done = segments is not None and self._write(segments, record)
             if done is not None:
@@ -102,8 +102,7 @@ class Keeper:
             return None
         finally:
             self.turn.give_back(mine)
-        while self._late:
-            self._series.append(*self._late.pop(0))
+        self._spooler.write_late()
         return self.segments
 
     def _preamble(self, base: int, number: Callable[[], int]) -> bytes:

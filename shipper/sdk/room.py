@@ -10,12 +10,19 @@ import stat
 from dataclasses import dataclass
 
 from shipper.handoff.card import read_card
-from shipper.handoff.places import parse_process
+from shipper.handoff.places import open_root, parse_process
 
 HOST_FULL = "host_full"  # the sidecar says so, or all processes together are at their limit
 DISK_FULL = "disk_full"
 IO_ERROR = "io_error"
 NO_SPOOL = "no_spool"
+WHY = {
+    HOST_FULL: "the limit of this host is reached",
+    DISK_FULL: "the disk is full, or nearly",
+    IO_ERROR: "the hand-off failed",
+    NO_SPOOL: "the spool directory cannot be reached",
+}
+"""Causes of dropped records, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,19 @@ class Limits:
 
 
 class Room:
-    """What one process may do with its directory."""
+    """What one process may put below a root. Raises OSError when the root cannot be opened."""
 
-    def __init__(self, root: str, limits: Limits, memory: bool) -> None:
+    def __init__(self, root: str, limits: Limits) -> None:
         self._root = root
         self._limits = limits
-        self._ours = min(limits.process_bytes, limits.tmpfs_bytes) if memory else limits.process_bytes
-        self.process_bytes = self._ours
+        above = open_root(root)
+        try:
+            self.memory = in_memory(os.fstat(above).st_dev)
+            self._ours = min(limits.process_bytes, limits.tmpfs_bytes) if self.memory else limits.process_bytes
+            self.process_bytes = self._ours
+            self.at_first = self.look(above)  # before anything is made
+        finally:
+            os.close(above)
 
     @property
     def segment_bytes(self) -> int:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import sleep, time_ns
@@ -214,7 +215,7 @@ class Segments:
             sleep(seconds)
 
     def seal(self) -> bool:
-        """Seal old segments that nobody is on the way to any more; whether all are. Raises OSError."""
+        """Seal old segments that nobody is on the way to any more; whether all are."""
         for retired in tuple(self._retired):
             retired.pending &= self.inflight
             if retired.pending and len(self._retired) <= _MOST_RETIRED:
@@ -222,10 +223,8 @@ class Segments:
             self.inflight -= retired.pending  # left there by an exception; no write takes that many rotations
             self._retired.remove(retired)
             if same_file(retired.descriptor, self.device, retired.inode):
-                try:
-                    self._seal(retired)
-                finally:
-                    os.close(retired.descriptor)
+                self._seal(retired)
+                os.close(retired.descriptor)
         if self._retired:
             return False
         self.inodes = (self._current.inode,)  # the old inode may become another file's now
@@ -235,13 +234,12 @@ class Segments:
         number = self.number()
         frame = pack(Kind.SEAL, number, b"", time_ns=time_ns(), trace=retired.next_base)
         done = 0
-        try:
+        with suppress(OSError):  # a full disk: then the segment is final when the process ends
             done = os.write(retired.descriptor, frame)
-        finally:
-            if done == len(frame):
-                self.others += 1
-            else:
-                self.spare.append(number)
+        if done == len(frame):
+            self.others += 1
+        else:
+            self.spare.append(number)
 
     def final_sizes(self, directory: int) -> list[int]:
         """Sizes of the final segments that are still there, oldest first; the others are forgotten."""

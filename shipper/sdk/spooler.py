@@ -17,13 +17,14 @@ from typing import Any
 
 from shipper.handoff.places import check_root
 from shipper.sdk.home import Home
-from shipper.sdk.losses import Losses
 from shipper.sdk.oldest import drop_oldest
+from shipper.sdk.once import Once
 from shipper.sdk.open_spans import OpenSpans, Table
-from shipper.sdk.room import DISK_FULL, HOST_FULL, IO_ERROR, NO_SPOOL, Limits
+from shipper.sdk.room import DISK_FULL, IO_ERROR, NO_SPOOL, WHY, Limits, Room
 from shipper.sdk.series import Series
 from shipper.sdk.turn import Claim, Turn
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _all: weakref.WeakSet[Spooler] = weakref.WeakSet()
 
 
@@ -59,8 +60,8 @@ class Spooler:
         self._home: Home | None = None
         self._turn = Turn()
         self._retry_at = 0.0
-        self._said: set[str] = set()
-        self._losses = Losses()
+        self._refused = NO_SPOOL  # why there is no directory
+        self._once = Once(self._say)
 
     def series(self, signal: str) -> Series:
         """The series of a signal (``logs``, ``traces``, ``metrics``)."""
@@ -74,7 +75,7 @@ class Spooler:
 
     def dropped(self) -> dict[str, int]:
         """Records that were not handed over, and faults in us, by cause."""
-        totals = self._losses.totals()
+        totals = self._once.losses.totals()
         for series in tuple(self._series.values()):
             for cause, count in series.losses.totals().items():
                 totals[cause] = totals.get(cause, 0) + count
@@ -109,33 +110,50 @@ class Spooler:
             self._turn.give_back(mine)
         return self._home
 
+    def interrupted(self) -> bool:
+        """Whether the caller's own interrupted code is about to make the directory."""
+        return self._turn.interrupted()
+
+    def write_late(self) -> None:
+        """Write what signal handlers left that interrupted an opening."""
+        for series in tuple(self._series.values()):
+            while series.keeper.late:
+                series.append(*series.keeper.late.pop(0))
+
     def _make_home(self) -> Home | None:
         root = check_root(self.root)
-        if not root.usable:
-            self._retry_at = self._now() + self._limits.retry_seconds
-            self.say_once(NO_SPOOL, f"records are discarded: {root.why_not}")
-            return None
+        cause, why = NO_SPOOL, root.why_not
         try:
-            home = Home(self.root, self._limits, self._epoch)
+            if not why:
+                room = Room(self.root, self._limits)
+                if not room.at_first:
+                    return self._moved_in(Home(self.root, room, self._epoch))
+                cause, why = room.at_first, WHY[room.at_first]
         except OSError as error:
-            self._retry_at = self._now() + self._limits.retry_seconds
-            self.say_once(NO_SPOOL, f"records are discarded: no directory can be made in {self.root}: {error.strerror}")
-            return None
+            cause = DISK_FULL if error.errno in _FULL else NO_SPOOL
+            why = f"no directory can be made: {error.strerror}"
+        self._refused = cause
+        self._retry_at = self._now() + self._limits.retry_seconds
+        self._drops(cause, why)
+        return None
+
+    def _moved_in(self, home: Home) -> Home:
+        room = home.room
         self._epoch += 1
         self.open_spans.table = home.table
-        if home.memory:
-            self.say_once(
-                "memory", f"{self.root} is in memory: no more than {home.room.process_bytes >> 20} MiB are put aside"
+        if room.memory:
+            self._once.say(
+                "memory", f"{self.root} is in memory: no more than {room.process_bytes:,} bytes are put aside"
             )
         if home.table is None:
-            self.say_once(
-                "table", f"spans that are open when the process dies are not reported: no room in {self.root}"
-            )
+            self._once.say("table", f"no room in {self.root} to note which spans are open when the process dies")
         if not self._registered:
             self._registered = True
             atexit.register(self._exit)
-        self._look(home)
         return home
+
+    def _drops(self, cause: str, why: str) -> None:
+        self._once.say(cause, f"records are dropped: {why}" + ("" if self.root in why else f" ({self.root})"))
 
     def _table(self) -> Table | None:
         """The table of open spans, if there is one and records can be written."""
@@ -153,18 +171,18 @@ class Spooler:
     def cause(self) -> str:
         """Why a record could not be written."""
         home = self._home
-        return NO_SPOOL if home is None else home.blocked or IO_ERROR
+        return self._refused if home is None else home.blocked or IO_ERROR
 
     def cannot(self, error: OSError) -> None:
         """A file could not be made."""
         home = self._home
         if home is None:
             return
-        if check_root(self.root).usable and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+        if check_root(self.root).usable and error.errno not in _FULL | {errno.EMFILE, errno.ENFILE}:
             self.abandon(home)
             self._retry_at = self._now() + self._limits.retry_seconds
         else:
-            self.block(home, DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else IO_ERROR, error)
+            self.block(home, DISK_FULL if error.errno in _FULL else IO_ERROR, error)
 
     def said_of_process(self) -> dict[str, Any]:
         """What a HEAD frame says of this process."""
@@ -181,8 +199,8 @@ class Spooler:
         home.blocked = cause
         for series in tuple(self._series.values()):
             series.segments = None
-        why = f" ({error.strerror})" if error and error.strerror else ""
-        self.say_once(cause, f"records are dropped: {_WORDS.get(cause, cause)}{why} in {self.root}")
+        why = WHY.get(cause, cause)
+        self._drops(cause, f"{why}: {error.strerror}" if error and error.strerror else why)
 
     def look_again(self, home: Home) -> bool:
         """Whether there is room again; looked at not more often than every few seconds."""
@@ -212,12 +230,12 @@ class Spooler:
     def make_room(self, home: Home, directory: int) -> None:
         """Keep to what the process may put aside. Raises OSError."""
         if drop_oldest(tuple(self._series.values()), home, directory):
-            self.say_once("oldest", f"the oldest records are dropped: {self.root} may not take more of this process")
+            self._once.say("oldest", f"the oldest records are dropped: {self.root} may not take more of this process")
 
     def taken_away(self) -> None:
         """The service closed one of our descriptors, or somebody deleted a file of ours."""
         self.taken += 1
-        self.say_once("taken", "a file of the hand-off was closed by this program, or deleted; a new one is used")
+        self._once.say("taken", "a file of the hand-off was closed by this program, or deleted; a new one is used")
 
     def abandon(self, home: Home, void: bool = True) -> None:
         """Leave the directory to the sidecar, as a process does that ends; the next record begins another.
@@ -255,18 +273,7 @@ class Spooler:
 
     def fault(self, where: str, error: BaseException) -> None:
         """Something went wrong in us: counted and said once, never raised."""
-        self._losses.add(f"fault_{where}", 1)
-        self.say_once(where, f"a fault in the hand-off ({where}): {type(error).__name__}: {error}")
-
-    def say_once(self, key: str, text: str) -> None:
-        """Tell a person, the first time."""
-        if key in self._said:
-            return
-        self._said.add(key)
-        try:
-            self._say(text)
-        except Exception:
-            self._losses.add("fault_say", 1)
+        self._once.fault(where, error)
 
     def _exit(self) -> None:
         try:
@@ -284,14 +291,6 @@ class Spooler:
         home = self._home
         if home is not None and home.table is not None and home.pid == os.getpid():
             home.table.ended(time_ns())
-
-
-_WORDS = {
-    DISK_FULL: "the disk is full, or nearly",
-    HOST_FULL: "the limit of this host is reached",
-    IO_ERROR: "the hand-off failed",
-    NO_SPOOL: "the spool directory cannot be reached",
-}
 
 
 def _in_child() -> None:
