@@ -9,7 +9,7 @@ not hold them yet.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from shipper.clock import Clock
@@ -28,6 +28,10 @@ READ_BYTES = 256 << 10  # at a time: some milliseconds
 TURN_READS = 16  # before what was found is committed
 MAX_LABEL = 200  # characters; what a process says of itself is not trusted to be short
 _ATTRIBUTES = ("service.name", "service.version", "shipper.generation", "deployment.environment.name")
+
+
+async def _nobody(book: Book) -> None:
+    """For a counter whose numbers are not shipped."""
 
 
 @dataclass(slots=True)
@@ -117,9 +121,13 @@ class RequestCounter:
         """Return when there may be something to count."""
         await self._news.wait()
 
-    async def turn(self) -> bool:
-        """Count and commit what is there, within bounds; True when more is left. Raises `StateError` when it cannot be
-        committed: then nothing is lost, and the next turn tries the same again."""
+    async def turn(self, announce: Callable[[Book], Awaitable[None]] = _nobody) -> bool:
+        """Count and commit what is there, within bounds; True when more is left.
+
+        ``announce`` gets the book that is about to be committed, for what must come before: the zero that the first count
+        of a service grows from. Raises `StateError` when it cannot be committed: then nothing is lost, and the next turn
+        tries the same again.
+        """
         async with self._turning:
             if self._found is None:
                 self._news.clear()
@@ -127,6 +135,8 @@ class RequestCounter:
                 self._found = await self._look()
             found = self._found
             book = found.book.encode() if found.book is not self.book else None
+            if book is not None:
+                await announce(found.book)
             if found.positions or book is not None:
                 await self._ledger.call(_store, found.positions, book)
             self._found = None

@@ -122,7 +122,6 @@ class MeasureSource(Source):
         last = NOTHING
         if self._counter is not None:
             await self._count_all(self._counter)
-            await self._write_zeros(self._counter.book)
             last += of_book(self._counter.book, self._host, self._instance, self._stamp())
         await self._write(last)
         await asyncio.gather(*(self._read_last(target) for target in self._targets))
@@ -142,19 +141,18 @@ class MeasureSource(Source):
         while True:
             if not owed:
                 await counter.wait()
+            if self._ended:
+                return
             more, owed = await self._turn(counter)
             await self._clock.sleep(0 if more and not owed else COUNT_SECONDS)
 
     async def _turn(self, counter: RequestCounter) -> tuple[bool, bool]:
         """Count some; whether more is there, and whether what was found still has to be committed."""
         try:
-            more = await counter.turn()
+            return await counter.turn(self._write_zeros), False
         except ShipperError as problem:
             self._report(Problem("measure", f"requests cannot be counted now: {problem}", "requests"))
             return True, True
-        if not self._ended:
-            await self._write_zeros(counter.book)
-        return more, False
 
     async def _count_all(self, counter: RequestCounter) -> None:
         more, owed = await self._turn(counter)
@@ -164,7 +162,10 @@ class MeasureSource(Source):
             more, owed = await self._turn(counter)
 
     async def _write_zeros(self, book: Book) -> None:
-        """The beginning of what is new in the book: what it counted before its first sample is growth, too."""
+        """The beginning of what is new in the book: what it counted before its first sample is growth, too.
+
+        Written before the book is committed: killed in between, the next run makes another beginning.
+        """
         if book is self._looked_at:
             return
         self._looked_at = book

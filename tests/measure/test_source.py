@@ -299,6 +299,37 @@ def test_a_new_run_goes_on_with_the_counts_and_says_them_at_once(tmp_path: Path)
     in_state(tmp_path, work)
 
 
+def test_the_zero_of_a_service_is_written_before_its_counts_are_committed(tmp_path: Path) -> None:
+    """Killed between the two, the next run makes another beginning; no count is ever shipped without one."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        class Dying:
+            async def call(self, fn: Any, *args: Any) -> Any:
+                if fn.__name__ == "_store":
+                    await asyncio.Event().wait()  # for ever: the process is gone before it is done
+                return await ledger.call(fn, *args)
+
+        first = Run(tmp_path, Dying(), clock)
+        first.file.span()
+        first.counter.add(first.file)
+        async with first.running():
+            await until(first.samples)
+        clock.advance(10)
+        second = Run(tmp_path, ledger, clock)
+        second.file.data = first.file.data
+        async with second.running():
+            second.counter.add(second.file)
+            await second.counted(1)
+            await second.source.settled()
+            found = [[point for point in sample if point.labels.get("outcome") == "ok"] for sample in second.samples()]
+        (zero,), (again,), (one,) = found
+        assert (zero.value, again.value, one.value) == (0, 0, 1)
+        assert zero.time_ns < again.time_ns < one.time_ns
+        assert one.start_ns == again.start_ns
+
+    in_state(tmp_path, work)
+
+
 def test_the_stream_of_an_earlier_run_is_announced_again(tmp_path: Path) -> None:
     """Samples that no destination has taken yet are shipped after a restart, before any new number."""
 
