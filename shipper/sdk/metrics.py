@@ -24,16 +24,16 @@ class LazyMeterProvider(metrics.MeterProvider):
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._real: Any = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         forget_in_children(self, LazyMeterProvider._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def real(self) -> Any:
         """The SDK's provider."""
         if self._real is None:
-            with self._lock:
+            with self.lock:
                 if self._real is None:
                     self._real = self._make()
         return self._real
@@ -71,7 +71,15 @@ class _LazyMeter(metrics.Meter):
         self._scope = scope
 
     def _later(self, method: str, *arguments: Any, **options: Any) -> Callable[[], Any]:
-        return lambda: self._now(method, *arguments, **options)
+        made: list[Any] = []
+
+        def make() -> Any:
+            with self._provider.lock:  # once, whichever thread is first
+                if not made:
+                    made.append(self._now(method, *arguments, **options))
+            return made[0]
+
+        return make
 
     def _now(self, method: str, *arguments: Any, **options: Any) -> Any:
         return getattr(self._provider.real().get_meter(*self._scope), method)(*arguments, **options)

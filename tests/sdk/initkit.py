@@ -132,7 +132,8 @@ def points(request: ExportMetricsServiceRequest) -> Iterator[tuple[str, Any]]:
             for metric in scope.metrics:
                 data = getattr(metric, metric.WhichOneof("data"))
                 for point in data.data_points:
-                    yield metric.name, getattr(point, point.WhichOneof("value"))
+                    histogram = hasattr(point, "bucket_counts")
+                    yield metric.name, point.sum if histogram else getattr(point, point.WhichOneof("value"))
 
 
 def counted(process: Written) -> Mapping[str, Any]:

@@ -1,0 +1,93 @@
+"""A service that serves without server spans is told what to do: once, without a thread, and only if it really serves."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from opentelemetry.trace import SpanKind
+
+from shipper.sdk import serving
+from tests.sdk.initkit import only, service, spool
+
+
+class Minutes:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_nothing_is_said_before_a_minute_or_after_a_server_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice comes with the first emission a minute after the start, unless a server span came before; then never again."""
+    monkeypatch.setattr(serving, "missing", lambda: "advice")
+    said: list[str] = []
+    clock = Minutes()
+    watch, other = serving.Watch(said.append, clock), serving.Watch(said.append, clock)
+    watch.emitted()
+    other.span(SpanKind.SERVER)
+    clock.now += 59
+    watch.span(SpanKind.INTERNAL)
+    assert said == []
+    clock.now += 1
+    watch.span(SpanKind.CLIENT)
+    watch.emitted()
+    other.emitted()
+    assert said == ["advice"]
+
+
+def test_a_process_knows_whether_it_listens(tmp_path: Path) -> None:
+    """A listening TCP or unix socket of this process counts; connected ones and those of others do not."""
+    assert not serving.listens()
+    with socket.create_server(("127.0.0.1", 0)):
+        assert serving.listens()
+    with socket.create_server(("::1", 0), family=socket.AF_INET6):
+        assert serving.listens()
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s"))
+        assert not serving.listens()
+        unix.listen()
+        assert serving.listens()
+    assert not serving.listens()
+
+
+@pytest.mark.parametrize(
+    ("module", "fix"),
+    [("fastapi", "shipper.init(app=app)"), ("bottle", "shipper.wsgi(app)"), ("aiohttp.web", "aiohttp-server")],
+)
+def test_the_advice_names_the_framework_and_the_fix(monkeypatch: pytest.MonkeyPatch, module: str, fix: str) -> None:
+    """What is imported decides what to write; a program without a known framework is left alone."""
+    for name in serving._FRAMEWORKS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)):
+        assert serving.missing() == ""
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+        assert fix in serving.missing()
+
+
+def test_the_advice_is_a_note_for_the_status_too(tmp_path: Path) -> None:
+    """It is one line in the service's log and a NOTE frame, which ``shipper status`` shows."""
+    root = spool(tmp_path)
+    answer = service(
+        """
+        import socket, sys, types
+        import shipper.sdk.serving as serving
+        serving.PATIENCE = 0.0
+        import shipper
+        sys.modules["bottle"] = types.ModuleType("bottle")
+        listening = socket.create_server(("127.0.0.1", 0))
+        shipper.init(service="checkout", instrument=False)
+        shipper.event("a")
+        shipper.event("b")
+        """,
+        SHIPPER_SPOOL_DIR=str(root),
+    )
+    (note,) = only(root).notes
+    assert "Bottle" in note
+    assert answer.stderr.count(note) == 1
