@@ -27,7 +27,7 @@ from shipper.sdk.logs import ERROR_SEVERITY
 from shipper.sdk.records import PLAIN, Reading, message, read, severity_number, severity_text
 from shipper.sdk.redact import Texts
 from shipper.sdk.seam import Declared, Handoff, ResourceOf, forget_in_children, named_scope
-from shipper.sdk.values import Attributes
+from shipper.sdk.values import Attributes, as_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -105,8 +105,10 @@ class ShipperHandler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Filter and emit, without a lock. Never raises."""
+        """Filter by level and filters, and emit, without a lock. Never raises."""
         try:
+            if record.levelno < self.level:
+                return False
             passed: Any = not self.filters or (not is_own(record.name, _OWN) and self.filter(record))
             if passed:
                 self.emit(passed if isinstance(passed, logging.LogRecord) else record)
@@ -117,9 +119,8 @@ class ShipperHandler(logging.Handler):
 
     def handle_foreign(self, record: logging.LogRecord, mark: object) -> None:
         """Handle a record that was made of another library's; ``mark`` is an object of its own by which to know it again."""
-        if record.levelno >= self.level:
-            self._given.set(mark)
-            self.handle(record)
+        self._given.set(mark)
+        self.handle(record)
 
     def was_given(self, mark: object) -> bool:
         """Whether the record with this mark came here last in this context."""
@@ -222,8 +223,8 @@ class ShipperHandler(logging.Handler):
     def _scope(self, name: str) -> int:
         """The number of the scope of a logger; -1 for loggers whose records would feed themselves."""
         number = -1
-        if not is_own(name, _OWN):
-            number = self._series.scope(("logging", name), lambda: named_scope(name))
+        if not is_own(as_text(name), _OWN):
+            number = self._series.scope(("logging", name), lambda: named_scope(as_text(name)))
         if len(self._scopes) >= _CACHED:
             self._scopes.clear()
         self._scopes[name] = number

@@ -25,16 +25,16 @@ class Faults:
 
     def count(self, cause: str, error: BaseException | None = None) -> None:
         """One more fault of this cause. Never raises, whatever ``error`` and ``say`` are like."""
-        known = self.counts.get(cause)
-        if known is None and len(self.counts) >= _MOST_CAUSES:
-            return
-        self.counts[cause] = (known or 0) + 1
-        if known is None:
-            what = f" ({type(error).__name__})" if error is not None else ""
-            try:
+        try:
+            known = self.counts.get(cause)
+            if known is None and len(self.counts) >= _MOST_CAUSES:
+                return
+            self.counts[cause] = (known or 0) + 1
+            if known is None:
+                what = f" ({type(error).__name__})" if error is not None else ""
                 self._say(f"{cause}{what}; further ones are only counted")
-            except Exception:
-                self.counts["could not be said"] = self.counts.get("could not be said", 0) + 1
+        except Exception:  # ``say`` is broken, or the interpreter is going down
+            self.counts["a fault could not be said"] = 1
 
     def overflow(self) -> None:
         """The stack was exhausted; nothing may be called any more to say so."""

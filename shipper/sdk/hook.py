@@ -9,47 +9,60 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 _FAR = 6  # frames between OpenTelemetry's handler and a processor
-_original: Any = None
-_handler: logging.Handler | None = None
+
+
+class _State:
+    """Who gets the records, and whether logging leads here. Not in globals of this module: those are gone before the last
+    record of an ending interpreter."""
+
+    handler: logging.Handler | None = None
+    hooked: Callable[[logging.Logger, logging.LogRecord], None] | None = None
+    original: Any = None
+
+
+_state = _State()
+
+
+def _hook(state: _State, original: Any) -> Callable[[logging.Logger, logging.LogRecord], None]:
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        handler = state.handler
+        if handler is not None:
+            handler.handle(record)
+        original(self, record)
+
+    return call_handlers
+
+
+CODE = _hook(_state, None).__code__
+"""To be recognised in a stack: whoever is called from here deals with a record that is handed over already."""
 
 
 def install(handler: logging.Handler) -> None:
-    """From now on every record that a logger lets pass goes to ``handler`` as well, and to one handler only."""
-    global _original, _handler
-    _handler = handler
+    """From now on every record that a logger lets pass goes to ``handler.handle``, and to one handler only."""
+    _state.handler = handler
     remove_twins()
-    if _original is None:
-        _original = logging.Logger.callHandlers
-        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
+    if _state.hooked is None:
+        _state.original = logging.Logger.callHandlers
+        _state.hooked = _hook(_state, _state.original)
+        logging.Logger.callHandlers = _state.hooked  # type: ignore[method-assign, assignment]
 
 
 def uninstall() -> None:
     """As before `install`; where others wrapped ``callHandlers`` since, ours stays in the chain and does nothing."""
-    global _original, _handler
-    _handler = None
-    if logging.Logger.callHandlers is _call_handlers:
-        logging.Logger.callHandlers = _original  # type: ignore[method-assign]
-        _original = None
+    _state.handler = None
+    if logging.Logger.callHandlers is _state.hooked:
+        logging.Logger.callHandlers = _state.original  # type: ignore[method-assign]
+        _state.hooked = None
 
 
 def installed() -> logging.Handler | None:
     """The handler that records go to."""
-    return _handler
-
-
-def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-    handler = _handler
-    if handler is not None and record.levelno >= handler.level:
-        handler.handle(record)
-    _original(self, record)
-
-
-CODE = _call_handlers.__code__
-"""To be recognised in a stack: whoever is called from here deals with a record that is handed over already."""
+    return _state.handler
 
 
 def is_twin(handler: object) -> bool:
@@ -59,7 +72,7 @@ def is_twin(handler: object) -> bool:
 
 def from_twin() -> bool:
     """Whether the caller's caller was called by OpenTelemetry's own handler, for a record that `installed` was given."""
-    if _handler is None:
+    if _state.handler is None:
         return False
     frame: FrameType | None = sys._getframe(2)
     for _ in range(_FAR):

@@ -8,9 +8,11 @@ import logging.handlers
 import os
 import queue
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -456,6 +458,79 @@ def test_what_an_exporter_logs_while_it_exports_is_not_exported() -> None:
     log.error("m")
     logging.getLogger("opentelemetry.sdk").error("cannot export")
     assert [one.log_record.body for one in exporter.get_finished_logs()] == ["m"]
+
+
+def test_the_thread_is_told_where_that_is_wanted() -> None:
+    """With ``thread=True`` a record says which thread logged it."""
+    series = bridged(thread=True)
+    log.info("m")
+    assert extras(series) == {"thread.id": threading.get_ident(), "thread.name": threading.current_thread().name}
+
+
+def test_odd_records_are_the_services_own_trouble_only() -> None:
+    """Records made by hand with impossible fields are counted or told, and never raise."""
+    spool = MemorySpool()
+    handler = ShipperHandler(spool, nothing_stated)
+    handler.handle(logging.makeLogRecord({"msg": "no name", "levelno": 20, "levelname": None, "name": None}))
+    handler.handle(logging.makeLogRecord({"msg": "no time", "levelno": 20, "levelname": "INFO", "created": None}))
+    handler.handle(logging.makeLogRecord({"msg": "no level", "levelno": None}))
+    handler.handle(logging.makeLogRecord({"msg": "odd exception", "levelno": 20, "exc_info": (1, 2, 3)}))
+    series = spool.series("logs")
+    assert bodies(series) == ["no name", "odd exception"]
+    assert sum(series.dropped.values()) == 2
+
+
+LAST_WORDS = """
+import builtins, logging, sys, threading
+from shipper.sdk import bridge
+from shipper.sdk.bridge import ShipperHandler
+from tests.sdk.memory_spool import MemorySpool, nothing_stated
+
+class Last:
+    def __init__(self, say=print):
+        self.log = logging.getLogger("last")
+    def __del__(self):
+        self.log.info("words")
+
+logging.getLogger().setLevel(10)
+bridge.install(ShipperHandler(MemorySpool(), nothing_stated))
+builtins.last = Last()
+sys.modules["zzz_last"] = Last()
+Last.cycle = Last()
+logging.getLogger("last").info("first")
+"""
+
+
+def test_the_last_words_of_an_ending_interpreter_are_no_trouble() -> None:
+    """Objects that log while the interpreter goes down, modules half gone, raise nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_service_at_the_end_of_its_stack_gets_no_fault_of_ours() -> None:
+    """Logging in the depth of an endless recursion raises nothing but the recursion's own error."""
+    series = bridged()
+    log.propagate = False
+    log.addHandler(logging.NullHandler())
+    reached = []
+
+    def deeper(depth: int) -> None:
+        reached.append(depth)
+        try:
+            deeper(depth + 1)
+        finally:
+            for handler in (hook.installed(),):
+                assert handler is not None
+                handler.handle(RECORD)
+
+    with pytest.raises(RecursionError):
+        deeper(0)
+    assert len(series.given) > 100
+
+
+RECORD = logging.LogRecord("shop.orders", 20, "p", 1, "m", None, None)
 
 
 def test_a_hook_of_somebody_else_around_ours_stays() -> None:
