@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
+from bench import sdk, servers
 from bench.process import Sidecar, Sink, cores, start, wait_for
+from bench.row import Row, workplace
 
 MB = 1_000_000
-
-
-@dataclass(frozen=True)
-class Row:
-    case: str
-    figure: str
-    unit: str
-    value: float
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="shipper-bench-"))
-    (directory / "log").mkdir()  # of its own: the sink's notes would wake the watcher of the logs
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def plain_line(rng: random.Random) -> bytes:
@@ -203,4 +183,10 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "idle": lambda size: idle("idle"),
     "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
     "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
+    "sdk-span": lambda size: sdk.cost("sdk-span", "spans"),
+    "sdk-log": lambda size: sdk.cost("sdk-log", "logs"),
+    "sdk-log-api": lambda size: sdk.cost("sdk-log-api", "records"),
+    "sdk-import": lambda size: sdk.imports("sdk-import"),
+    "sdk-crashes": lambda size: sdk.crashes("sdk-crashes"),
+    "servers": lambda size: servers.arrivals("servers"),
 }

@@ -71,11 +71,21 @@ def _run(console: Console, plan: Plan, directory: Path, *, kept: bool) -> bool:
             live.stop()
         asyncio.run(_until_signalled(fleet))
     archive = fleet.gateway.archive
-    report = audit(str(archive), truth={host.name: host.truth().lines for host in fleet.hosts})
+    report = audit(str(archive), truth=_emitted(fleet))
     findings = read_findings(Archive.open(str(archive)))
     show_generations(console, report, findings)
     show_audit(console, report, findings, archive, kept=kept)
     return report.ok and not report.totals.duplicates
+
+
+def _emitted(fleet: Fleet) -> dict[str, int]:
+    """What every service counted itself: lines in its file, and spans through the SDK."""
+    truths = [(host.name, host.truth()) for host in fleet.hosts]
+    return {
+        f"{name}:{signal}": n
+        for name, truth in truths
+        for signal, n in (("logs", truth.lines), ("traces", truth.spans))
+    }
 
 
 async def _until_signalled(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipper.demo.truth import Truth, read_truth
+from shipper.handoff.prepare import prepare_root
 
 STOP_SECONDS = 25.0  # what a container platform commonly grants
 
@@ -40,6 +41,8 @@ class Host:
         self._service: Process | None = None
         self._sidecar: Process | None = None
         (directory / "log").mkdir(parents=True)
+        (directory / "state").mkdir(mode=0o711)
+        prepare_root(str(self._spool))  # which `shipper bake` leaves in an image: services may start before the sidecar
 
     async def start(self) -> None:
         """Boot: the sidecar first, as its unit orders it, then the service."""
@@ -54,6 +57,7 @@ class Host:
             f"--release={self.build.release}",
             f"--error-ratio={self.build.error_ratio}",
             stdin=asyncio.subprocess.DEVNULL,
+            env=_bare() | {"SHIPPER_SPOOL_DIR": str(self._spool)},
             start_new_session=True,
         )
 
@@ -74,8 +78,7 @@ class Host:
             )
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "OTEL_"))}
-        return kept | {
+        return _bare() | {
             "SHIPPER_STATE_DIR": str(self.directory / "state"),
             "SHIPPER_OTLP_ENDPOINT": self._endpoint,
             "SHIPPER_HOST": self.name,
@@ -153,8 +156,17 @@ class Host:
         return self.directory / "log" / "checkout.log"
 
     @property
+    def _spool(self) -> Path:
+        return self.directory / "state" / "spool"
+
+    @property
     def _port_file(self) -> Path:
         return self.directory / "port"
+
+
+def _bare() -> dict[str, str]:
+    """Our environment without what it says about telemetry."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "OTEL_"))}
 
 
 def _signal(process: Process | None, number: signal.Signals) -> None:

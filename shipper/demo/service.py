@@ -1,7 +1,7 @@
 """A small service as hosts run them: serves HTTP requests, logs a line for each, rotates its log, says goodbye on SIGTERM.
 
-Run by the demo as ``python -m shipper.demo.service``. It knows nothing of Shipper: it only writes a file. Every line is
-one ``write()``, so what it counted in its truth file is exactly what a reader of the file can find.
+Run by the demo as ``python -m shipper.demo.service``. Its log is an ordinary file: every line is one ``write()``, so what it
+counted in its truth file is exactly what a reader of the file can find. Its spans go through the SDK, as any service's do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import signal
 import time
 from datetime import UTC, datetime
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+import shipper
 from shipper.demo.truth import TruthFile
 
 LAST_WORDS = 5  # lines written after SIGTERM, while other shippers have already stopped reading
@@ -55,8 +59,10 @@ class LogFile:
 class Service:
     """Answers ``GET /checkout`` well or, as often as its release is bad, with 500."""
 
-    def __init__(self, log: LogFile, release: str, error_ratio: float) -> None:
+    def __init__(self, log: LogFile, truth: TruthFile, release: str, error_ratio: float) -> None:
         self._log = log
+        self._truth = truth
+        self._tracer = trace.get_tracer("shipper.demo")
         self._release = release
         self._error_ratio = error_ratio
         self._random = random.Random()
@@ -84,6 +90,17 @@ class Service:
             writer.close()
 
     def _handle(self, path: str) -> bytes:
+        attributes = {"http.request.method": "GET", "http.route": "/checkout", "url.path": path}
+        with self._tracer.start_as_current_span("GET /checkout", kind=SpanKind.SERVER, attributes=attributes) as span:
+            status, text = self._check_out(path)
+            span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                span.set_status(StatusCode.ERROR)
+        self._truth.span_ended()
+        reason = b"Error" if status >= 500 else b"OK"
+        return b"HTTP/1.1 %d %s\r\nContent-Length: %d\r\n\r\n%s" % (status, reason, len(text), text)
+
+    def _check_out(self, path: str) -> tuple[int, bytes]:
         failed = self._random.random() < self._error_ratio
         status, level = (500, "ERROR") if failed else (200, "INFO")
         duration = self._random.lognormvariate(2.5, 0.6)
@@ -95,19 +112,14 @@ class Service:
             request=True,
             error=failed,
         )
-        text = b"failed\n" if failed else b"ok\n"
-        return b"HTTP/1.1 %d %s\r\nContent-Length: %d\r\n\r\n%s" % (
-            status,
-            b"Error" if failed else b"OK",
-            len(text),
-            text,
-        )
+        return status, b"failed\n" if failed else b"ok\n"
 
 
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM, then say goodbye and leave."""
-    log = LogFile(arguments.log, TruthFile(arguments.truth))
-    service = Service(log, arguments.release, arguments.error_ratio)
+    truth = TruthFile(arguments.truth)
+    log = LogFile(arguments.log, truth)
+    service = Service(log, truth, arguments.release, arguments.error_ratio)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     server = await asyncio.start_server(service.answer, "127.0.0.1", 0)
@@ -134,6 +146,7 @@ def main() -> None:
     parser.add_argument("--port-file", required=True)
     parser.add_argument("--release", required=True)
     parser.add_argument("--error-ratio", type=float, required=True)
+    shipper.init(service="checkout")
     asyncio.run(serve(parser.parse_args()))
 
 

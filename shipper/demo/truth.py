@@ -1,7 +1,8 @@
 """What a demo service says that it wrote, counted outside of everything that is being proved.
 
 The count lies in a small mapped file, so that it survives SIGKILL as the log itself does. A line is announced before its
-write and confirmed behind it; a service killed between the two leaves them one apart, and then the log file decides.
+write and confirmed behind it; a service killed between the two leaves them one apart, and then the log file decides. A span
+is counted when the call that ended it returned: that is what the SDK promises.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_COUNTS = struct.Struct("<QQQQ")  # announced, confirmed, requests, errors
+_COUNTS = struct.Struct("<QQQQQ")  # announced, confirmed, requests, errors, spans
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What one service emitted: lines in its log, and the requests and errors that some of them are."""
+    """What one service emitted: lines in its log, the requests and errors that some of them are, and spans."""
 
     lines: int
     requests: int
     errors: int
+    spans: int
 
 
 class TruthFile:
@@ -34,7 +36,7 @@ class TruthFile:
             self._map = mmap.mmap(descriptor, _COUNTS.size)
         finally:
             os.close(descriptor)
-        self._counts = [0, 0, 0, 0]
+        self._counts = [0, 0, 0, 0, 0]
 
     def announce(self) -> None:
         """A line is about to be written."""
@@ -48,15 +50,20 @@ class TruthFile:
         self._counts[3] += error
         self._store()
 
+    def span_ended(self) -> None:
+        """The call that ended a span returned."""
+        self._counts[4] += 1
+        self._store()
+
     def _store(self) -> None:
         _COUNTS.pack_into(self._map, 0, *self._counts)
 
 
 def read_truth(path: Path, logs: list[Path]) -> Truth:
     """What the service emitted. ``logs``: its log files, asked only when it died between announcing and confirming."""
-    announced, confirmed, requests, errors = _COUNTS.unpack(path.read_bytes())
+    announced, confirmed, requests, errors, spans = _COUNTS.unpack(path.read_bytes())
     if announced == confirmed:
-        return Truth(confirmed, requests, errors)
+        return Truth(confirmed, requests, errors, spans)
     written = b"".join(log.read_bytes() for log in logs)
     lines = written.count(b"\n")
-    return Truth(lines, written.count(b" status="), written.count(b" status=5"))
+    return Truth(lines, written.count(b" status="), written.count(b" status=5"), spans)

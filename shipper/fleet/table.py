@@ -48,11 +48,17 @@ def show(report: AuditReport, out: Console | None = None) -> None:
 
 
 def verdict(report: AuditReport) -> str:
-    """The audit in one line."""
+    """The audit in one line; beside a truth from outside, read and archived are of what that truth counts."""
     total = report.totals
-    parts = [f"read {total.read:,}", f"archived {total.archived:,}"]
+    read, archived, further = total.read, total.archived, 0
+    parts = []
     if report.truth:
-        parts.insert(0, f"emitted {sum(row.emitted for row in report.truth):,}")
+        parts.append(f"emitted {sum(row.emitted for row in report.truth):,}")
+        read, archived = sum(row.read for row in report.truth), sum(row.archived for row in report.truth)
+        further = total.archived - archived
+    parts += [f"read {read:,}", f"archived {archived:,}"]
+    if further > 0:
+        parts.append(f"{further:,} further records that nobody counted outside")
     for name in ("pending", "filtered", "sampled", "dropped", "quarantined", "rejected", "unproved"):
         if count := getattr(total, name):
             parts.append(f"{name} {count:,}")

@@ -10,7 +10,8 @@ from shipper.fleet.report import AuditReport, LifeReport, StreamReport, TruthRow
 def compare(report: AuditReport, truth: Mapping[str, int]) -> list[TruthRow]:
     """Rows in the order of ``truth``, which maps a subject to how many records it emitted.
 
-    A subject is a host or life id (all its streams), ``<host or life>:<stream name>``, or a stream name alone (a path).
+    A subject is a host or life id (all its streams), ``<host or life>:<signal>`` (those of ``logs``, ``traces`` or
+    ``metrics``), ``<host or life>:<stream name>``, or a stream name alone (a path).
     A subject that the audit knows nothing of is missing altogether.
     """
     return [_row(subject, emitted, list(_streams(report, subject))) for subject, emitted in truth.items()]
@@ -35,7 +36,8 @@ def _streams(report: AuditReport, subject: str) -> Iterable[StreamReport]:
             continue
         names = _names(life)
         for stream in life.streams:
-            wanted = {stream.name, stream.id, *names, *(f"{name}:{stream.name}" for name in names)}
+            parts = (stream.name, stream.signal)
+            wanted = {stream.name, stream.id, *names, *(f"{name}:{part}" for name in names for part in parts)}
             if subject in wanted:
                 yield stream
 
