@@ -30,6 +30,9 @@ for number in range(int(sys.argv[1])):
             inner.set_status(Status(StatusCode.ERROR))
         if number % 4 == 0:
             span.set_status(Status(StatusCode.ERROR))
+with tracer.start_as_current_span("GET /fatal", kind=SpanKind.SERVER):
+    if "fatal" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -41,11 +44,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-async def serve(spool: Path, requests: int) -> None:
-    """A service that serves so many requests, a quarter of them in vain, and is killed without a word."""
+async def serve(spool: Path, requests: int, how: str = "") -> None:
+    """A service that serves so many requests, a quarter of them in vain, and one more, in or after which it is killed."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "OTEL_"))}
     env["SHIPPER_SPOOL_DIR"] = str(spool)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), env=env)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), how, env=env)
     assert await process.wait() == -9
 
 
@@ -83,23 +86,26 @@ def test_every_request_is_counted_once_whoever_is_killed(tmp_path: Path) -> None
             env = {"SHIPPER_ADMIN_LISTEN": f"127.0.0.1:{port}", "SHIPPER_METRICS_INTERVAL": "1"}
             host = sidecar(tmp_path / "host", sink.url, **env)
             spool = tmp_path / "host" / "state" / "spool"
-            served = 0
+            served = good = 0
             for kill_at, requests in enumerate((40, 80, 120)):
                 await host.start()
                 await host.up()
                 await listening(port)
                 await serve(spool, requests)
-                served += requests
+                served += requests + 1
+                good += requests * 3 // 4 + 1
                 if kill_at == 1:
                     sink.script(refuse(503), hang_up(keep=True))
-                if kill_at < 2:
-                    await asyncio.sleep(0.3 * kill_at)  # somewhere between the look, the commit and the sample
+                if kill_at == 0:  # before the first look
+                    await host.kill()
+                if kill_at == 1:  # somewhere between a look, its commit and its sample
+                    await until(lambda: exposed(port), "something is counted")
                     await host.kill()
             await until(lambda: sum(exposed(port).values()) == served, "all is counted")
-            assert exposed(port) == {"ok": served * 3 / 4, "error": served / 4}
+            assert exposed(port) == {"ok": good, "error": served - good}
             assert await host.terminate() == 0
             found = series(sink)
-            for outcome, count in (("ok", served * 3 / 4), ("error", served / 4)):
+            for outcome, count in (("ok", good), ("error", served - good)):
                 points = found["shop", "g1", "shipper.requests", outcome]
                 values = [value for _, _, value in points]
                 assert values[0] == 0
@@ -112,16 +118,16 @@ def test_every_request_is_counted_once_whoever_is_killed(tmp_path: Path) -> None
 
 
 def test_the_last_requests_of_a_host_are_in_its_last_sample(tmp_path: Path) -> None:
-    """A host that is told to die a moment after a failed request ships the failure, not only the span."""
+    """A host that is told to die a moment after failed requests ships the failures: also of the request that killed its process."""
 
     async def main() -> None:
         async with Sink() as sink:
             async with sidecar(tmp_path / "host", sink.url, SHIPPER_DRAIN_EPHEMERAL="true") as host:
                 await host.up()
-                await serve(tmp_path / "host" / "state" / "spool", 8)
+                await serve(tmp_path / "host" / "state" / "spool", 8, "fatal")
                 assert await host.terminate() == 0
             found = series(sink)
-            assert found["shop", "g1", "shipper.requests", "error"][-1][2] == 2
+            assert found["shop", "g1", "shipper.requests", "error"][-1][2] == 3
             assert found["shop", "g1", "shipper.requests", "ok"][-1][2] == 6
 
     asyncio.run(main())
