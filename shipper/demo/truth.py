@@ -60,7 +60,12 @@ class TruthFile:
 
 
 def read_truth(path: Path, logs: list[Path]) -> Truth:
-    """What the service emitted. ``logs``: its log files, asked only when it died between announcing and confirming."""
+    """What the service emitted. ``logs``: its log files, asked only when it died between announcing and confirming.
+
+    Without a truth file it was killed before it emitted anything.
+    """
+    if not path.exists():
+        return Truth(0, 0, 0, 0)
     announced, confirmed, requests, errors, spans = _COUNTS.unpack(path.read_bytes())
     if announced == confirmed:
         return Truth(confirmed, requests, errors, spans)

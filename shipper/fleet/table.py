@@ -57,8 +57,6 @@ def verdict(report: AuditReport) -> str:
         read, archived = sum(row.read for row in report.truth), sum(row.archived for row in report.truth)
         further = total.archived - archived
     parts += [f"read {read:,}", f"archived {archived:,}"]
-    if further > 0:
-        parts.append(f"{further:,} further records that nobody counted outside")
     for name in ("pending", "filtered", "sampled", "dropped", "quarantined", "rejected", "unproved"):
         if count := getattr(total, name):
             parts.append(f"{name} {count:,}")
@@ -68,6 +66,8 @@ def verdict(report: AuditReport) -> str:
     parts.append(f"duplicates {total.duplicates:,}")
     if report.damage:
         parts.append(f"damaged {len(report.damage)}")
+    if further > 0:
+        parts.append(f"{further:,} further records archived that nobody counted outside")
     return ", ".join(parts)
 
 
