@@ -17,17 +17,17 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from shipper.handoff.frame import ERROR, Kind
-from shipper.otlp.wire import field, text, varint, varint_field
+from shipper.otlp.wire import varint_field
 from shipper.sdk import hook
 from shipper.sdk.current import current_span_context
 from shipper.sdk.faults import Faults
 from shipper.sdk.limits import count_limit
 from shipper.sdk.log_encode import MAX_PART, LogEncoder, event_name, trace
 from shipper.sdk.logs import ERROR_SEVERITY
-from shipper.sdk.records import PLAIN, Reading, message, read, severity_number, severity_text
-from shipper.sdk.redact import Texts
+from shipper.sdk.places import Bodies, Places
+from shipper.sdk.records import PLAIN, Reading, message, read
 from shipper.sdk.seam import Declared, Handoff, ResourceOf, forget_in_children, named_scope
-from shipper.sdk.values import Attributes, as_text
+from shipper.sdk.values import as_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -40,7 +40,6 @@ _LOG = int(Kind.LOG)
 _LOW = (1 << 64) - 1
 _NESTED = 4  # records logged while a record is being encoded, by the __str__ of an argument or a signal handler
 _CACHED = 4096
-_LONG_HEAD = 4096
 _TIMES = struct.Struct("<BQBQ").pack
 _OWN = ("shipper", "opentelemetry.exporter")
 _PLAIN_SIZE, _PLAIN_LAST = len(PLAIN), PLAIN[-1]
@@ -89,8 +88,8 @@ class ShipperHandler(logging.Handler):
 
             self._give = Emitter(provider, self).emit
         self._spool = spooler is not None
-        self._places = _Places(code)
-        self._bodies = _Bodies()
+        self._places = Places(code)
+        self._bodies = Bodies()
         self._last = _NO_SPAN
         self._given: ContextVar[object] = ContextVar("shipper_given", default=None)
         self._forget()
@@ -263,39 +262,3 @@ def _trace_of(context: SpanContext | None) -> tuple[SpanContext | None, bytes, i
     if context is None:
         return _NO_SPAN
     return context, trace(context.trace_id, context.span_id, int(context.trace_flags)), context.trace_id & _LOW
-
-
-_Place = tuple[str, int, str | None, int, str]
-
-
-class _Places(dict[_Place, tuple[bytes, int]]):
-    """By file, line, function and level: the encoded severity and place in the code, and the severity."""
-
-    def __init__(self, code: bool) -> None:
-        super().__init__()
-        self._code = code
-        self._attributes = Attributes(6, Texts())
-
-    def __missing__(self, place: _Place) -> tuple[bytes, int]:
-        path, line, function, level, level_name = place
-        number = severity_number(level)
-        out = [varint_field(2, number) if number else b"", field(3, text(severity_text(level_name)))]
-        if self._code:
-            members = {"code.file.path": path, "code.function.name": function, "code.line.number": line}
-            self._attributes.put(out.append, [item for item in members.items() if item[1] is not None])
-        found = (b"".join(out), number)
-        if len(self) >= _CACHED:
-            self.clear()
-        self[place] = found
-        return found
-
-
-class _Bodies(dict[int, bytes]):
-    """By length of a text: what stands before it in a LogRecord's body."""
-
-    def __missing__(self, size: int) -> bytes:
-        length = b"\x0a" + varint(size)
-        head = b"\x2a" + varint(len(length) + size) + length
-        if size < _LONG_HEAD:
-            self[size] = head
-        return head

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from shipper.otlp.encode import log_attribute
 from shipper.otlp.wire import field, fixed32_field, text, varint_field
+from shipper.sdk.attributes import Attributes
 from shipper.sdk.exceptions import MESSAGE, STACK, TYPE
 from shipper.sdk.fingerprint import FINGERPRINT, fingerprint
 from shipper.sdk.redact import Texts, cut
 from shipper.sdk.span_encode import members_of
-from shipper.sdk.values import Attributes, any_value, as_text
+from shipper.sdk.values import any_value, as_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.otlp.encode import scope as encode_scope
 from shipper.otlp.wire import field, text
+from shipper.sdk.attributes import Attributes
 from shipper.sdk.redact import Texts
-from shipper.sdk.values import Attributes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

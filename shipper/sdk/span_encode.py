@@ -15,10 +15,11 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from shipper.otlp.wire import field, fixed64_field, text, varint, varint_field
+from shipper.sdk.attributes import Attributes
 from shipper.sdk.exceptions import MESSAGE, STACK, TYPE
 from shipper.sdk.fingerprint import FINGERPRINT, fingerprint
 from shipper.sdk.redact import Texts, cut
-from shipper.sdk.values import Attributes, as_text, key_text
+from shipper.sdk.values import as_text, key_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
