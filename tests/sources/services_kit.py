@@ -319,6 +319,10 @@ class Following:
 
     async def crash(self) -> None:
         """End as a kill would: nothing more is written but what the destination acknowledged."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+        self.source._watcher.close()
         for name, start, end, records_ in self.sink.given_up:
             await self.ledger.call(Ledger.give_up, DESTINATION, name, start, end, records_, "gone")
         for batch in self.sink.unsaved:
@@ -330,10 +334,6 @@ class Following:
         self.sink.unsaved.clear()
         self.sink.given_up.clear()
         self.sink.streams.clear()
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.wait([self.task])
-        self.source._watcher.close()
         await self.ledger.aclose()
 
     async def until(self, condition: Callable[[], object]) -> None:

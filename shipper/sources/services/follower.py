@@ -63,6 +63,7 @@ class Follower:
         self._cap = HostCap(settings.host_max)
         self._processes: dict[str, Process] = {}
         self._streams: dict[str, ServiceStream] = {}
+        self._announced: set[str] | None = set()  # until `ghosts`
         self._moved: dict[str, None] = {}
         self._wake = asyncio.Event()
 
@@ -197,11 +198,14 @@ class Follower:
     def _make(self, id_: str, name: str, series: Series) -> ServiceStream:
         stream = ServiceStream(id_, name, series, life=self._life, sampling=self._sampling, moved=self._was_moved)
         self._streams[id_] = stream
+        if self._announced is not None:
+            self._announced.add(id_)
         return stream
 
     def ghosts(self) -> None:
         """Streams of earlier runs whose directory is gone: what was not shipped of them is given up, then they end."""
-        for id_ in sorted(self.memory.open - self._streams.keys()):
+        unseen, self._announced = self.memory.open - (self._announced or set()), None
+        for id_ in sorted(unseen):
             row = self.memory.rows[id_]
             name, _, _ = id_.rpartition(".")
             place = Place(self._settings.root, name, -1, (0, 0))
