@@ -5,14 +5,16 @@ It is made under a name that the sidecar ignores and renamed when the lock is he
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from shipper.handoff.liveness import lock_alive
 from shipper.handoff.places import ALIVE, open_root, process_name
+from shipper.sdk.descriptors import clear_of_standard, same_file
 from shipper.sdk.open_spans import Table, make_table
-from shipper.sdk.room import Room, same_file
+from shipper.sdk.room import Room
 from shipper.sdk.turn import Turn
 
 DIRECTORY_MODE = 0o770
@@ -35,7 +37,8 @@ class Home:
         self._name = process_name(self.pid)
         above = open_root(root)
         try:
-            self._make(above)
+            with clear_of_standard():
+                self._make(above)
         finally:
             os.close(above)
 
@@ -62,7 +65,7 @@ class Home:
         os.fchmod(self.alive, 0o644)
         self._alive_inode = os.fstat(self.alive).st_ino
         if not lock_alive(self.alive):
-            raise OSError("the file in a directory made just now is locked")
+            raise OSError(errno.EBUSY, "the file in a directory made just now is locked")
         self.table = make_table(self.alive, self.epoch)
 
     def _unmake(self, above: int, hidden: str) -> None:
@@ -70,7 +73,8 @@ class Home:
             os.close(self.alive)
         with suppress(FileNotFoundError):
             os.unlink(f"{hidden}/{ALIVE}", dir_fd=above)
-        os.rmdir(hidden, dir_fd=above)
+        with suppress(OSError):  # then it is left, under a name that nobody looks at
+            os.rmdir(hidden, dir_fd=above)
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -83,7 +87,7 @@ class Home:
         try:
             found = os.fstat(directory)
             if (found.st_dev, found.st_ino) != (self._device, self._inode):
-                raise FileNotFoundError(f"{self._name} is another directory now")
+                raise FileNotFoundError(errno.ENOENT, f"{self._name} is another directory now")
             yield directory
         finally:
             os.close(directory)

@@ -270,6 +270,8 @@ class Keeper:
     def _gone(self, segments: Segments, error: OSError) -> None:
         """The directory cannot be used any more (removed, or the service changed its user): begin another, where one can."""
         home = segments.home
+        if error.errno == errno.EBADF:
+            return  # taken away just now: the next append sees to it
         if error.errno in _FULL:
             self._spooler.block(home, DISK_FULL, error)
         elif error.errno in _ELSEWHERE and check_root(self._spooler.root).usable:
@@ -279,9 +281,9 @@ class Keeper:
         else:
             segments.plan()
 
-    def let_go(self) -> None:
-        """Leave the files."""
+    def let_go(self, alone: bool = False) -> None:
+        """Leave the files; ``alone`` as in `Segments.let_go`."""
         segments, self.segments = self.segments, None
         self._series.segments = None
         if segments is not None:
-            segments.let_go()
+            segments.let_go(alone)

@@ -6,7 +6,6 @@ A hand-off that fills the disk would kill the service it serves; on tmpfs its pa
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 
 from shipper.handoff.card import read_card
@@ -106,12 +105,3 @@ def in_memory(device: int) -> bool:
         if len(fields) > 4 and fields[2] == number and "-" in fields:
             return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
     return False
-
-
-def same_file(descriptor: int, device: int, inode: int) -> bool:
-    """Whether the descriptor still is that file, and not closed or another's by now."""
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return False
-    return found.st_ino == inode and found.st_dev == device and stat.S_ISREG(found.st_mode)

@@ -19,8 +19,8 @@ from time import sleep, time_ns
 
 from shipper.handoff.frame import Kind, pack
 from shipper.handoff.places import segment_name
+from shipper.sdk.descriptors import clear_of_standard, same_file
 from shipper.sdk.home import Home
-from shipper.sdk.room import same_file
 from shipper.sdk.turn import Claim
 
 MARGIN = 1 << 20
@@ -178,7 +178,8 @@ class Segments:
             drawn.append(self.number())
             return drawn[-1]
 
-        descriptor = os.open(hidden, _NEW, 0o600, dir_fd=directory)
+        with clear_of_standard():
+            descriptor = os.open(hidden, _NEW, 0o600, dir_fd=directory)
         try:
             os.fchmod(descriptor, 0o644)  # whatever the umask is
             content = self._preamble(base, number)
@@ -260,8 +261,17 @@ class Segments:
             return 0
         return final.records
 
-    def let_go(self) -> None:
-        """Close what is still ours."""
+    def let_go(self, alone: bool = False) -> None:
+        """Close what is still ours. ``alone``: no other thread is there (a forked child).
+
+        Where a thread is about to write, the file is left open: its number must not become another's before that.
+        """
+        for seconds in () if alone else _PATIENCE:
+            if not self.inflight:
+                break
+            sleep(seconds)
+        if self.inflight and not alone:
+            return
         if any(same_file(self.fd, self.device, inode) for inode in self.inodes):
             os.close(self.fd)
         for retired in self._retired:

@@ -263,7 +263,7 @@ class Spooler:
         self.open_spans.table = None
         self._begin()
         for series in tuple(self._series.values()):
-            series.keeper.let_go()
+            series.keeper.let_go(alone=True)
             if keep:
                 series.reopen()
             else:

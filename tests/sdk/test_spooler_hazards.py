@@ -75,8 +75,8 @@ def test_what_append_returned_from_survives_sigkill(root: Path) -> None:
         pid = os.fork()
         if pid == 0:
             emit_for_ever(root, words)
-        wait_for(lambda words=words: min(words) > 20, "records are written")
-        time.sleep(rng.random() * 0.02)  # a random instant, not a time that anything is to happen by
+        enough = rng.randrange(20, 400)  # the instant is a random one
+        wait_for(lambda words=words, enough=enough: min(words) > 20 and sum(words) > enough, "records are written")
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         directory = only(root)
@@ -196,6 +196,31 @@ def test_a_forked_child_has_its_own_directory_and_asks_who_it_is(root: Path) -> 
     assert in_child(lambda: lives(parents) or os._exit(1)) == 0
     assert not lives(childs)
     assert [span.name for span in open_spans((parents / "alive").read_bytes())] == ["parent's"]  # which drops our lock
+
+
+def test_a_fork_that_runs_no_hooks_is_noticed(root: Path) -> None:
+    """A child forked by C code (uwsgi) writes to its own directory, with the declarations whose numbers it goes on using."""
+    code = """
+import ctypes
+made = make(sys.argv[1])
+resource = made.logs.resource("r", lambda: (b"", b"of the parent"))
+put(made.logs, b"parent", resource=resource)
+slot = made.spooler.open_spans.begin(1, 2, 0, 5, 1, "parent's", 0, 0)
+pid = ctypes.CDLL(None).fork()
+if pid == 0:
+    slot = made.spooler.open_spans.begin(1, 3, 0, 5, 1, "child's", 0, 0)
+    ok = put(made.logs, b"child", resource=resource) and put(made.traces, b"span", SPAN)
+    os._exit(0 if ok and slot >= 1024 else 1)
+assert os.waitpid(pid, 0)[1] == 0
+assert put(made.logs, b"parent again", resource=resource)
+"""
+    run(code, root)
+    found = {tuple(bodies(directory)): directory for directory in processes(root)}
+    assert set(found) == {(b"parent", b"parent again"), (b"child",)}
+    child = found[(b"child",)]
+    assert any(frame.kind == Kind.RESOURCE and frame.body.endswith(b"of the parent") for frame in frames(child))
+    names = {key: [span.name for span in open_spans((path / "alive").read_bytes())] for key, path in found.items()}
+    assert names == {(b"parent", b"parent again"): ["parent's"], (b"child",): ["child's"]}
 
 
 def test_children_that_hand_nothing_over_leave_nothing(root: Path) -> None:
@@ -442,6 +467,24 @@ os._exit(0)
     run(code, root, env={"PYTHONWARNINGS": "ignore"})
     got = {body.rstrip(b".") for body in bodies(only(root))}
     assert got == {b"%d-%d" % (me, index) for me in range(9) for index in range(300)}
+    no_holes(frames(only(root)))
+
+
+def test_what_a_daemon_prints_into_closed_numbers_is_not_ours(root: Path) -> None:
+    """Where 0, 1 and 2 are closed, none of our files gets such a number, so nothing that is printed lands in them."""
+    code = """
+made = make(sys.argv[1], segment_bytes=5_000)
+for number in (0, 1, 2): os.close(number)
+for index in range(50):
+    assert put(made.logs, b"." * 200) and put(made.traces, b"x", SPAN)
+    made.spooler.open_spans.begin(1, 1, 0, 1, 1, "s", 0, 0)
+for number in (0, 1, 2):
+    try: os.write(number, b"printed"); os._exit(1)
+    except OSError: pass
+os._exit(0)
+"""
+    run(code, root)
+    assert len(bodies(only(root))) == 50
     no_holes(frames(only(root)))
 
 
