@@ -8,6 +8,7 @@ queue. Where one of those is on the provider too, it has handed the records over
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,6 +80,8 @@ class ShipperMetricExporter(MetricExporter):
         self._frames: MetricFrames = way(spool).metric_frames()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        if handed_over("metrics", time.time_ns()):
+            return MetricExportResult.SUCCESS
         try:
             self._frames.append(metrics_data)
         except Exception as error:

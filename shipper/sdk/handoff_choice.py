@@ -34,6 +34,8 @@ def choose(settings: Settings, env: Mapping[str, str]) -> Choice:
     """The hand-off, and a sentence on why it is this one."""
     root = find_root(env)
     kind = settings.handoff
+    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Choice("off", "OTEL_SDK_DISABLED is set: nothing is recorded", root.path)
     if kind == "off":
         return Choice("off", "hand-off is off: nothing is recorded", root.path)
     if kind == "otlp":

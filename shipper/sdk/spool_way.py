@@ -94,6 +94,7 @@ class SpoolWay:
         foreign = providers.meter_provider(LazyMeterProvider(self._meter_provider))
         if foreign is not None:
             foreign.add_metric_reader(self._start_snapshots(foreign))
+            _since["metrics"] = time.time_ns()
 
     def _meter_provider(self) -> Any:
         from opentelemetry.sdk.metrics import MeterProvider
@@ -115,9 +116,8 @@ class SpoolWay:
         self.spooler.series("logs").note(advice)
 
     def _say(self, text: str) -> None:
-        if not (
-            self._started.choice.waiting and text.startswith("records are discarded")
-        ):  # that was said at the start
+        choice = self._started.choice
+        if not (choice.waiting and choice.why.partition(";")[0] in text):  # that was said at the start
             voice.say(text)
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from shipper.sdk import voice
@@ -88,7 +89,7 @@ def _instrument(settings: Settings) -> None:
         from shipper.sdk.apps import attach
 
         attach(settings.app)
-    if settings.instrument:
+    if settings.instrument and find_spec("opentelemetry.instrumentation") is not None:
         from shipper.sdk.instrument import load_instrumentors
 
         load_instrumentors(ships_logs=settings.logs == "handoff")

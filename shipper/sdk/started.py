@@ -59,16 +59,18 @@ class Started:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.version import __version__ as sdk_version
 
-        everything = self.attributes() | {
+        who = self.whoami()
+        # what a spool's sidecar knows it adds itself; what its card says here may be left from the host's last life
+        own = {**who.guessed, **who.stated} if self.choice.kind == "spool" else self.attributes()
+        everything = own | {
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "opentelemetry",
             "telemetry.sdk.version": sdk_version,
         }
         if not os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"):
             return Resource(everything)  # what `Resource.create` would add is in it, but for a random instance id
-        stated = self.whoami().stated
-        rest = {key: value for key, value in everything.items() if key not in stated}
-        return Resource(rest).merge(Resource.create(dict(stated)))
+        rest = {key: value for key, value in everything.items() if key not in who.stated}
+        return Resource(rest).merge(Resource.create(dict(who.stated)))
 
     def hello(self) -> dict[str, Any]:
         """What a segment says about the process that wrote it (`shipper.handoff.hello`)."""

@@ -209,8 +209,9 @@ def test_by_exporter_names_in_variables(tmp_path: Path) -> None:
     root = spool(tmp_path)
     env = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "configurator"}
     exporters = {f"OTEL_{signal}_EXPORTER": "shipper" for signal in ("TRACES", "LOGS", "METRICS")}
-    instrumented(tmp_path, SHIPPER_SPOOL_DIR=str(root), **env, **exporters)
+    instrumented(tmp_path, "metrics", SHIPPER_SPOOL_DIR=str(root), **env, **exporters)
     processes = written(root)
+    assert sum(len(process.metrics) for process in processes) == 1
     assert [name for process in processes for name in process.names if name.startswith("work")] == SPANS
     assert [body for process in processes for body in process.bodies if body.startswith("line")] == LINES
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import gzip
 import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +20,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.sdk.initkit import points, service, value
+from tests.sdk.initkit import environment, points, service, value
 
 KINDS: dict[str, Any] = {
     "/v1/traces": ExportTraceServiceRequest,
@@ -255,3 +261,34 @@ def test_grpc_is_imported_only_when_it_is_asked_for(backend: Backend) -> None:
     code = EMIT + "shipper.init(instrument=False)" + show
     assert service(code, **settings(backend)).stdout.split() == ["False"]
     assert service(code, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", **settings(backend)).stdout.split() == ["True"]
+
+
+def test_uvicorn_loses_nothing_on_sigterm(backend: Backend, tmp_path: Path) -> None:
+    """uvicorn ends by the signal's default action after its own handler, which runs no atexit: all arrives nevertheless."""
+    (tmp_path / "served.py").write_text(
+        EMIT
+        + """
+shipper.init("checkout", instrument=False)
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    emit(100)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"""
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "served:app", f"--port={port}", "--log-level=error"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(**settings(backend)), stderr=subprocess.DEVNULL
+    ) as server:
+        for _ in range(1000):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20):
+                    break
+            except OSError:
+                time.sleep(0.02)
+        assert server.wait(60) == -signal.SIGTERM
+    assert (len(backend.spans), len(backend.logs)) == (100, 100)

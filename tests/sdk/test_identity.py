@@ -258,3 +258,13 @@ def test_frames_carry_both_parts(tmp_path: Path) -> None:
     assert process.stated["telemetry.sdk.language"] == "python"
     assert process.guessed["os.type"] == "linux"
     assert (process.hello.service, process.hello.sdk, process.hello.pid_ns > 0) == ("checkout", "0.1.0", True)
+
+
+def test_a_card_left_from_the_hosts_last_life_is_not_stated(tmp_path: Path) -> None:
+    """A service may start before the sidecar has written its card anew: what an old card says never goes into frames."""
+    root = spool(tmp_path)
+    attributes = {"shipper.generation": "old", "service.name": "old", "cloud.region": "old"}
+    write_card(str(root), Card(life="old", labels={"generation": "old", "service": "old"}, attributes=attributes))
+    service("import shipper; shipper.init(instrument=False); shipper.event('up')", SHIPPER_SPOOL_DIR=str(root))
+    process = only(root)
+    assert "old" not in {*process.stated.values(), *map(str, process.guessed.values()), process.hello.service}

@@ -75,6 +75,7 @@ def test_settings_say_where_they_differ() -> None:
         ("otlp", True, {}, "otlp", False),
         ("forward", True, OTLP, "forward", False),
         ("off", True, OTLP, "off", False),
+        ("spool", True, {"OTEL_SDK_DISABLED": "true"}, "off", False),
     ],
 )
 def test_the_choice_of_the_handoff(
