@@ -14,7 +14,7 @@ from typing import Any
 
 from shipper.otlp.wire import field, text, varint, varint_field
 from shipper.sdk.redact import MAX_TEXT, Texts, cut
-from shipper.sdk.values import INT64, MAX_KEY, any_value
+from shipper.sdk.values import INT64, MAX_KEY, MAX_ROOM, any_value
 
 _DOUBLE = struct.Struct("<d").pack
 _PLAIN = 1024  # texts of fewer bytes have their head cached
@@ -87,11 +87,12 @@ class Attributes(dict[str, _Key]):
     The dictionary is the cache of attribute names; it is emptied when it grows too large.
     """
 
-    def __init__(self, number: int, texts: Texts, limit: int | None = None) -> None:
+    def __init__(self, number: int, texts: Texts, limit: int | None = None, room: int = MAX_ROOM) -> None:
         super().__init__()
         self.tag = varint(number << 3 | 2)
         self.texts = texts
         self.limit = limit
+        self.room = room
         self._made = 0
         plain = texts.redact is None and limit is None
         self.change: Callable[[str], str] | None = None if plain else self._change
@@ -144,4 +145,4 @@ class Attributes(dict[str, _Key]):
                 put(self[name].double)
                 put(_DOUBLE(value))
             else:
-                put(self[name].whole(any_value(value, self.texts, self.limit)))
+                put(self[name].whole(any_value(value, self.texts, self.limit, self.room)))

@@ -73,6 +73,7 @@ class ShipperHandler(logging.Handler):
         super().__init__(level)
         self._encoder = encoder or LogEncoder()
         self.faults = faults or self._encoder.texts.faults
+        self._overflows = 0  # records lost at the end of the stack, where there is no room to count them
         self.texts = self._encoder.texts
         self.code = code
         self._thread = thread
@@ -137,9 +138,12 @@ class ShipperHandler(logging.Handler):
             return
         token = _depth.set(depth + 1)
         try:
+            if self._overflows and self._spool:
+                lost, self._overflows = self._overflows, 0
+                self.faults.settle(lost, self._series.drop)
             self._give(record)
         except RecursionError:
-            self.faults.overflow()
+            self._overflows += 1
         except Exception as error:
             self._failed("a log record could not be handed over", error)
         finally:

@@ -36,6 +36,7 @@ class Faults:
         except Exception:  # ``say`` is broken, or the interpreter is going down
             self.counts["a fault could not be said"] = 1
 
-    def overflow(self) -> None:
-        """The stack was exhausted; nothing may be called any more to say so."""
-        self.counts["the stack was exhausted"] = 1
+    def settle(self, lost: int, drop: Callable[[str, int], None]) -> None:
+        """Count through ``drop`` what could not be counted when it was lost: then the stack left no room for a call."""
+        drop("stack exhausted", lost)
+        self.count("the service's stack was exhausted where a record was to be handed over")

@@ -30,6 +30,7 @@ MAX_ATTRIBUTES = 1 << 20
 PART = "shipper.line.part"
 LAST = "shipper.line.last"
 _TIGHT = 1024
+_TIGHT_ROOM = 4096
 _NAME = 1024
 _EMPTY_BODY = b"\x2a\x00"
 _TIME = struct.Struct("<BQ").pack
@@ -47,7 +48,7 @@ class LogEncoder:
     def __init__(self, texts: Texts | None = None, limit: int | None = None) -> None:
         self.texts = texts or Texts()
         self.attributes = Attributes(6, self.texts, limit)
-        self._tight = Attributes(6, self.texts, _TIGHT)
+        self._tight = Attributes(6, self.texts, _TIGHT, _TIGHT_ROOM)
 
     def encode(self, record: ReadableLogRecord | ReadWriteLogRecord) -> list[bytes]:
         """The contents of the LogRecord messages of an SDK record: one, or the parts of a very long one."""

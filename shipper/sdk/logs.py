@@ -45,9 +45,13 @@ class ShipperLogRecordProcessor(LogRecordProcessor):
         self._encoder = encoder or LogEncoder()
         self._minimum = minimum
         self.faults = faults or self._encoder.texts.faults
+        self._overflows = 0  # records lost at the end of the stack, where there is no room to count them
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         try:
+            if self._overflows:
+                lost, self._overflows = self._overflows, 0
+                self.faults.settle(lost, self._series.drop)
             record = log_record.log_record
             number = record.severity_number
             severity = number.value if number is not None else 0
@@ -64,6 +68,8 @@ class ShipperLogRecordProcessor(LogRecordProcessor):
                     severity=severity,
                     trace=(record.trace_id or 0) & _LOW,
                 )
+        except RecursionError:
+            self._overflows += 1
         except Exception as error:
             self.faults.count("a log record could not be handed over", error)
             self._series.drop("unencodable")

@@ -61,6 +61,7 @@ class OpenSpans(Protocol):
         resource: int,
         scope: int,
     ) -> int: ...
+    def clear(self, slot: int) -> None: ...
 
 
 class Handoff(Protocol):

@@ -19,7 +19,7 @@ from shipper.sdk.attributes import Attributes
 from shipper.sdk.exceptions import MESSAGE, STACK, TYPE
 from shipper.sdk.fingerprint import FINGERPRINT, fingerprint
 from shipper.sdk.redact import Texts, cut
-from shipper.sdk.values import as_text, key_text
+from shipper.sdk.values import MAX_ROOM, as_text, key_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BODY = 1 << 20
 """Bytes of one span. What would be larger is made smaller: texts cut first, events and links dropped next."""
-_TIGHT = 1024  # characters of a text then
+_TIGHT, _TIGHT_ROOM = 1024, 4096  # characters of a text, and of all texts in an attribute, then
 _NAME = 1024
 _CACHED = 2048
 _LOW = (1 << 64) - 1
@@ -48,15 +48,16 @@ class SpanEncoder:
     """Makes the content of Span messages. ``texts`` redacts names, status messages and the texts in attributes.
 
     ``limit``: characters of one text; None leaves that to the limits the SDK's own provider was given, below `MAX_TEXT`.
+    ``room``: characters of all texts in one attribute.
     """
 
-    def __init__(self, texts: Texts | None = None, limit: int | None = None) -> None:
+    def __init__(self, texts: Texts | None = None, limit: int | None = None, room: int = MAX_ROOM) -> None:
         self.texts = texts or Texts()
-        self._attributes = Attributes(9, self.texts, limit)
-        self._of_events = Attributes(3, self.texts, limit)
-        self._of_links = Attributes(4, self.texts, limit)
+        self._attributes = Attributes(9, self.texts, limit, room)
+        self._of_events = Attributes(3, self.texts, limit, room)
+        self._of_links = Attributes(4, self.texts, limit, room)
         self._names = _Names(self.texts)
-        self._tight = SpanEncoder(self.texts, _TIGHT) if limit is None else None
+        self._tight = SpanEncoder(self.texts, _TIGHT, _TIGHT_ROOM) if room == MAX_ROOM else None
 
     def encode(self, span: Any) -> bytes:
         """The content of a Span message of at most `MAX_BODY` bytes, of what `view_of` gave."""

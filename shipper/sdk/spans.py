@@ -45,6 +45,7 @@ class ShipperSpanProcessor(SpanProcessor):
         self._declared = Declared(self._series, resource_of)
         self._encoder = encoder or SpanEncoder()
         self.faults = faults or self._encoder.texts.faults
+        self._overflows = 0  # records lost at the end of the stack, where there is no room to count them
         self._forget()
         forget_in_children(self, ShipperSpanProcessor._forget)
 
@@ -72,18 +73,29 @@ class ShipperSpanProcessor(SpanProcessor):
             if slot >= 0:
                 self._slots[span_id] = slot
         except RecursionError:
-            self.faults.overflow()
+            return  # it is not lost, only not in the table
         except Exception as error:
             self.faults.count("the start of a span could not be noted", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
+            if self._overflows:
+                lost, self._overflows = self._overflows, 0
+                self.faults.settle(lost, self._series.drop)
             self._hand_over(view_of(span))
         except RecursionError:
-            self.faults.overflow()
+            self._overflows += 1
         except Exception as error:
-            self.faults.count("a span could not be handed over", error)
-            self._series.drop("unencodable")
+            self._failed(span, error)
+
+    def _failed(self, span: ReadableSpan, error: Exception) -> None:
+        """Count a span as lost; it is over all the same, and not to be taken for one that was open when the process died."""
+        self.faults.count("a span could not be handed over", error)
+        self._series.drop("unencodable")
+        context = getattr(span, "_context", None)
+        slot = self._slots.pop(getattr(context, "span_id", 0), -1)
+        if slot >= 0:
+            self._open_spans.clear(slot)
 
     def _hand_over(self, span: Any) -> None:
         context = span._context

@@ -20,6 +20,8 @@ MAX_ITEMS = 1000
 """Items of one list or map that are taken."""
 MAX_NODES = 4096
 """Values in one attribute that are taken, at all depths together."""
+MAX_ROOM = 256 << 10
+"""Characters and bytes of all texts in one attribute together."""
 MAX_KEY = 1024
 INT64 = 1 << 63
 _UNSET = object()
@@ -39,10 +41,11 @@ class _Walk(ABC):
     """One value being taken: what is left of its budget, and the containers it is inside of. What is made of it is up to
     the form: bytes of an AnyValue, or plain Python values."""
 
-    def __init__(self, texts: Texts, limit: int | None) -> None:
+    def __init__(self, texts: Texts, limit: int | None, room: int) -> None:
         self._texts = texts
         self._limit = limit
         self._left = MAX_NODES
+        self._room = room
         self._inside: set[int] = set()
 
     @abstractmethod
@@ -62,6 +65,9 @@ class _Walk(ABC):
         cleaned = self._texts.clean(value)
         if self._limit is not None:
             cleaned = cleaned[: self._limit]
+        if self._room < len(cleaned):
+            cleaned = cut(cleaned, max(0, self._room))
+        self._room -= len(cleaned)
         return self.leaf(cut(cleaned))
 
     def value(self, value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -75,7 +81,9 @@ class _Walk(ABC):
         if isinstance(value, float):
             return self.leaf(float(value))
         if isinstance(value, bytes | bytearray | memoryview):
-            return self.leaf(bytes(value)[:MAX_TEXT])
+            data = bytes(value[: min(MAX_TEXT, max(0, self._room))])
+            self._room -= len(data)
+            return self.leaf(data)
         members = _members(value)
         if members is None:
             plain = _plain(value)
@@ -183,10 +191,13 @@ def _plain(value: Any) -> Any:
     return _UNSET
 
 
-def any_value(value: Any, texts: Texts, limit: int | None = None) -> bytes:
-    """The content of an AnyValue for any object. Never raises for an Exception; ``limit``: characters of one text."""
+def any_value(value: Any, texts: Texts, limit: int | None = None, room: int = MAX_ROOM) -> bytes:
+    """The content of an AnyValue for any object. Never raises for an Exception.
+
+    ``limit``: characters of one text; ``room``: characters and bytes of all texts in the value together.
+    """
     try:
-        found: bytes = _Bytes(texts, limit).value(value)
+        found: bytes = _Bytes(texts, limit, room).value(value)
     except Exception as error:
         return field(1, text(_unreadable(value, texts, error)))
     return found
@@ -195,7 +206,7 @@ def any_value(value: Any, texts: Texts, limit: int | None = None) -> bytes:
 def plain_value(value: Any, texts: Texts, limit: int | None = None) -> Any:
     """The same as a value of None, bool, int, float, str, bytes, list and dict only."""
     try:
-        return _Plain(texts, limit).value(value)
+        return _Plain(texts, limit, MAX_ROOM).value(value)
     except Exception as error:
         return _unreadable(value, texts, error)
 

@@ -93,6 +93,7 @@ class MemorySeries:
 class MemoryOpenSpans:
     def __init__(self) -> None:
         self.begun: list[tuple[Any, ...]] = []
+        self.cleared: list[int] = []
 
     def begin(
         self,
@@ -107,6 +108,9 @@ class MemoryOpenSpans:
     ) -> int:
         self.begun.append((trace_id, span_id, parent_id, start_ns, kind, name, resource, scope))
         return len(self.begun) - 1
+
+    def clear(self, slot: int) -> None:
+        self.cleared.append(slot)
 
 
 class MemorySpool:

@@ -528,6 +528,8 @@ def test_a_service_at_the_end_of_its_stack_gets_no_fault_of_ours() -> None:
     with pytest.raises(RecursionError):
         deeper(0)
     assert len(series.given) > 100
+    log.info("counted now")
+    assert set(series.dropped) <= {"stack exhausted"}
 
 
 RECORD = logging.LogRecord("shop.orders", 20, "p", 1, "m", None, None)

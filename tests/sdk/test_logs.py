@@ -43,7 +43,7 @@ def stock(record: ReadWriteLogRecord) -> LogMessage:
     return LogMessage.FromString(message.SerializeToString())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     body=values,
     attributes=st.one_of(st.none(), st.dictionaries(texts.filter(bool), values, max_size=6)),
