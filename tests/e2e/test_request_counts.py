@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, start_http_server
 from shipper.contracts import Signal
 from shipper.otlp.messages import parse
 from shipper.testing.sink import Sink, hang_up, refuse
-from tests.e2e.kit import free_port, listening, sidecar, until
+from tests.e2e.kit import audit, free_port, gateway, listening, sidecar, until
+from tests.e2e.kit import host as host_of
 
 SERVICE = """
 import os, signal, sys
@@ -46,6 +47,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 async def serve(spool: Path, requests: int, how: str = "") -> None:
     """A service that serves so many requests, a quarter of them in vain, and one more, in or after which it is killed."""
+    await until(spool.is_dir, "the sidecar has made the root of the hand-off")
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "OTEL_"))}
     env["SHIPPER_SPOOL_DIR"] = str(spool)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), how, env=env)
@@ -180,3 +182,24 @@ def test_what_killed_workers_counted_arrives_though_the_sidecar_shares_their_env
 
     asyncio.run(main())
     assert sorted(directory.iterdir()) == files
+
+
+def test_numbers_are_proved_like_everything_else(tmp_path: Path) -> None:
+    """The stream of samples is in the account and in the archive, and the audit finds nothing missing of it."""
+
+    async def main() -> None:
+        port = free_port()
+        async with gateway(tmp_path / "gateway", port) as tower:
+            await listening(port)
+            async with sidecar(tmp_path / "host", f"http://127.0.0.1:{port}") as host:
+                await host.up()
+                await serve(tmp_path / "host" / "state" / "spool", 8)
+                assert await host.terminate() == 0
+            assert await tower.terminate() == 0
+
+    asyncio.run(main())
+    life = host_of(audit(tmp_path / "gateway" / "archive"), "host")
+    (numbers,) = (stream for stream in life["streams"] if stream["id"] == "metrics")
+    assert numbers["signal"] == "metrics"
+    assert (life["counts"]["missing"], life["counts"]["duplicates"]) == (0, 0)
+    assert life["counts"]["read"] == life["counts"]["archived"] > 17  # spans, and the points of at least two samples
