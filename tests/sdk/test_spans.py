@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -310,3 +311,17 @@ def test_flush_and_shutdown_return_at_once_and_records_are_taken_afterwards() ->
     with host.span("late"):
         pass
     assert [span.name for span in host.series.spans] == ["late"]
+
+
+def test_a_span_that_was_open_at_a_fork_belongs_to_the_parents_table() -> None:
+    """A forked child that ends its parent's span frees no slot of its own table, and asks for its numbers anew."""
+    host = Host()
+    span = host.tracer.start_span("s")
+    child = os.fork()
+    if child == 0:
+        host.series.resources.clear()
+        span.end()
+        os._exit(0 if host.series.given[0].slot == -1 and len(host.series.resources) == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    span.end()
+    assert host.series.given[0].slot == 0
