@@ -45,12 +45,12 @@ def _init(arguments: Mapping[str, Any], in_code: bool) -> None:
     for problem in problems:
         voice.say(problem)
     if _started is not None:
-        _say_again(_started.settings, settings)
+        _again(_started, settings)
         return
     whoami = Self(settings, in_code=in_code)
     choice = choose(settings, os.environ)
     identities = Identities(whoami, CardReader(choice.root))
-    _started = Started(settings, whoami, ResourceOf(whoami), choice, identities)
+    _started = Started(settings, whoami, ResourceOf(whoami), choice, identities, in_code)
     voice.say(choice.why, logging.WARNING if choice.waiting else logging.INFO)
     _started.way = _way(_started)
     if _started.way is not None:
@@ -84,11 +84,15 @@ def shutdown(timeout: float) -> None:
         voice.fault("shipper.shutdown", error)
 
 
-def _instrument(settings: Settings) -> None:
+def _attach(settings: Settings) -> None:
     if settings.app is not None:
         from shipper.sdk.apps import attach
 
         attach(settings.app)
+
+
+def _instrument(settings: Settings) -> None:
+    _attach(settings)
     if settings.instrument and find_spec("opentelemetry.instrumentation") is not None:
         from shipper.sdk.instrument import load_instrumentors
 
@@ -106,7 +110,15 @@ def logging_handler(level: int | str) -> logging.Handler:
     return handler
 
 
-def _say_again(first: Settings, second: Settings) -> None:
-    differing = first.differences(second)
-    if differing:
+def _again(first: Started, settings: Settings) -> None:
+    """A second call: only its application is new to us."""
+    if first.way is not None:
+        _attach(settings)
+    differing = first.settings.differences(settings)
+    if first.in_code and differing:
         voice.say(f"shipper.init was called again with another {', '.join(differing)}: the first call stands")
+    elif asked := [name for name in differing if name not in ("instrument", "attributes")]:
+        voice.say(
+            f"shipper.init({', '.join(asked)}) changes nothing, because OpenTelemetry's auto-instrumentation started the "
+            "hand-off before: set the SHIPPER_ variables, or start without opentelemetry-instrument"
+        )

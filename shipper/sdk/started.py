@@ -36,13 +36,17 @@ class Way(Protocol):
 
 @dataclass(slots=True)
 class Started:
-    """What runs in this process, and in its forked children, since ``init``."""
+    """What runs in this process, and in its forked children, since ``init``.
+
+    ``in_code``: the service called it, as opposed to auto-instrumentation.
+    """
 
     settings: Settings
     whoami: Self
     resource_of: ResourceOf
     choice: Choice
     identities: Identities
+    in_code: bool = False
     way: Way | None = None
 
     @property

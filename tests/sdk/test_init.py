@@ -109,6 +109,27 @@ def test_a_second_call_changes_nothing_and_says_what_it_would_have(tmp_path: Pat
     assert process.stated["service.version"] == "1"
 
 
+def test_a_call_in_code_after_zero_code_is_told_where_its_words_belong(tmp_path: Path) -> None:
+    """Auto-instrumentation started first: what the code states then is not lost silently; an application is still taken."""
+    root = spool(tmp_path)
+    code = """
+    from shipper.sdk.post_instrument import after_instrumentation
+    after_instrumentation()
+    shipper.init(instrument=False)
+    class App:
+        def wsgi_app(self, environ, start_response):
+            return []
+    app = App()
+    shipper.init(service="checkout", app=app)
+    work()
+    print(type(app.wsgi_app).__name__)
+    """
+    answer = service(WORK + code, SHIPPER_SPOOL_DIR=str(root))
+    assert answer.stdout.split() == ["WsgiMiddleware"]
+    assert "shipper.init(service) changes nothing" in answer.stderr
+    assert only(root).names == ["buy"]
+
+
 def test_wrong_settings_are_said_and_the_service_runs(tmp_path: Path) -> None:
     """Each wrong setting is one sentence with what is used instead, never an exception."""
     root = spool(tmp_path)
