@@ -40,6 +40,7 @@ from shipper.spool import Fsync, Spool
 if TYPE_CHECKING:
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
+    from shipper.sources.twins import Twins
 
 LEDGER_FILE = "ledger.db"
 ACCOUNT_DIRECTORY = "account"
@@ -70,6 +71,7 @@ class _Builder:
         self.ledger_lost = False
         self.boot = ""
         self.services: ServiceSource | None = None
+        self.twins: Twins | None = None
 
     async def build(self) -> Parts:
         config = self.config
@@ -250,6 +252,10 @@ class _Builder:
     ) -> list[Source]:
         # Imported here: a gateway has no use for the tailer, a sidecar none for the receiver, and both are kept small.
         sources: list[Source] = []
+        if self.config.files and self.config.services.enabled and self.role == "sidecar":
+            from shipper.sources.twins import Twins
+
+            self.twins = Twins(self.clock, self.report)
         if self.config.files:
             from shipper.sources.file.source import FileSource
 
@@ -264,6 +270,7 @@ class _Builder:
                     report=self.report,
                     destinations=destinations,
                     remembered=remembered,
+                    seen=self.twins.tailed if self.twins is not None else None,
                 )
             )
         if self.role == "gateway":
@@ -331,6 +338,7 @@ class _Builder:
             clock=self.clock,
             report=self.report,
             consumer=consumer,
+            sample=self.twins.handed_over if self.twins is not None else None,
         )
         return self.services
 

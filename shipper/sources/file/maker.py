@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shipper.clock import Clock
 from shipper.events import Reporter
@@ -39,6 +39,7 @@ class Maker(Announcer):
         remembered: Iterable[str],
         clock: Clock,
         report: Reporter,
+        seen: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.books = books
         self.held = held
@@ -54,6 +55,7 @@ class Maker(Announcer):
         self._resource = resource
         self._remembered = list(remembered)
         self._clock = clock
+        self._seen = seen
 
     def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
         """See `Announcer`."""
@@ -91,6 +93,7 @@ class Maker(Announcer):
             suspicious=self._suspicious,
             idle=self._idle,
             multiline=group.multiline,
+            seen=self._seen,
         )
         stream.path = path
         if self.closing:

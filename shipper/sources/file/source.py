@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
@@ -31,7 +31,7 @@ class FileSource(Source):
 
     ``resource``: content of the Resource message put on the records. ``destinations``: names whose cursors in the ledger
     tell, after a restart, what was read. ``remembered``: ids of streams of this life that a destination knows, so that
-    files are recognised even when the ledger was lost.
+    files are recognised even when the ledger was lost. ``seen`` gets the path and the payload of each batch that is cut.
     """
 
     name = SOURCE
@@ -48,6 +48,7 @@ class FileSource(Source):
         report: Reporter,
         destinations: Sequence[str] = (),
         remembered: Iterable[str] = (),
+        seen: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -70,6 +71,7 @@ class FileSource(Source):
             remembered=remembered,
             clock=clock,
             report=report,
+            seen=seen,
         )
         self._table = self._maker.table
         self._walk_after = -math.inf

@@ -55,8 +55,9 @@ class FileStream(SizedStream):
         suspicious: Callable[[FileStream], None],
         idle: Callable[[FileStream], None],
         multiline: Multiline | None = None,
+        seen: Callable[[str, bytes], None] | None = None,
     ) -> None:
-        """``multiline`` joins lines to events; none: every line is a record of its own.
+        """``multiline`` joins lines to events; none: every line is a record of its own. ``seen`` gets each payload once.
 
         ``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
         self.id = id
@@ -77,6 +78,7 @@ class FileStream(SizedStream):
         self._clock = clock
         self._suspicious = suspicious
         self._became_idle = idle
+        self._seen = seen
         self._size = start
         self._readable_to: float = math.inf  # what lies behind was destroyed
         self._gone_because = ""
@@ -269,7 +271,10 @@ class FileStream(SizedStream):
             self._guards.popitem(last=False)
         self.read_to = max(self.read_to, end)
         cut = Cut(at, end, resume, rendered.next_resume, len(rendered.lines), observed_ns, guard)
-        return self._carry(cut, rendered.lines, rendered.extra)
+        batch = self._carry(cut, rendered.lines, rendered.extra)
+        if self._seen is not None:
+            self._seen(self.path, batch.payload)
+        return batch
 
     def _carry(self, cut: Cut, lines: list[bytes], extra: dict[int, bytes] | None) -> Batch:
         payload = self._encoder().encode(lines, cut.observed_ns, extra) if lines else b""

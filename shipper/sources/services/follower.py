@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pwd
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from shipper.clock import Clock
@@ -46,6 +46,7 @@ class Follower:
         clock: Clock,
         report: Reporter,
         consumer: Consumer | None,
+        sample: Callable[[str, bytes], None] | None,
     ) -> None:
         self.memory = Memory({}, frozenset(), {})
         self.losses = Losses(report)
@@ -59,6 +60,7 @@ class Follower:
         self._clock = clock
         self._report = report
         self._consumer = consumer
+        self._sample = sample
         self._sampling = Sampling(settings.keep, round(settings.slow * 1e9))
         self._cap = HostCap(settings.host_max)
         self._processes: dict[str, Process] = {}
@@ -188,15 +190,21 @@ class Follower:
         return self._streams.get(f"{process.name}.{series.signal}")
 
     def _announce(self, process: Process, series: Series) -> ServiceStream:
-        stream = self._make(f"{process.name}.{series.signal}", f"{process.label} {series.signal}", series)
+        service = process.hello.service if process.hello is not None else ""
+        sample = partial(self._sample, service) if self._sample and series.signal is Signal.LOGS else None
+        stream = self._make(f"{process.name}.{series.signal}", f"{process.label} {series.signal}", series, sample)
         self._books.join(stream)
         if self._consumer is not None and stream.signal is Signal.TRACES:
             stream.measured_to = 0
             self._consumer.add(stream)
         return stream
 
-    def _make(self, id_: str, name: str, series: Series) -> ServiceStream:
-        stream = ServiceStream(id_, name, series, life=self._life, sampling=self._sampling, moved=self._was_moved)
+    def _make(
+        self, id_: str, name: str, series: Series, sample: Callable[[bytes], None] | None = None
+    ) -> ServiceStream:
+        stream = ServiceStream(
+            id_, name, series, life=self._life, sampling=self._sampling, moved=self._was_moved, sample=sample
+        )
         self._streams[id_] = stream
         if self._announced is not None:
             self._announced.add(id_)

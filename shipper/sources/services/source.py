@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipper.clock import Clock
@@ -33,7 +33,8 @@ class ServiceSource(Source):
     """Follows all processes below ``settings.root`` and announces a stream for each of their signals to ``hub``.
 
     ``attributes`` and ``labels``: the host's identity, frozen for the life. ``boot``: the boot id of the kernel; what was
-    written in another boot is set aside. ``consumer`` gets every trace stream, and segments wait for it.
+    written in another boot is set aside. ``consumer`` gets every trace stream, and segments wait for it. ``sample`` gets
+    the name of a service and a log record of it now and then.
     """
 
     name = SOURCE
@@ -51,6 +52,7 @@ class ServiceSource(Source):
         clock: Clock,
         report: Reporter,
         consumer: Consumer | None = None,
+        sample: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -71,6 +73,7 @@ class ServiceSource(Source):
             clock=clock,
             report=report,
             consumer=consumer,
+            sample=sample,
         )
         self._begun = asyncio.Event()
         self._stop_wanted = False

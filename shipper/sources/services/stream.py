@@ -34,7 +34,9 @@ class ServiceStream(SizedStream):
         life: str,
         sampling: Sampling,
         moved: Callable[[ServiceStream], None],
+        sample: Callable[[bytes], None] | None = None,
     ) -> None:
+        """``sample`` gets the body of one frame of each batch that is cut."""
         self.id = id
         self.name = name
         self.series = series
@@ -47,6 +49,7 @@ class ServiceStream(SizedStream):
         self._life = life
         self._sampling = sampling if self.signal is Signal.TRACES else Sampling()
         self._moved = moved
+        self._sample = sample
         self._counted: OrderedDict[int, int] = OrderedDict()  # position -> records of its segment before it
 
     # As a stream -------------------------------------------------------------------------------------------------------
@@ -83,6 +86,8 @@ class ServiceStream(SizedStream):
             frames, end = self._frames(segment, at, min(limit, LARGEST))
         except (FileNotFoundError, Strange):
             raise self._gone(at) from None
+        if self._sample is not None and frames and frames[-1].kind == BODY_KIND[self.signal]:
+            self._sample(frames[-1].body)
         return self._batch(segment, frames, Cut(at, end, at, end, 0, observed_ns))
 
     def reread(self, cut: Cut) -> Batch:
