@@ -193,6 +193,8 @@ def _metrics(config: Config) -> Iterator[Problem]:
         elif target.url in seen:
             yield path, f"{target.url} stands there twice"
         seen.add(target.url)
+        if 0 < target.interval < 1:
+            yield ("metrics", "scrape", index, "interval"), "must be at least 1 second, or 0 for metrics.interval"
     for index, directory in enumerate(settings.multiprocess_dirs):
         if not os.path.isabs(directory) or "\0" in directory:
             yield ("metrics", "multiprocess_dirs", index), f"must be an absolute path, not {directory!r}"

@@ -17,7 +17,7 @@ from shipper.clock import Clock
 from shipper.events import Problem, Reporter
 from shipper.measure.families import convert
 from shipper.measure.health import Health
-from shipper.measure.samples import SCOPE, Samples
+from shipper.measure.samples import NOTHING, SCOPE, Samples
 from shipper.measure.starts import Starts
 from shipper.otlp import metrics
 from shipper.otlp.encode import AttributeValue, resource
@@ -44,18 +44,18 @@ class Directory:
         self._max_bytes = max_bytes
         self._clock = clock
         self._report = report
-        self._health = Health(path, report)
+        self._health = Health(path, clock, report)
         self._starts = Starts(birth_ns)
 
     def __str__(self) -> str:
         return self._path
 
-    async def read(self) -> Samples:
+    async def read(self, last: bool = False) -> Samples:
         """See `Target.read`. A directory that is not there yet, or holds nothing, has no numbers."""
         try:
             families, damaged = await asyncio.to_thread(_read, self._path, self._max_bytes)
         except FileNotFoundError:  # the service has not started, or empties it while it starts
-            return Samples(b"", 0, 0)
+            return NOTHING
         except OSError as problem:
             self._health.down(problem.strerror or str(problem))
             families, damaged = [], {}

@@ -17,7 +17,7 @@ from shipper.clock import Clock
 from shipper.events import Reporter
 from shipper.measure.families import Converted, convert
 from shipper.measure.health import Health
-from shipper.measure.samples import SCOPE, Samples
+from shipper.measure.samples import NOTHING, SCOPE, Samples
 from shipper.measure.starts import Starts
 from shipper.otlp import metrics
 from shipper.otlp.encode import AttributeValue, resource
@@ -62,27 +62,33 @@ class Endpoint:
         self._resource = resource(attributes)
         self._limits = limits
         self._clock = clock
-        self._health = Health(url, report)
+        self._health = Health(url, clock, report)
         self._starts = Starts(birth_ns)
         self._session: ClientSession | None = None
 
     def __str__(self) -> str:
         return self._url
 
-    async def read(self) -> Samples:
+    async def read(self, last: bool = False) -> Samples:
         """See `Target.read`."""
         found = Converted()
+        why = ""
         try:
             async with asyncio.timeout(self._limits.timeout):
                 body, content_type = await self._get()
                 now = self._clock.wall_ns()
                 families = await asyncio.to_thread(parse, body, content_type, self._limits.max_samples)
             found = convert(families, self._starts, now)
-            self._health.up()
         except TimeoutError:
-            self._health.down(f"no answer within {self._limits.timeout:g} s")
+            why = f"no answer within {self._limits.timeout:g} s"
         except (ClientError, OSError, Refused) as problem:
-            self._health.down(str(problem) or type(problem).__name__)
+            why = str(problem) or type(problem).__name__
+        if why and last:
+            return NOTHING
+        if why:
+            self._health.down(why)
+        else:
+            self._health.up()
         if found.malformed:
             self._health.malformed(found.malformed)
         found.add(self._health.sample(self._clock.wall_ns()), 1)

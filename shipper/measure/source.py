@@ -37,8 +37,11 @@ class Target(Protocol):
     def interval(self) -> float:
         """Seconds between two looks."""
 
-    async def read(self) -> Samples:
-        """Its numbers as they are now. Faults are reported, never raised."""
+    async def read(self, last: bool = False) -> Samples:
+        """Its numbers as they are now. Faults are reported, never raised.
+
+        ``last``: the host dies, and what is read may be gone already; that is no fault.
+        """
 
     async def aclose(self) -> None:
         """Let go of connections."""
@@ -206,7 +209,7 @@ class MeasureSource(Source):
     async def _read_last(self, target: Target) -> None:
         try:
             async with asyncio.timeout(LAST_SECONDS):
-                await self._write(await target.read())
+                await self._write(await target.read(last=True))
         except TimeoutError:
             self._report(Problem("scrape", f"{target} did not answer a last time in the drain", str(target)))
 

@@ -102,6 +102,11 @@ def test_remote_endpoints_can_be_allowed_and_none_stands_twice() -> None:
     assert "stands there twice" in wrong(metrics={"scrape": ["http://[::1]:1/m", "http://[::1]:1/m"]})
 
 
+def test_an_endpoint_is_not_read_without_pause() -> None:
+    """An interval that was meant to be milliseconds does not become a busy loop."""
+    assert "at least 1 second" in wrong(metrics={"scrape": [{"url": "http://[::1]:1/m", "interval": "15ms"}]})
+
+
 def test_a_directory_is_named_in_full() -> None:
     """A sidecar has no working directory that anybody knows."""
     assert "absolute path" in wrong(metrics={"multiprocess_dirs": ["prom"]})

@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 from shipper.events import Reporter
+from shipper.measure.health import PATIENCE
 from shipper.measure.scrape import Endpoint, ScrapeLimits
 from shipper.testing.clock import START_WALL_NS, FakeClock
 from tests.measure.measurekit import points
@@ -99,7 +100,7 @@ def test_a_service_is_read_as_it_counts(server: tuple[str, Counter]) -> None:
 def test_a_target_that_is_down_is_said_once_and_once_when_it_is_back(
     server: tuple[str, Counter], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A service that is not deployed yet does not fill the log; its health is a number, too."""
+    """A service that is away for long does not fill the log; its health is a number, too."""
     url, _ = server
     caplog.set_level(logging.INFO, "shipper")
 
@@ -117,6 +118,23 @@ def test_a_target_that_is_down_is_said_once_and_once_when_it_is_back(
     assert len(said) == 2
     assert "cannot be read: " in said[0]
     assert "can be read again" in said[1]
+
+
+def test_a_service_that_was_never_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """A sidecar starts first: only when nobody has come up for minutes is something wrong; in a drain, never."""
+
+    async def main() -> None:
+        async with endpoint("http://127.0.0.1:1/metrics") as target:
+            assert (await target.read(last=True)).points == 0
+            assert await values(target) == {"shipper.scrape.up": 0}
+            assert not caplog.records
+            assert isinstance(target._clock, FakeClock)
+            target._clock.advance(PATIENCE)
+            await values(target)
+            await values(target)
+
+    asyncio.run(main())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_the_formats_are_asked_for_by_preference() -> None:

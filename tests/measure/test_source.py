@@ -63,7 +63,7 @@ class Gauge:
         self.closed = False
         self.hangs = False
 
-    async def read(self) -> Samples:
+    async def read(self, last: bool = False) -> Samples:
         self.reads += 1
         if self.hangs:
             await asyncio.Event().wait()
