@@ -53,7 +53,7 @@ def main() -> None:
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
         for server, ending, sdk, share in measured():
             shares[server, ending, sdk].append(share)
-    print("| | " + " | ".join(ENDINGS) + " |\n|---|" + "---|" * len(ENDINGS))
+    print("| Shipper / stock | " + " | ".join(ENDINGS) + " |\n|---|" + "---|" * len(ENDINGS))
     for server in SERVERS:
         cells = []
         for ending in ENDINGS:

@@ -123,16 +123,23 @@ class Cell:
         group.ended(GRACE)
 
 
-def get(port: int, path: str) -> bool:
-    """One request on a connection of its own; whether it was answered."""
+def get_status(port: int, path: str) -> int:
+    """One request on a connection of its own; the status, 0 where it was not answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
-        return connection.getresponse().read() == b"ok"
+        response = connection.getresponse()
+        response.read()
+        return response.status
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
     finally:
         connection.close()
+
+
+def get(port: int, path: str) -> bool:
+    """Whether a request was answered."""
+    return get_status(port, path) == 200
 
 
 def requests(server: Server, cell: Cell) -> None:
@@ -204,6 +211,7 @@ SERVERS = {
             requests,
             (*_GUNICORN, "--worker-class=gthread", "--threads=4", f"{_APPS}.matrix_wsgi:app"),
         ),
+        Server("gunicorn gevent", requests, (*_GUNICORN, "--worker-class=gevent", f"{_APPS}.matrix_wsgi:app")),
         Server("gunicorn --preload", requests, (*_GUNICORN, "--preload", f"{_APPS}.matrix_wsgi:app")),
         Server(
             "gunicorn uvicorn",
