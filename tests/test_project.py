@@ -32,7 +32,7 @@ def test_no_test_sleeps_for_time_to_pass() -> None:
                 assert polls, f"{path.name}:{node.lineno} sleeps for {ast.unparse(seconds)}"
 
 
-@pytest.mark.parametrize("room", ["contracts", "labels", "otlp", "spool"])
+@pytest.mark.parametrize("room", ["contracts", "labels", "otlp", "spool", "handoff", "sdk.start"])
 def test_what_a_service_imports_needs_only_the_base_install(room: str) -> None:
     """The rooms that will run inside services import neither the sidecar's packages nor grpc nor the SDK."""
     unwanted = ("aiohttp", "msgspec", "isal", "obstore", "yaml", "rich", "grpc", "opentelemetry.sdk")

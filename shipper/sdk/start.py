@@ -21,8 +21,16 @@ from shipper.sdk.sidecar_card import CardReader
 from shipper.sdk.started import Started, Way
 from shipper.sdk.who import Self
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # what is imported here may call init itself
 _started: Started | None = None
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def started() -> Started | None:
@@ -106,7 +114,10 @@ def logging_handler(level: int | str) -> logging.Handler:
         voice.say("shipper.logging_handler was called without shipper.init, or with the hand-off off: it drops records")
         return logging.NullHandler()
     handler = way.handler()
-    handler.setLevel(level)
+    try:
+        handler.setLevel(level)
+    except (TypeError, ValueError):
+        voice.say(f"logging_handler({level!r}): this is no level; every record is taken")
     return handler
 
 

@@ -231,6 +231,7 @@ def test_a_handler_of_ours_can_be_put_where_the_service_wants_it(tmp_path: Path)
     code = """
     shipper.init(logs="off", instrument=False)
     logging.getLogger("shop.audit").addHandler(shipper.logging_handler("ERROR"))
+    assert shipper.logging_handler("LOUD").level == logging.NOTSET
     logging.getLogger("shop").error("not here")
     logging.getLogger("shop.audit").warning("not this")
     logging.getLogger("shop.audit").error("this")
