@@ -7,7 +7,7 @@
 - A format that names ``otelTraceID``, ``otelSpanID``, ``otelTraceSampled``, ``otelServiceName`` (as with OpenTelemetry's
   own instrumentation) or ``trace_id`` gets these, outside of spans too, and nothing is appended to its lines.
 - structlog: `add_ids` stands before the renderer, whenever structlog is configured.
-- loguru: the ids are in ``record["extra"]``.
+- loguru: the ids are in ``record["extra"]``, empty outside of spans so that a format may name ``{extra[trace_id]}``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def _to_loguru(module: ModuleType, faults: Faults) -> None:
         def patch(record: Any) -> None:
             if before is not None:
                 before(record)
-            add_ids(None, "", record["extra"])
+            extra = add_ids(None, "", record["extra"])
+            extra.setdefault("trace_id", "")
+            extra.setdefault("span_id", "")
 
         logger.configure(patcher=patch)
     except Exception as error:  # a loguru that is not as this knows it

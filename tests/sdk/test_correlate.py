@@ -152,14 +152,16 @@ def test_structlog_gets_the_ids_whenever_it_is_configured() -> None:
 
 
 def test_loguru_has_the_ids_among_its_extras() -> None:
-    """A format with ``{extra}`` and serialized records show the span."""
+    """A format with ``{extra[trace_id]}`` and serialized records show the span."""
     seen: list[dict[str, Any]] = []
-    number = loguru.logger.add(lambda message: seen.append(message.record["extra"]))
+    number = loguru.logger.add(
+        lambda message: seen.append(message.record["extra"]), format="{extra[trace_id]} {message}"
+    )
     with inside():
         loguru.logger.info("m")
     loguru.logger.info("n")
     loguru.logger.remove(number)
-    assert seen == [{"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}, {}]
+    assert seen == [{"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}, {"trace_id": "", "span_id": ""}]
 
 
 def test_uninstalling_leaves_nothing(lines: io.StringIO) -> None:
