@@ -10,12 +10,12 @@ import atexit
 import errno
 import os
 import sys
-import weakref
 from collections.abc import Callable, Mapping
 from time import monotonic, time_ns
 from typing import Any
 
 from shipper.handoff.places import check_root
+from shipper.sdk.forks import tell_of_forks
 from shipper.sdk.home import Home
 from shipper.sdk.oldest import drop_oldest
 from shipper.sdk.once import Once
@@ -25,7 +25,6 @@ from shipper.sdk.series import Series
 from shipper.sdk.turn import Claim, Turn
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_all: weakref.WeakSet[Spooler] = weakref.WeakSet()
 
 
 class Spooler:
@@ -54,7 +53,7 @@ class Spooler:
         self._registered = False
         self.taken = 0  # how often the service closed a descriptor of ours
         self._begin()
-        _all.add(self)
+        tell_of_forks(self)
 
     def _begin(self) -> None:
         self._home: Home | None = None
@@ -291,11 +290,3 @@ class Spooler:
         home = self._home
         if home is not None and home.table is not None and home.pid == os.getpid():
             home.table.ended(time_ns())
-
-
-def _in_child() -> None:
-    for spooler in tuple(_all):
-        spooler.forked()
-
-
-os.register_at_fork(after_in_child=_in_child)

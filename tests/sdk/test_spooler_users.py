@@ -182,6 +182,22 @@ def test_names_that_a_stranger_made_before_do_not_matter(place: Path) -> None:
     assert made.spooler.dropped() == {}
 
 
+def test_a_directory_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Where its directory was moved away and a link put in its place, a process rotates into a new directory of its own."""
+    root = make_root(tmp_path)
+    made = make(root, segment_bytes=10_000)
+    assert put(made.logs, b"before")
+    directory, target = only(root), tmp_path / "target"
+    target.mkdir()
+    directory.rename(tmp_path / "moved")
+    directory.symlink_to(target)
+    assert all(put(made.logs, b"%d" % index + b"." * 500) for index in range(60))
+    assert list(target.iterdir()) == []
+    directory.unlink()
+    assert len(bodies(tmp_path / "moved")) + len(all_bodies(root)) == 61
+    assert made.spooler.dropped() == {}
+
+
 def test_a_service_that_changes_its_user_begins_a_new_directory(place: Path) -> None:
     """After setuid the old directory takes no new segment: a new one is begun and nothing is lost."""
     root = make_root(place)
