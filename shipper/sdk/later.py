@@ -1,4 +1,7 @@
-"""Doing something to a module now if it is imported, else as soon as it is."""
+"""Doing something to a module now if it is imported, else as soon as it is.
+
+Nothing is imported for our sake: what a service does not use it does not pay for, and what it imports later is not missed.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,49 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+Then = Callable[[ModuleType], None]
 
-def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
+
+def when_imported(name: str, then: Then) -> None:
     """Call ``then`` with the module ``name``, once. What ``then`` raises must not concern whoever imports: it catches itself."""
     module = sys.modules.get(name)
     if module is not None:
         then(module)
-    else:
-        sys.meta_path.insert(0, _Waiting(name, then))
+        return
+    _finder.wait(name, [then])
 
 
-class _Waiting(MetaPathFinder):
-    """Stands in front of the other finders until the module is asked for, and has them find it."""
+class _Finder(MetaPathFinder):
+    """Stands in front of the other finders while modules are waited for, and has them find those."""
 
-    def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
-        self._name = name
-        self._then = then
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Then]] = {}
+
+    def wait(self, name: str, then: Sequence[Then]) -> None:
+        self.waiting.setdefault(name, []).extend(then)
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name:
+        if fullname not in self.waiting:
             return None
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+        then = self.waiting.pop(fullname)  # or it would be found here again
+        if not self.waiting:
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
         spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Telling(spec.loader, self._then)
+        if spec is None or spec.loader is None:
+            self.wait(fullname, then)  # it may be on the path at the next try
+            return None
+        spec.loader = _Telling(spec.loader, then)
         return spec
 
 
 class _Telling(Loader):
     """A loader that says when it is done."""
 
-    def __init__(self, loader: Loader, then: Callable[[ModuleType], None]) -> None:
+    def __init__(self, loader: Loader, then: Sequence[Then]) -> None:
         self._loader = loader
         self._then = then
 
@@ -53,4 +66,8 @@ class _Telling(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._then(module)
+        for each in self._then:
+            each(module)
+
+
+_finder = _Finder()
