@@ -90,7 +90,7 @@ def begin(scope: Scope, others: Others) -> http.Exchange | None:
         return None
     exchange = http.begin(_method(scope), _attributes(scope, headers), headers, _GETTER)
     scope[http.KEY] = exchange
-    if "fastapi" in sys.modules:
+    if "fastapi" in sys.modules and not others.native:
         scope["fastapi.telemetry"] = None  # an application deeper inside (mounted, behind a closure) leaves it to us
     if "starlette.middleware.opentelemetry" in sys.modules:
         scope["starlette.opentelemetry"] = True
@@ -183,8 +183,11 @@ _GETTER = _Headers()
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:
+    lines = scope.get("headers") or ()
+    if not isinstance(lines, list | tuple):
+        lines = scope["headers"] = list(lines)  # what can be read only once is the application's
     headers: dict[str, list[str]] = {}
-    for name, value in scope.get("headers") or ():
+    for name, value in lines:
         headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     return headers
 
@@ -198,7 +201,7 @@ def _attributes(scope: Scope, headers: dict[str, list[str]]) -> dict[str, Any]:
     scheme = scope.get("scheme") or ("ws" if websocket else "http")
     attributes: dict[str, Any] = {"url.scheme": scheme, "url.path": scope.get("path", "")}
     attributes.update(http.server_attributes(scheme, headers.get("host", [None])[0], scope.get("server")))
-    if client := scope.get("client"):
+    if (client := scope.get("client")) and client[0]:
         attributes["client.address"] = client[0]
     if agent := headers.get("user-agent"):
         attributes["user_agent.original"] = agent[0]

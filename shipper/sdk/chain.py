@@ -67,6 +67,8 @@ class Others:
         self._frameworks: list[Any] = []
         self._state: tuple[Any, ...] | None = None
         self._found = False
+        self.native = False
+        """Whether a framework that can trace itself is among them; then it knows of everything mounted below it."""
 
     def __call__(self) -> bool:
         """True when ours is to pass the request through."""
@@ -75,6 +77,7 @@ class Others:
             self._frameworks = [part for part in parts if _may_change(part)]
             self._state = self._now()
             self._found = any(_traces(part) for part in parts)
+            self.native = any(_get(part, "_native_telemetry") is not None for part in parts)
         return self._found
 
     def _now(self) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ application is also wrapped with `shipper.asgi` or `shipper.wsgi`, it adds route
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,7 +22,8 @@ def middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Django middleware: one server span a request. Name it first in ``settings.MIDDLEWARE``; works sync and async."""
     _hear_exceptions()
     others = Others(get_response)
-    if not inspect.iscoroutinefunction(get_response):
+    # asgiref's, because Django marks its adapted handlers in a way that `inspect` knows only since Python 3.12
+    if not importlib.import_module("asgiref.sync").iscoroutinefunction(get_response):
 
         def handle(request: Any) -> Any:
             exchange, own = _begin(request, others)
@@ -100,9 +100,11 @@ def _answered(exchange: http.Exchange, request: Any, response: Any, own: bool) -
     with _guard:
         exchange.route = routes.django(request)
         exchange.status = response.status_code
-        if own:
-            # every server closes a response when its body is sent or its client is gone
-            response._resource_closers.append(lambda: _closed(exchange))
+        closers = getattr(response, "_resource_closers", None)
+        if own and closers is not None:
+            closers.append(lambda: _closed(exchange))  # every server closes a response, sent or not
+        elif own:
+            exchange.end()
     return response
 
 

@@ -128,3 +128,8 @@ def call(app: Any, environ: dict[str, Any]) -> tuple[int, bytes]:
         if hasattr(body, "close"):
             body.close()
     return int(statuses[-1][:3]), content
+
+
+def synchronous(get_response: Any) -> Any:
+    """A Django middleware that knows nothing of asyncio."""
+    return lambda request: get_response(request)

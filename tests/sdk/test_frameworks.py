@@ -209,6 +209,30 @@ def test_fastapi_deep_inside_of_something_else_leaves_the_span_to_ours(spans: Sp
     assert (span.name, span.instrumentation_scope.name) == ("GET /items/{id}", "shipper.http")
 
 
+@pytest.mark.parametrize("place", [attach, asgi], ids=["attach", "asgi"])
+def test_the_path_an_application_is_served_at_belongs_to_its_routes(spans: Spans, place: Any) -> None:
+    """The server's root_path stands before the route, as the conventions ask."""
+    app = shop(telemetry={"tracing": False})
+    served = place(app) if place is asgi else place(app) and app
+    get(served, "/api/items/7", root_path="/api")
+    get(served, "/api/sub/books/1", root_path="/api")
+    assert [span.name for span in spans.servers()] == ["GET /api/items/{id}", "GET /api/sub/books/{isbn}"]
+
+
+def test_fastapi_keeps_its_own_metrics_where_only_its_tracing_is_off(spans: Spans) -> None:
+    """Ours makes the span and leaves the rest of FastAPI's telemetry alone."""
+    request = scope("/items/7")
+    seen: list[bool] = []
+    app = shop(telemetry={"tracing": False})
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append("fastapi.telemetry" in scope)
+
+    app.router.routes.insert(0, Mount("/items", app=look))
+    asyncio.run(speak(asgi(app), request))
+    assert seen == [False]
+
+
 def test_a_crash_in_fastapi_is_recorded_by_ours(spans: Spans) -> None:
     """Status, exception and route of an unhandled exception."""
     app = shop(telemetry={"tracing": False})
