@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -61,7 +62,8 @@ class OtlpWay:
     def handler(self) -> logging.Handler:
         """A handler for `logging` that puts records into the queue."""
         encoder = LogEncoder(self._texts)
-        return ShipperHandler(provider=self._loggers, level=self._started.settings.level, encoder=encoder)
+        provider = self._loggers or get_logger_provider()
+        return ShipperHandler(provider=provider, level=self._started.settings.level, encoder=encoder)
 
     def shutdown(self, timeout: float) -> None:
         """Flush; what is emitted later is still queued, and flushed at the end of the process."""

@@ -5,6 +5,7 @@ There is no thread that could look: it is done when the service emits something 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -143,10 +144,24 @@ def _rows(table: str) -> list[list[str]]:
         return []
 
 
-def watch(tracers: Any, loggers: Any, say: Callable[[str], None]) -> None:
+def watch(tracers: Any, loggers: Any, say: Callable[[str], None]) -> Watch:
     """Put a `Watch` on the providers (None where there is none)."""
     shared = Watch(say)
     if tracers is not None:
         tracers.add_span_processor(WatchingSpans(shared))
     if loggers is not None:
         loggers.add_log_record_processor(WatchingLogs(shared))
+    return shared
+
+
+def watched(handler: logging.Handler, watch: Watch) -> logging.Handler:
+    """The handler, showing each record to ``watch`` for as long as that looks: our bridge goes past the providers."""
+
+    def look(record: logging.LogRecord) -> bool:
+        watch.emitted()
+        if watch.done:
+            handler.removeFilter(look)
+        return True
+
+    handler.addFilter(look)
+    return handler

@@ -57,8 +57,11 @@ class SpoolWay:
             self._started.resource_of.saw(loggers.resource)
             loggers.add_log_record_processor(self.log_processor())
             _since["logs"] = time.time_ns()
-            install_logging(self._started.settings, lambda: self.handler(loggers.resource), self._started.service)
-        serving.watch(tracers, loggers, self._note)
+        watch = serving.watch(tracers, loggers, self._note)
+        resource = loggers.resource if loggers is not None else None
+        install_logging(
+            self._started.settings, lambda: serving.watched(self.handler(resource), watch), self._started.service
+        )
         self._install_metrics()
 
     def span_processor(self) -> ShipperSpanProcessor:

@@ -67,7 +67,14 @@ class Termination:
             self._keep_flushing()
         else:
             self._last_word()
+            self._signal_again(number)
+
+    def _signal_again(self, number: int) -> None:
+        """Until the process is gone: a signal that meets the main thread on its way into a sleep is not seen there."""
+        until = time.monotonic() + _STOPPING
+        while time.monotonic() < until:
             os.kill(os.getpid(), number)
+            time.sleep(_PAUSE)
 
     def _keep_flushing(self) -> None:
         until = time.monotonic() + _STOPPING

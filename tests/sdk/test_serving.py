@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_a_process_knows_whether_it_listens(tmp_path: Path) -> None:
     assert not serving.listens()
 
 
+def test_a_service_that_only_logs_is_noticed_too() -> None:
+    """Log records of `logging` do not go by the providers, so the handler looks as well, until there is nothing to look for."""
+    clock = Minutes()
+    said: list[str] = []
+    handler = serving.watched(logging.NullHandler(), serving.Watch(said.append, clock))
+    record = logging.makeLogRecord({})
+    assert handler.filter(record)
+    assert handler.filters
+    clock.now += 60
+    assert handler.filter(record)
+    assert handler.filters == []
+
+
 @pytest.mark.parametrize(
     ("module", "fix"),
     [("fastapi", "shipper.init(app=app)"), ("bottle", "shipper.wsgi(app)"), ("aiohttp.web", "aiohttp-server")],
@@ -76,15 +90,15 @@ def test_the_advice_is_a_note_for_the_status_too(tmp_path: Path) -> None:
     root = spool(tmp_path)
     answer = service(
         """
-        import socket, sys, types
+        import logging, socket, sys, types
         import shipper.sdk.serving as serving
         serving.PATIENCE = 0.0
         import shipper
         sys.modules["bottle"] = types.ModuleType("bottle")
         listening = socket.create_server(("127.0.0.1", 0))
         shipper.init(service="checkout", instrument=False)
-        shipper.event("a")
-        shipper.event("b")
+        logging.getLogger("a").warning("a")
+        logging.getLogger("a").warning("b")
         """,
         SHIPPER_SPOOL_DIR=str(root),
     )
