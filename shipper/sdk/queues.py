@@ -19,6 +19,7 @@ class Queues:
         self._flushers: list[Asked] = []
         self._tallies: list[Tally] = []
         self._always = False
+        self._termination = Termination(lambda: self.flush(time.monotonic() + EXIT_SECONDS), self.say_rest)
         forget_in_children(self, Queues._anew)
 
     def tally(self, what: str) -> Tally:
@@ -34,7 +35,7 @@ class Queues:
     def install(self) -> None:
         """Be told of SIGTERM and of the end of the process."""
         at_end(self.end)
-        Termination(lambda: self.flush(time.monotonic() + EXIT_SECONDS), self.say_rest).install()
+        self._termination.install()
 
     def flush(self, deadline: float) -> None:
         """Send what waits, until ``deadline`` (monotonic seconds) at most."""
@@ -45,6 +46,7 @@ class Queues:
         """Flush, and say what could not be sent."""
         self.flush(deadline)
         self.say_rest()
+        self._termination.at_end()
 
     def say_rest(self) -> None:
         """Say what was not sent, if it was not said."""

@@ -37,6 +37,7 @@ class Termination:
         self._last_word = last_word
         self._before: Any = signal.SIG_DFL
         self._flushed = False
+        self._pending = 0  # a signal whose default action is still to come
         self._asked: SimpleQueue[int] = SimpleQueue()
 
     def install(self) -> None:
@@ -54,6 +55,7 @@ class Termination:
     def _start(self) -> None:
         self._asked = SimpleQueue()
         self._flushed = False
+        self._pending = 0
         threading.Thread(target=self._loop, args=(self._asked,), name="shipper-sigterm", daemon=True).start()
 
     def _loop(self, asked: SimpleQueue[int]) -> None:
@@ -87,7 +89,16 @@ class Termination:
             self._asked.put(number)
             self._before(number, frame)
         elif self._flushed:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            self._die(number)
         else:
+            self._pending = number
             self._asked.put(number)
+
+    def at_end(self) -> None:
+        """The process ends by itself while its death by a signal was put off: it still dies of the signal."""
+        if self._pending and threading.current_thread() is threading.main_thread():
+            self._die(self._pending)
+
+    def _die(self, number: int) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -156,6 +156,13 @@ def test_sigterm_flushes_and_then_does_what_it_does(backend: Backend) -> None:
     assert (len(backend.spans), len(backend.logs)) == (100, 100)
 
 
+def test_a_service_that_ends_while_its_death_is_put_off_still_dies_of_the_signal(backend: Backend) -> None:
+    """Whoever looks at the exit status sees SIGTERM, whether the flush or the program was faster."""
+    code = "shipper.init(instrument=False)\nemit(100)\nos.kill(os.getpid(), signal.SIGTERM)\nsys.exit(0)"
+    service(EMIT + code, expect=-signal.SIGTERM, **settings(backend))
+    assert (len(backend.spans), len(backend.logs)) == (100, 100)
+
+
 def test_sigterm_still_reaches_the_services_own_handler(backend: Backend) -> None:
     """A handler that was there before runs, ends the service its own way, and what it emitted arrives too."""
     code = """
