@@ -226,3 +226,22 @@ def test_metrics_are_labelled_as_a_whole(tmp_path: Path) -> None:
                 assert sum(batch.cut.records for batch in run.sink.batches) == 2
 
     asyncio.run(main())
+
+
+def test_without_notification_everything_is_found_by_looking(tmp_path: Path) -> None:
+    """Where the kernel does not notify, a look each second finds new processes, growth and deaths."""
+
+    async def main() -> None:
+        with services(tmp_path / "spool") as service:
+            async with following(tmp_path / "spool", notify=False) as run:
+                one = service()
+                one.log("a")
+                await run.second()
+                assert await run.bodies(1) == ["a"]
+                one.log("b")
+                one.die()
+                await run.second()
+                await run.until(lambda: not one.directory.exists())
+                assert run.sink.bodies == ["a", "b"]
+
+    asyncio.run(main())
