@@ -1,8 +1,7 @@
-"""All processes that hand over: their streams are announced, ended and let go of here, and the dead are seen to."""
+"""All processes that hand over: their streams are announced and ended here, and the dead are seen to."""
 
 from __future__ import annotations
 
-import asyncio
 import pwd
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -13,17 +12,16 @@ from shipper.contracts import Hub, Signal
 from shipper.errors import StateError
 from shipper.events import Problem, Reporter, Said
 from shipper.ledger import LedgerThread
-from shipper.sources.books import RETRY, Books
-from shipper.sources.services.cap import HostCap
+from shipper.sources.books import Books
 from shipper.sources.services.consumer import Consumer
 from shipper.sources.services.losses import GAP, OLDEST, Losses
 from shipper.sources.services.memory import Memory, remember, restore
 from shipper.sources.services.merging import Merging
 from shipper.sources.services.place import Place, Strange
 from shipper.sources.services.process import Process
+from shipper.sources.services.releases import Releases
 from shipper.sources.services.remains import is_foreign, set_aside
 from shipper.sources.services.sampling import Sampling
-from shipper.sources.services.segment import Segment
 from shipper.sources.services.series import Series
 from shipper.sources.services.settings import ServiceSettings
 from shipper.sources.services.stream import ServiceStream
@@ -62,12 +60,12 @@ class Follower:
         self._consumer = consumer
         self._sample = sample
         self._sampling = Sampling(settings.keep, round(settings.slow * 1e9))
-        self._cap = HostCap(settings.host_max)
         self._processes: dict[str, Process] = {}
         self._streams: dict[str, ServiceStream] = {}
+        self.releases = Releases(
+            self._processes, self._streams, books, host_max=settings.host_max, clock=clock, report=report
+        )
         self._announced: set[str] | None = set()  # until `ghosts`
-        self._moved: dict[str, None] = {}
-        self._wake = asyncio.Event()
 
     # What there is -----------------------------------------------------------------------------------------------------
 
@@ -203,7 +201,7 @@ class Follower:
         self, id_: str, name: str, series: Series, sample: Callable[[bytes], None] | None = None
     ) -> ServiceStream:
         stream = ServiceStream(
-            id_, name, series, life=self._life, sampling=self._sampling, moved=self._was_moved, sample=sample
+            id_, name, series, life=self._life, sampling=self._sampling, moved=self.releases.moved, sample=sample
         )
         self._streams[id_] = stream
         if self._announced is not None:
@@ -247,7 +245,7 @@ class Follower:
             stream = self._stream_of(process, series)
             if stream is not None:
                 self._finish(stream)
-        self._wake.set()  # perhaps nothing is left of it
+        self.releases.wake()
 
     def _finish(self, stream: ServiceStream) -> None:
         if stream.final:
@@ -255,7 +253,7 @@ class Follower:
         stream.final = True
         self._books.moved(stream)
         self._books.end(stream)
-        self._was_moved(stream)
+        self.releases.moved(stream)
         if self._consumer is not None and stream.measured_to is not None:
             self._consumer.finished(stream)
 
@@ -282,101 +280,6 @@ class Follower:
             )
         )
 
-    # Letting go --------------------------------------------------------------------------------------------------------
-
-    def _was_moved(self, stream: ServiceStream) -> None:
-        self._moved[stream.id] = None
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Delete what nobody needs any more, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if not await self.release():
-                self._wake.set()
-                await self._clock.sleep(RETRY)
-
-    async def release(self) -> bool:
-        """Delete the segments that nobody needs any more: first in the books, then on disk. False: the books are full."""
-        ready = {}
-        for id_ in list(self._moved):
-            stream = self._streams.get(id_)
-            if stream is None:
-                del self._moved[id_]
-                continue
-            free = [segment for segment in stream.series.segments if _is_free(stream, segment)]
-            if free:
-                stream.series.begins = max(stream.series.until(segment) for segment in free)
-                if not stream.over:  # else it is retired, and nothing may be said of it any more
-                    self._books.moved(stream)
-            ready[id_] = (stream, free)
-        if ready and not await self._books.flush():
-            return False
-        for id_, (stream, free) in ready.items():
-            self._moved.pop(id_, None)
-            self._delete(stream, free)
-        self.tend()
-        return True
-
-    def _delete(self, stream: ServiceStream, free: list[Segment]) -> None:
-        name, _, _ = stream.id.rpartition(".")
-        process = self._processes.get(name)
-        for segment in free:
-            stream.series.forget(segment)
-        if process is not None and free:
-            self._unlink(process, [segment.name for segment in free])
-
-    def _unlink(self, process: Process, names: list[str]) -> None:
-        try:
-            process.unlink(names)
-        except (OSError, Strange) as problem:
-            message = f"{process.place.path}: shipped segments cannot be deleted: {problem}"
-            self._report(Problem("services-delete", message, process.name))
-
-    def tend(self) -> None:
-        """Remove the directories of dead processes of which nothing is left to ship, and forget what is over."""
-        for process in list(self._processes.values()):
-            if process.alive or not process.reported or not all(series.ended for series in process.series.values()):
-                continue
-            streams = [self._stream_of(process, series) for series in process.series.values()]
-            if all(stream is None or stream.done for stream in streams):
-                self._remove(process)
-        for id_, stream in list(self._streams.items()):
-            if stream.done and id_.rpartition(".")[0] not in self._processes:
-                del self._streams[id_]
-
-    def _remove(self, process: Process) -> None:
-        try:
-            process.remove()
-        except FileNotFoundError:
-            pass
-        except (OSError, Strange) as problem:
-            self._report(Problem("services-delete", f"{process.place.path} cannot be removed: {problem}", process.name))
-            return
-        del self._processes[process.name]
-
-    def cap(self) -> bool:
-        """Drop the oldest while all together are over the limit; whether even that does not help."""
-        for process, series, segment in self._cap.choose(self._processes.values()):
-            stream = self._stream_of(process, series)
-            self._unlink(process, [segment.name])
-            shipped = stream is not None and series.until(segment) <= stream.released_to
-            if not shipped:
-                self._report(
-                    Problem(
-                        "services-cap",
-                        f"services put aside more than services.host_max: {segment.records} records of {process.label} "
-                        "that no destination has taken are dropped",
-                        "cap",
-                    )
-                )
-            series.hole(segment.base, series.until(segment), segment.records)
-            if stream is not None and not stream.over:
-                self._books.moved(stream)
-                self._books.ready(stream)
-        return self._cap.full
-
     async def write_down(self) -> None:
         """Keep what was lost. Raises `StateError`."""
         if self.losses.changed:
@@ -386,10 +289,6 @@ class Follower:
             except StateError:
                 self.losses.changed = True
                 raise
-
-
-def _is_free(stream: ServiceStream, segment: Segment) -> bool:
-    return segment.final and stream.series.until(segment) <= stream.done_to
 
 
 @lru_cache(1024)

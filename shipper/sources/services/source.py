@@ -86,7 +86,7 @@ class ServiceSource(Source):
         await self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._books.run(), name="service-books")
-            tasks.create_task(self._follower.run(), name="service-releases")
+            tasks.create_task(self._follower.releases.run(), name="service-releases")
             tasks.create_task(self._look_again(), name="service-looks")
 
     async def _begin(self) -> None:
@@ -99,7 +99,7 @@ class ServiceSource(Source):
             await asyncio.sleep(0)
             self._follower.look(process)
         self._follower.ghosts()
-        self._follower.tend()
+        self._follower.releases.tend()
         self._begun.set()
         if self._stop_wanted:
             self.stop_reading()
@@ -177,9 +177,9 @@ class ServiceSource(Source):
             return
         for process in self._scan():
             self._follower.look(process)
-        self._follower.tend()
+        self._follower.releases.tend()
         self._cover()
-        self._desk.publish(full=self._follower.cap())
+        self._desk.publish(full=self._follower.releases.cap())
 
     def _scan(self) -> list[Process]:
         """All processes that are there; new ones are watched before they are looked at."""
