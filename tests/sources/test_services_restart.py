@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
 
 from shipper.contracts import Signal
 from shipper.ledger import Ledger, LedgerThread
+from shipper.testing.clock import FakeClock
 from tests.sources.services_kit import DESTINATION, Following, Sink, following, services
 
 
@@ -317,5 +319,24 @@ def test_a_lost_ledger_costs_no_more_than_what_is_deleted(tmp_path: Path) -> Non
                 await run.bodies(1)
                 assert again.bodies == ["b"]
                 assert len(again.lost) == 1
+
+    asyncio.run(main())
+
+
+def test_what_a_death_left_unnamed_is_swept(tmp_path: Path) -> None:
+    """A directory whose process died before it had its name goes after an hour; one that was just begun stays."""
+
+    async def main() -> None:
+        root = tmp_path / "spool"
+        with services(root):
+            old, new = (root / f".p{number}-{'0' * 16}" for number in (1, 2))
+            for directory in (old, new):
+                directory.mkdir()
+                (directory / "alive").touch()
+            os.utime(old, (1, 1))
+            (root / ".host.json-0123456789abcdef").touch()
+            clock = FakeClock(wall_ns=time.time_ns())
+            async with following(root, clock=clock):
+                assert [path.name for path in root.iterdir() if path.name.startswith(".")] == [new.name]
 
     asyncio.run(main())

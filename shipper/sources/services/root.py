@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
-from shipper.handoff.places import CARD, SIGNALS, parse_process
+from shipper.handoff.liveness import is_alive
+from shipper.handoff.places import ALIVE, CARD, SIGNALS, parse_process
 from shipper.sources.services.place import Place, Strange
 
 _OURS = frozenset({CARD, *SIGNALS})
@@ -61,3 +63,27 @@ class Root:
             known[place.uid] = known.get(place.uid, 0) + 1
             taken.append(place)
         return taken
+
+    def sweep(self, before: float) -> None:
+        """Remove what a death left that came before its directory, or our card, had its name; last changed ``before``
+        (seconds since the epoch). What cannot be removed harms nobody and stays."""
+        with suppress(OSError):
+            for name in os.listdir(self.path):
+                if name.startswith(f".{CARD}-") and os.lstat(self._at(name)).st_uid == os.geteuid():
+                    os.unlink(self._at(name))
+                elif name.startswith(".") and parse_process(name[1:]) is not None:
+                    self._sweep(name, before)
+
+    def _sweep(self, name: str, before: float) -> None:
+        with suppress(OSError, Strange):
+            with Place.at(self.path, name).opened() as directory:
+                if os.fstat(directory).st_mtime >= before:
+                    return
+                with suppress(FileNotFoundError):
+                    if is_alive(self._at(os.path.join(name, ALIVE))):
+                        return
+                    os.unlink(ALIVE, dir_fd=directory)
+            os.rmdir(self._at(name))
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.path, name)

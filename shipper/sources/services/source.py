@@ -28,6 +28,8 @@ from shipper.sources.services.root import Root
 from shipper.sources.services.settings import ServiceSettings
 from shipper.sources.services.stream import ServiceStream
 
+UNBORN_SECONDS = 3600.0  # a directory that got no name for so long never will
+
 
 class ServiceSource(Source):
     """Follows all processes below ``settings.root`` and announces a stream for each of their signals to ``hub``.
@@ -91,6 +93,7 @@ class ServiceSource(Source):
 
     async def _begin(self) -> None:
         self._prepare()
+        self._root.sweep(self._clock.wall_ns() / 1e9 - UNBORN_SECONDS)
         self._follower.remember(await self._ledger.call(recall))
         self._desk.publish(full=False)
         if self._settings.notify:
