@@ -115,14 +115,14 @@ def shutdown(timeout: float = 1.0) -> None:
 
 def asgi(app: Any) -> Any:
     """Wrap an ASGI application (FastAPI, Starlette, Django, Quart, ...) so that each request is a server span."""
-    from shipper.sdk.asgi import asgi as wrapped
+    from shipper.sdk.web.asgi import asgi as wrapped
 
     return wrapped(app)
 
 
 def wsgi(app: Any) -> Any:
     """Wrap a WSGI application (Flask, Django, Bottle, ...) so that each request is a server span."""
-    from shipper.sdk.wsgi import wsgi as wrapped
+    from shipper.sdk.web.wsgi import wsgi as wrapped
 
     return wrapped(app)
 

@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from shipper.sdk import voice
-from shipper.sdk.handoff_choice import choose
 from shipper.sdk.identity import Identities
 from shipper.sdk.resource import ResourceOf
 from shipper.sdk.settings import Settings, resolve
 from shipper.sdk.sidecar_card import CardReader
 from shipper.sdk.started import Started, Way
+from shipper.sdk.ways.handoff_choice import choose
 from shipper.sdk.who import Self
 
 _lock = threading.RLock()  # what is imported here may call init itself
@@ -69,15 +69,15 @@ def _init(arguments: Mapping[str, Any], in_code: bool) -> None:
 def _way(started: Started) -> Way | None:
     """The chosen way; each is imported only where it is gone."""
     if started.choice.kind == "spool":
-        from shipper.sdk.spool_way import SpoolWay
+        from shipper.sdk.ways.spool_way import SpoolWay
 
         return SpoolWay(started)
     if started.choice.kind == "otlp":
-        from shipper.sdk.otlp_fallback import OtlpWay
+        from shipper.sdk.ways.otlp_fallback import OtlpWay
 
         return OtlpWay(started)
     if started.choice.kind == "forward":
-        from shipper.sdk.forward_fallback import ForwardWay
+        from shipper.sdk.ways.forward_fallback import ForwardWay
 
         return ForwardWay(started)
     return None
@@ -94,7 +94,7 @@ def shutdown(timeout: float) -> None:
 
 def _attach(settings: Settings) -> None:
     if settings.app is not None:
-        from shipper.sdk.apps import attach
+        from shipper.sdk.web.apps import attach
 
         attach(settings.app)
 
@@ -102,7 +102,7 @@ def _attach(settings: Settings) -> None:
 def _instrument(settings: Settings) -> None:
     _attach(settings)
     if settings.instrument and find_spec("opentelemetry.instrumentation") is not None:
-        from shipper.sdk.instrument import load_instrumentors
+        from shipper.sdk.web.instrument import load_instrumentors
 
         load_instrumentors(ships_logs=settings.logs == "handoff")
 

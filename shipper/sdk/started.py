@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper import __version__
-from shipper.sdk.handoff_choice import Choice
 from shipper.sdk.identity import Identities
 from shipper.sdk.resource import ResourceOf
 from shipper.sdk.settings import Settings
+from shipper.sdk.ways.handoff_choice import Choice
 from shipper.sdk.who import Self
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """How the SDK speaks to the people who run the service: through the logger ``shipper``, each sentence once per process.
 
-Never through our own log handler (`shipper.sdk.bridge` leaves this logger out): a fault of the hand-off would feed itself.
+Never through our own log handler (`shipper.sdk.logbridge.bridge` leaves this logger out): a fault of the hand-off would feed itself.
 """
 
 from __future__ import annotations

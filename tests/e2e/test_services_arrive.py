@@ -26,7 +26,7 @@ from shipper.handoff.frame import Kind
 from shipper.handoff.frame import pack_resource
 from shipper.otlp.encode import key_value, log_record
 from shipper.otlp.wire import field
-from shipper.sdk.spooler import Spooler
+from shipper.sdk.writer.spooler import Spooler
 
 def boot():
     return open("/proc/sys/kernel/random/boot_id").read().strip()

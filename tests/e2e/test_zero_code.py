@@ -121,7 +121,7 @@ def test_the_hook_is_silent_where_nobody_meant_it(tmp_path: Path) -> None:
 def test_a_distro_that_was_found_but_not_named_is_the_stock_one(tmp_path: Path) -> None:
     """OpenTelemetry takes the first distro it finds where none is named; ours then does what OpenTelemetry's own does."""
     script = (
-        "import os; from shipper.sdk.distro import ShipperDistro; ShipperDistro().configure(); "
+        "import os; from shipper.sdk.zero.distro import ShipperDistro; ShipperDistro().configure(); "
         "print(os.environ.get('OTEL_TRACES_EXPORTER'), os.environ.get('OTEL_PYTHON_CONFIGURATOR'))"
     )
     answer = subprocess.run(

@@ -14,9 +14,9 @@ from typing import Any
 from shipper.handoff.frame import Frame, Kind, walk
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import parse_process, parse_segment
-from shipper.sdk.room import Limits
-from shipper.sdk.series import Series
-from shipper.sdk.spooler import Spooler
+from shipper.sdk.writer.room import Limits
+from shipper.sdk.writer.series import Series
+from shipper.sdk.writer.spooler import Spooler
 
 SPAN, LOG = int(Kind.SPAN), int(Kind.LOG)
 REPOSITORY = Path(__file__).parents[2]

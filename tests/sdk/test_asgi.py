@@ -11,8 +11,8 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shipper.sdk import http
-from shipper.sdk.asgi import asgi
+from shipper.sdk.web import http
+from shipper.sdk.web.asgi import asgi
 from tests.sdk.http_kit import Spans, get, recording, scope, speak
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -25,12 +25,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from shipper.handoff.frame import ERROR
-from shipper.sdk import bridge, hook
-from shipper.sdk.bridge import ShipperHandler
-from shipper.sdk.fingerprint import FINGERPRINT
-from shipper.sdk.limits import count_limit, length_limit
-from shipper.sdk.logs import LogEncoder, ShipperLogRecordProcessor
-from shipper.sdk.redact import Texts
+from shipper.sdk.emit.fingerprint import FINGERPRINT
+from shipper.sdk.emit.limits import count_limit, length_limit
+from shipper.sdk.emit.logs import LogEncoder, ShipperLogRecordProcessor
+from shipper.sdk.emit.redact import Texts
+from shipper.sdk.logbridge import bridge, hook
+from shipper.sdk.logbridge.bridge import ShipperHandler
 from tests.sdk.memory_spool import MemorySeries, MemorySpool, attributes_of, nothing_stated, plain
 
 CODE = ("code.file.path", "code.function.name", "code.line.number")
@@ -482,8 +482,8 @@ def test_odd_records_are_the_services_own_trouble_only() -> None:
 
 LAST_WORDS = """
 import builtins, logging, sys, threading
-from shipper.sdk import bridge
-from shipper.sdk.bridge import ShipperHandler
+from shipper.sdk.logbridge import bridge
+from shipper.sdk.logbridge.bridge import ShipperHandler
 from tests.sdk.memory_spool import MemorySpool, nothing_stated
 
 class Last:

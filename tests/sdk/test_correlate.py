@@ -14,7 +14,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from shipper.sdk import correlate
+from shipper.sdk.logbridge import correlate
 
 TRACE, SPAN = "000000000000000000000000000000ab", "00000000000000cd"
 log = logging.getLogger("shop.lines")

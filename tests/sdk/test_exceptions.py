@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.sdk.exceptions import MAX_STACK, MESSAGE, STACK, TYPE, describe, shorten
-from shipper.sdk.fingerprint import FINGERPRINT, fingerprint, module_of
+from shipper.sdk.emit.exceptions import MAX_STACK, MESSAGE, STACK, TYPE, describe, shorten
+from shipper.sdk.emit.fingerprint import FINGERPRINT, fingerprint, module_of
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -145,7 +145,7 @@ def run(path: Path) -> str:
 SERVICE = """
 import sys
 {filler}
-from shipper.sdk.exceptions import describe
+from shipper.sdk.emit.exceptions import describe
 
 class Shop:
     def pay(self, order):

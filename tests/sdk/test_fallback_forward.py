@@ -12,9 +12,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from shipper.sdk.forward_fallback import address
-from shipper.sdk.forward_records import plain
-from shipper.sdk.redact import Texts
+from shipper.sdk.emit.redact import Texts
+from shipper.sdk.ways.forward_fallback import address
+from shipper.sdk.ways.forward_records import plain
 from tests.sdk.initkit import service
 
 EMIT = """
@@ -134,7 +134,7 @@ def test_a_server_that_reads_nothing_neither_blocks_nor_fills_memory(server: Ser
     server.reads.clear()
     answer = service(
         start(server)
-        + "import shipper.sdk.forward_fallback as way\nway.MOST = 50\nfrom shipper.sdk.start import started\n"
+        + "import shipper.sdk.ways.forward_fallback as way\nway.MOST = 50\nfrom shipper.sdk.start import started\n"
         + "emit(1)\n[shipper.event('x', {'text': 'y' * 60_000}) for _ in range(400)]\n"
         + "assert started().way._sender._queue.qsize() <= 50\nprint('went on')"
     )

@@ -13,9 +13,9 @@ import loguru
 import pytest
 import structlog
 
-from shipper.sdk import bridge
-from shipper.sdk.bridge import ShipperHandler
-from shipper.sdk.fingerprint import FINGERPRINT
+from shipper.sdk.emit.fingerprint import FINGERPRINT
+from shipper.sdk.logbridge import bridge
+from shipper.sdk.logbridge.bridge import ShipperHandler
 from tests.sdk.memory_spool import MemorySeries, MemorySpool, attributes_of, nothing_stated, plain
 
 CODE = ("code.file.path", "code.function.name", "code.line.number")
@@ -168,8 +168,8 @@ def test_records_that_loguru_gives_to_logging_arrive_once(series: MemorySeries, 
 
 LATER = """
 import sys
-from shipper.sdk import bridge
-from shipper.sdk.bridge import ShipperHandler
+from shipper.sdk.logbridge import bridge
+from shipper.sdk.logbridge.bridge import ShipperHandler
 from tests.sdk.memory_spool import MemorySpool, nothing_stated, plain
 assert "loguru" not in sys.modules
 spool = MemorySpool()

@@ -22,9 +22,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Host, Mount, Route, WebSocketRoute
 
 from shipper.sdk import voice
-from shipper.sdk.apps import attach
-from shipper.sdk.asgi import asgi
-from shipper.sdk.wsgi import wsgi
+from shipper.sdk.web.apps import attach
+from shipper.sdk.web.asgi import asgi
+from shipper.sdk.web.wsgi import wsgi
 from tests.sdk.http_kit import Spans, call, environ, get, recording, scope, speak
 
 
@@ -316,9 +316,9 @@ def run(script: str) -> str:
 import sys, asyncio, os
 from pathlib import Path
 from opentelemetry import trace
-from shipper.sdk.asgi import asgi
-from shipper.sdk.wsgi import wsgi
-from shipper.sdk.apps import attach
+from shipper.sdk.web.asgi import asgi
+from shipper.sdk.web.wsgi import wsgi
+from shipper.sdk.web.apps import attach
 from tests.sdk.http_kit import Spans, call, environ, get, recording
 
 class Patch:

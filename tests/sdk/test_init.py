@@ -113,7 +113,7 @@ def test_a_call_in_code_after_zero_code_is_told_where_its_words_belong(tmp_path:
     """Auto-instrumentation started first: what the code states then is not lost silently; an application is still taken."""
     root = spool(tmp_path)
     code = """
-    from shipper.sdk.post_instrument import after_instrumentation
+    from shipper.sdk.zero.post_instrument import after_instrumentation
     after_instrumentation()
     shipper.init(instrument=False)
     class App:

@@ -48,7 +48,7 @@ def test_snapshots_replace_each_other(tmp_path: Path) -> None:
     """A snapshot is cumulative, so that the last one that was written before a SIGKILL holds everything until then."""
     root = spool(tmp_path)
     service(
-        "import shipper.sdk.metric_reader as reader\nreader.INTERVAL = 0.01\n"
+        "import shipper.sdk.ways.metric_reader as reader\nreader.INTERVAL = 0.01\n"
         + START
         + """
 import glob, signal, time
@@ -94,7 +94,7 @@ def test_a_callback_that_hangs_or_fails_holds_no_end_up(tmp_path: Path) -> None:
     """A service's callback that raises costs its own instrument; one that never returns costs the last snapshot."""
     root = spool(tmp_path)
     answer = service(
-        "import shipper.sdk.metric_reader as reader\nreader.INTERVAL = 0.01\n"
+        "import shipper.sdk.ways.metric_reader as reader\nreader.INTERVAL = 0.01\n"
         + START
         + """
 entered = threading.Event()

@@ -13,7 +13,7 @@ import pytest
 
 REPORT = """
 import json, logging, sys
-from shipper.sdk.instrument import load_instrumentors
+from shipper.sdk.web.instrument import load_instrumentors
 """
 
 
@@ -64,7 +64,7 @@ def test_of_two_handlers_one_is_taken_away(tmp_path: Path, ours: bool) -> None:
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
 LoggingInstrumentor().instrument()
 class Ours(logging.NullHandler):
-    __module__ = "shipper.sdk.bridge"
+    __module__ = "shipper.sdk.logbridge.bridge"
 if {ours}:
     logging.getLogger().addHandler(Ours())
 load_instrumentors()
@@ -103,7 +103,7 @@ print(json.dumps(["django" in loaded, len(settings.MIDDLEWARE)]))
 def test_settings_that_are_being_read_are_not_read_half(tmp_path: Path) -> None:
     """``shipper.init()`` inside settings.py must not make Django take the half of them that is there already."""
     (tmp_path / "shop_settings.py").write_text(
-        "from shipper.sdk.instrument import load_instrumentors\nload_instrumentors()\nMIDDLEWARE = ['late']\nSECRET_KEY = 'x'\n"
+        "from shipper.sdk.web.instrument import load_instrumentors\nload_instrumentors()\nMIDDLEWARE = ['late']\nSECRET_KEY = 'x'\n"
     )
     script = "from django.conf import settings\nprint(json.dumps(settings.MIDDLEWARE))"
     assert run(script, tmp_path, DJANGO_SETTINGS_MODULE="shop_settings") == ["late"]

@@ -16,9 +16,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from shipper.handoff.frame import ERROR, Kind
-from shipper.sdk.fingerprint import FINGERPRINT
-from shipper.sdk.logs import LogEncoder, ShipperLogRecordProcessor, encode_log
-from shipper.sdk.redact import Texts
+from shipper.sdk.emit.fingerprint import FINGERPRINT
+from shipper.sdk.emit.logs import LogEncoder, ShipperLogRecordProcessor, encode_log
+from shipper.sdk.emit.redact import Texts
 from tests.sdk.memory_spool import MemorySpool, attributes_of, nothing_stated, plain
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from opentelemetry.trace import SpanKind
 
-from shipper.sdk import serving
+from shipper.sdk.web import serving
 from tests.sdk.initkit import only, service, spool
 
 
@@ -91,7 +91,7 @@ def test_the_advice_is_a_note_for_the_status_too(tmp_path: Path) -> None:
     answer = service(
         """
         import logging, socket, sys, types
-        import shipper.sdk.serving as serving
+        import shipper.sdk.web.serving as serving
         serving.PATIENCE = 0.0
         import shipper
         sys.modules["bottle"] = types.ModuleType("bottle")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shipper.sdk.handoff_choice import choose
-from shipper.sdk.otlp_exporters import Exporters
-from shipper.sdk.post_instrument import meant
 from shipper.sdk.settings import Settings, resolve
+from shipper.sdk.ways.handoff_choice import choose
+from shipper.sdk.ways.otlp_exporters import Exporters
+from shipper.sdk.zero.post_instrument import meant
 from tests.sdk.initkit import spool
 
 OTLP = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://collector:4318/v1/logs"}

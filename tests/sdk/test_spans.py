@@ -28,9 +28,9 @@ from opentelemetry.trace import (
 )
 
 from shipper.handoff.frame import ERROR, SPAN_KIND, Kind
-from shipper.sdk.fingerprint import FINGERPRINT
-from shipper.sdk.redact import Texts
-from shipper.sdk.spans import ShipperSpanProcessor, SpanEncoder, encode_span
+from shipper.sdk.emit.fingerprint import FINGERPRINT
+from shipper.sdk.emit.redact import Texts
+from shipper.sdk.emit.spans import ShipperSpanProcessor, SpanEncoder, encode_span
 from tests.sdk.memory_spool import MemorySpool, attributes_of, nothing_stated
 
 

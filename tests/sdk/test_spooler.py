@@ -15,7 +15,7 @@ from shipper.handoff.frame import Kind, unpack_resource, walk
 from shipper.handoff.hello import read_hello
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.table import ended_ns, open_spans
-from shipper.sdk.segments import LARGE
+from shipper.sdk.writer.segments import LARGE
 from tests.sdk.spool_kit import (
     SPAN,
     bodies,

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from shipper.sdk.attributes import Attributes
-from shipper.sdk.redact import MAX_TEXT, Texts
-from shipper.sdk.values import MAX_ITEMS, any_value, as_text, plain_value
+from shipper.sdk.emit.attributes import Attributes
+from shipper.sdk.emit.redact import MAX_TEXT, Texts
+from shipper.sdk.emit.values import MAX_ITEMS, any_value, as_text, plain_value
 from tests.sdk.memory_spool import attributes_of, plain
 
 

@@ -14,8 +14,8 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.trace import StatusCode
 
-from shipper.sdk import http
-from shipper.sdk.wsgi import wsgi
+from shipper.sdk.web import http
+from shipper.sdk.web.wsgi import wsgi
 from tests.sdk.http_kit import Spans, call, environ, recording
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -242,7 +242,7 @@ from gevent import monkey; monkey.patch_all()
 import gevent
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from shipper.sdk.wsgi import wsgi
+from shipper.sdk.web.wsgi import wsgi
 from tests.sdk.http_kit import call, environ
 trace.set_tracer_provider(TracerProvider())
 
