@@ -33,7 +33,7 @@ def init(
     handoff: Literal["auto", "spool", "otlp", "forward", "off"] = "auto",
     endpoint: str | None = None,
     level: int | str | None = None,
-    redact: Callable[..., Any] | None = None,
+    redact: Callable[[str], str] | None = None,
     logs: Literal["handoff", "stdout", "off"] | None = None,
     instrument: bool = True,
 ) -> None:
@@ -54,7 +54,9 @@ def init(
         discarded and counted until a spool appears. Also ``SHIPPER_HANDOFF``, whose ``off`` always wins.
     :param endpoint: the OTLP endpoint, or ``host:port`` of a forward server, for these two ways.
     :param level: the least severe log records to take, by name or number of `logging`. Also ``SHIPPER_LEVEL``.
-    :param redact: called with each record before it is encoded, see docs/services.md.
+    :param redact: called with every text that users or programs may have written (log bodies, values of attributes,
+        messages and stacks of exceptions, names of spans) before it leaves the process; what it returns is sent. Where it
+        raises, the text is replaced and never passed on.
     :param logs: ``handoff``: log records go the same way as spans. ``stdout``: they are collected where they are printed,
         so only trace and span ids are added to them. ``off``: logging is left alone. Also ``SHIPPER_LOGS``.
     :param instrument: load the OpenTelemetry instrumentations that are installed.
