@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shipper.paths import SYSTEM_STATE_DIR, default_state_dir
@@ -36,17 +36,24 @@ class Root:
         return not self.why_not
 
 
-def find_root(env: Mapping[str, str]) -> Root:
-    """Where this process hands over: what the environment names, else the host's place, else the user's own."""
+def root_places(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Where a root may be, or come to be: what the environment names, else the host's place and then the user's own."""
     if stated := _stated(env):
-        return check_root(stated)
-    first = Root("", "")
-    for state in dict.fromkeys((SYSTEM_STATE_DIR, default_state_dir(env))):
-        root = check_root(os.path.join(state, "spool"))
-        if root.usable:
-            return root
-        first = first if first.path else root
-    return first
+        return (stated,)
+    return tuple(os.path.join(state, "spool") for state in dict.fromkeys((SYSTEM_STATE_DIR, default_state_dir(env))))
+
+
+def find_root(env: Mapping[str, str]) -> Root:
+    """Where this process hands over: the first of `root_places` that it can use, else the first, with why not."""
+    return first_usable(root_places(env))
+
+
+def first_usable(places: Sequence[str]) -> Root:
+    """The first place that this process can use, else the first of all, with why not."""
+    first = check_root(places[0])
+    if first.usable:
+        return first
+    return next((root for root in map(check_root, places[1:]) if root.usable), first)
 
 
 def root_path(env: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from shipper.handoff.places import find_root
+from shipper.handoff.places import find_root, root_places
 from shipper.labels.finding import LABELS
 from shipper.sdk import voice
 from shipper.sdk.settings import Settings
@@ -92,7 +92,9 @@ def identity() -> Identity:
     if running is not None:
         return running.identities()
     if _without_init is None:
-        _without_init = Identities(Self(Settings(), in_code=False), CardReader(find_root(os.environ).path))
+        _without_init = Identities(
+            Self(Settings(), in_code=False), CardReader(find_root(os.environ).path, *root_places(os.environ))
+        )
     return _without_init()
 
 

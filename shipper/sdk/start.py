@@ -57,7 +57,7 @@ def _init(arguments: Mapping[str, Any], in_code: bool) -> None:
         return
     whoami = Self(settings, in_code=in_code)
     choice = choose(settings, os.environ)
-    identities = Identities(whoami, CardReader(choice.root))
+    identities = Identities(whoami, CardReader(choice.root, *choice.places))
     _started = Started(settings, whoami, ResourceOf(whoami), choice, identities, in_code)
     voice.say(choice.why, logging.WARNING if choice.waiting else logging.INFO)
     _started.way = _way(_started)

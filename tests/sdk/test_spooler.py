@@ -237,23 +237,6 @@ def test_the_limit_of_the_host_holds_without_a_sidecar(root: Path) -> None:
     assert put(made.logs, b"x")
 
 
-def test_a_root_that_comes_later_is_taken_up(tmp_path: Path) -> None:
-    """Before the sidecar made the root, records are counted; some seconds after it did, they are written."""
-    made = make(tmp_path / "spool")
-    assert not made.spooler.usable()
-    assert not put(made.logs, b"lost")
-    root = make_root(tmp_path)
-    assert not put(made.logs, b"lost too")
-    made.now += 6
-    assert put(made.logs, b"kept")
-    assert bodies(only(root)) == [b"kept"]
-    assert made.spooler.dropped() == {"no_spool": 2}
-    assert len(made.said) == 1
-    assert "there is no spool directory" in made.said[0]
-    told = [json.loads(frame.body) for frame in frames(only(root)) if frame.kind == Kind.DROPPED]
-    assert told[-1] == {"no_spool": 2}
-
-
 @pytest.mark.parametrize("what", ["link", "file"])
 def test_a_root_that_is_no_directory_is_refused(tmp_path: Path, what: str) -> None:
     """A symbolic link in the place of the root is not followed, and a file is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shipper.handoff.places import find_root
+from shipper.handoff.places import find_root, root_places
 from shipper.sdk.settings import Settings
 
 _OTLP = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_", "LOGS_", "METRICS_"))
@@ -17,12 +17,16 @@ _OTLP = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``kind`` is ``spool``, ``otlp``, ``forward`` or ``off``. With ``waiting`` the spool is not there (yet)."""
+    """``kind`` is ``spool``, ``otlp``, ``forward`` or ``off``. With ``waiting`` the spool is not there (yet).
+
+    ``places``: where it may come to be. ``root`` is the first of them.
+    """
 
     kind: str
     why: str
     root: str
     waiting: bool = False
+    places: tuple[str, ...] = ()
 
 
 def otlp_endpoint(env: Mapping[str, str]) -> str:
@@ -52,8 +56,10 @@ def choose(settings: Settings, env: Mapping[str, str]) -> Choice:
         return Choice("otlp", f"{root.why_not}; records are sent by OTLP ({where})", root.path)
     return Choice(
         "spool",
-        f"{root.why_not}; records are discarded and counted until that changes. Start the sidecar (shipper run), set "
-        "SHIPPER_SPOOL_DIR to where its spool is mounted, or say where to send (OTEL_EXPORTER_OTLP_ENDPOINT)",
+        f"{root.why_not}; until that changes the latest records are kept in memory, and older ones discarded and counted. "
+        "Start the sidecar (shipper run), set SHIPPER_SPOOL_DIR to where its spool is mounted, or say where to send "
+        "(OTEL_EXPORTER_OTLP_ENDPOINT)",
         root.path,
         waiting=True,
+        places=root_places(env),
     )

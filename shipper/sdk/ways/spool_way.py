@@ -43,7 +43,7 @@ class SpoolWay:
 
     def __init__(self, started: Started) -> None:
         self._started = started
-        self.spooler = Spooler(started.choice.root, hello=started.hello, say=self._say)
+        self.spooler = Spooler(started.choice.root, hello=started.hello, say=self._say, places=started.choice.places)
         self._texts = Texts(started.settings.redact, Faults(voice.say))
         self._snapshots: Any = None
 
@@ -91,9 +91,10 @@ class SpoolWay:
         )
 
     def shutdown(self, timeout: float) -> None:
-        """A last snapshot of metrics. Nothing else waits anywhere: what a call returned from is in the spool."""
+        """A last snapshot of metrics, and what waits for a spool. Else what a call returned from is in the spool."""
         if self._snapshots is not None:
             self._snapshots.flush(timeout)
+        self.spooler.flush()
 
     def _install_metrics(self) -> None:
         foreign = providers.meter_provider(LazyMeterProvider(self._meter_provider))
@@ -138,7 +139,7 @@ def passive(spool: str, env: Mapping[str, str]) -> SpoolWay:
     whoami = Self(settings, in_code=False)
     choice = choose(settings, {**env, "SHIPPER_SPOOL_DIR": spool} if spool else env)
     voice.say(choice.why, logging.WARNING if choice.waiting else logging.INFO)
-    identities = Identities(whoami, CardReader(choice.root))
+    identities = Identities(whoami, CardReader(choice.root, *choice.places))
     return SpoolWay(Started(settings, whoami, ResourceOf(whoami), choice, identities))
 
 

@@ -59,7 +59,9 @@ class Keeper:
             if done is not None:
                 break
         self._spooler.open_spans.clear(record.slot)
-        if not done and record.worth:
+        if not done and self._spooler.waits():
+            self._spooler.held.add(self._series, record)
+        elif not done and record.worth:
             self._series.losses.add(self._spooler.cause(), record.worth)
         return bool(done)
 
@@ -102,6 +104,7 @@ class Keeper:
             return None
         finally:
             self.turn.give_back(mine)
+        self._spooler.held.write()
         self._spooler.write_late()
         return self.segments
 

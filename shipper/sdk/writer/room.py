@@ -35,6 +35,9 @@ class Limits:
     reserve: float = 0.05  # share of the file system that is left alone
     look_bytes: int = 1 << 20  # room is looked at this often
     retry_seconds: float = 5.0  # and this often while there is none
+    missing_seconds: float = 0.1  # a root that is not there is looked for this often, which costs a stat
+    held_records: int = 2_000  # kept in memory as long as there is no root
+    held_bytes: int = 1 << 20  # and no more than this of them
 
 
 class Room:

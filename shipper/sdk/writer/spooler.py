@@ -10,12 +10,13 @@ import atexit
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time_ns
 from typing import Any
 
-from shipper.handoff.places import check_root
+from shipper.handoff.places import check_root, first_usable
 from shipper.sdk.writer.forks import tell_of_forks
+from shipper.sdk.writer.held import Held
 from shipper.sdk.writer.home import Home
 from shipper.sdk.writer.oldest import drop_oldest
 from shipper.sdk.writer.once import Once
@@ -30,6 +31,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 class Spooler:
     """``hello`` says who this process is (fields of `handoff.hello.Hello`), asked for every segment; ``say`` tells a person.
 
+    ``places``: where the root may come to be, if not at ``root`` only. While it is nowhere the latest records are kept.
     Never raises into the service.
     """
 
@@ -41,8 +43,10 @@ class Spooler:
         say: Callable[[str], None],
         limits: Limits | None = None,
         now: Callable[[], float] = monotonic,
+        places: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self._places = tuple(places) or (root,)
         self.open_spans = OpenSpans(self._table, self._announce)
         self._hello = hello
         self._say = say
@@ -60,6 +64,7 @@ class Spooler:
         self._turn = Turn()
         self._retry_at = 0.0
         self._refused = NO_SPOOL  # why there is no directory
+        self.held = Held(self._limits.held_records, self._limits.held_bytes)
         self._once = Once(self._say)
 
     def series(self, signal: str) -> Series:
@@ -70,7 +75,7 @@ class Spooler:
     def usable(self) -> bool:
         """Whether records can be handed over now; leaves nothing behind."""
         home = self._home
-        return (home is not None and home.ours()) or check_root(self.root).usable
+        return (home is not None and home.ours()) or first_usable(self._places).usable
 
     def dropped(self) -> dict[str, int]:
         """Records that were not handed over, and faults in us, by cause."""
@@ -80,9 +85,19 @@ class Spooler:
                 totals[cause] = totals.get(cause, 0) + count
         return totals
 
+    def flush(self) -> None:
+        """Hand over what was kept for want of a root, if there is one now. There is nothing else to flush."""
+        try:
+            self._retry_at = 0.0
+            if self.held and self.home() is not None:
+                self.held.write()
+        except Exception as error:
+            self.fault("flush", error)
+
     def close(self) -> None:
         """The process has nothing more to say: let the sidecar have all at once. What comes later begins a new directory."""
         try:
+            self.flush()
             self._tell()
             if (home := self._home) is not None and home.ours():
                 self._mark_ended()
@@ -119,20 +134,28 @@ class Spooler:
             while series.keeper.late:
                 series.append(*series.keeper.late.pop(0))
 
+    def waits(self) -> bool:
+        """Whether there is no directory because there is no root (yet)."""
+        return self._home is None and self._refused == NO_SPOOL
+
     def _make_home(self) -> Home | None:
-        root = check_root(self.root)
+        root = first_usable(self._places)
         cause, why = NO_SPOOL, root.why_not
+        retry = self._limits.missing_seconds if why else self._limits.retry_seconds
         try:
             if not why:
+                self.root = root.path
                 room = Room(self.root, self._limits)
                 if not room.at_first:
+                    self._at_exit()
                     return self._moved_in(Home(self.root, room, self._epoch))
                 cause, why = room.at_first, WHY[room.at_first]
         except OSError as error:
             cause = DISK_FULL if error.errno in _FULL else NO_SPOOL
             why = f"no directory can be made: {error.strerror}"
         self._refused = cause
-        self._retry_at = self._now() + self._limits.retry_seconds
+        self._at_exit()
+        self._retry_at = self._now() + retry
         self._drops(cause, why)
         return None
 
@@ -146,13 +169,11 @@ class Spooler:
             )
         if home.table is None:
             self._once.say("table", f"no room in {self.root} to note which spans are open when the process dies")
-        if not self._registered:
-            self._registered = True
-            atexit.register(self._exit)
         return home
 
     def _drops(self, cause: str, why: str) -> None:
-        self._once.say(cause, f"records are dropped: {why}" + ("" if self.root in why else f" ({self.root})"))
+        what = "all but the latest records are dropped" if cause == NO_SPOOL else "records are dropped"
+        self._once.say(cause, f"{what}: {why}" + ("" if self.root in why else f" ({self.root})"))
 
     def _table(self) -> Table | None:
         """The table of open spans, if there is one and records can be written."""
@@ -274,8 +295,15 @@ class Spooler:
         """Something went wrong in us: counted and said once, never raised."""
         self._once.fault(where, error)
 
+    def _at_exit(self) -> None:
+        if not self._registered:
+            self._registered = True
+            atexit.register(self._exit)
+
     def _exit(self) -> None:
         try:
+            self.flush()
+            self.held.lose()
             self._tell()
             self._mark_ended()
         except Exception as error:
