@@ -216,13 +216,16 @@ def test_metrics_are_labelled_as_a_whole(tmp_path: Path) -> None:
             async with following(tmp_path / "spool") as run:
                 one = service()
                 one.begin("metrics")
-                one.raw("metrics", one.frame("metrics", 7, message.SerializeToString(), count=2))
+                one.raw("metrics", one.frame("metrics", 7, message.SerializeToString(), count=2, resource=1))
                 one.raw("metrics", one.frame("metrics", 7, b"\x0a\xff", count=2))
                 await run.until(lambda: run.sink.records(Signal.METRICS))
                 found = ExportMetricsServiceRequest.FromString(run.sink.batches[0].payload)
                 attributes = {a.key: a.value.string_value for a in found.resource_metrics[0].resource.attributes}
                 assert attributes["service.name"] == "cart"
                 assert attributes["shipper.life.id"] == LIFE
+                assert attributes["service.version"] == "9.9"  # the host knows, so the guess of the declaration gives way
+                assert attributes["x"] == "1"  # nobody knows better than that guess
+                assert "team" not in attributes  # what is stated stands in the request itself
                 assert sum(batch.cut.records for batch in run.sink.batches) == 2
 
     asyncio.run(main())

@@ -33,8 +33,10 @@ class MetricFrames:
         self._declared = Declared(series, resource_of)
 
     def append(self, metrics_data: MetricsData) -> None:
-        """One frame for each resource."""
+        """One frame for each resource; more where one would be too large for a destination."""
         from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+        from shipper.sdk.ways.metric_pieces import pieces
 
         for resource_metrics in metrics_data.resource_metrics:
             request = encode_metrics(MetricsData([resource_metrics]))
@@ -42,13 +44,14 @@ class MetricFrames:
                 # only what was stated: the rest is for the sidecar to add, from what it knows or what we guess
                 encoded.resource.Clear()
                 encoded.resource.MergeFromString(self._resource_of(resource_metrics.resource)[0])
-            self._series.append(
-                Kind.REQUEST,
-                request.SerializeToString(),
-                time.time_ns(),
-                resource=self._declared.resource(resource_metrics.resource),
-                count=_points(request),
-            )
+            for piece in pieces(request):
+                self._series.append(
+                    Kind.REQUEST,
+                    piece.SerializeToString(),
+                    time.time_ns(),
+                    resource=self._declared.resource(resource_metrics.resource),
+                    count=_points(piece),
+                )
 
 
 class SpoolMetricReader(MetricReader):

@@ -80,9 +80,13 @@ class Declared:
             self._attributes[number] = texts_of(self.resource(number))
         return self._attributes[number]
 
-    def merge(self, stated: bytes) -> bytes:
-        """The content of a Resource that came within a whole request. Raises `MalformedOtlp`."""
-        return self._merging.merge(stated, b"", self._owner)
+    def merge(self, stated: bytes, number: int) -> bytes:
+        """The content of a Resource that came within a whole request; what was only guessed stands in the declaration.
+
+        Raises `MalformedOtlp`.
+        """
+        body = self._bodies.get((Kind.RESOURCE, number))
+        return self._merging.merge(stated, unpack_resource(body)[1] if body is not None else b"", self._owner)
 
     def bodies(self) -> list[tuple[int, int, bytes]]:
         """All declarations as ``(kind, number, body)``, resources first."""

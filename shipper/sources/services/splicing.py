@@ -66,7 +66,7 @@ def _requests(signal: Signal, frames: Sequence[Frame], declared: Declared) -> tu
     for frame in frames:
         count = points(signal, frame.body)
         if count:
-            parts.append(_labelled(frame.body, declared))
+            parts.append(_labelled(frame, declared))
             records += count
     return join(parts), records
 
@@ -79,15 +79,15 @@ def points(signal: Signal, body: bytes) -> int:
         return 0
 
 
-def _labelled(data: bytes, declared: Declared) -> bytes:
-    """The request with each of its resources merged with what the host knows."""
-    out: list[bytes] = []
+def _labelled(frame: Frame, declared: Declared) -> bytes:
+    """The request with each of its resources merged with what the host knows, and with what the frame's own one guesses."""
+    data, out = frame.body, list[bytes]()
     for number, _, start, value, stop in fields(data, 0, len(data)):
-        out.append(_relabelled(data, value, stop, declared) if number == 1 else data[start:stop])
+        out.append(_relabelled(data, value, stop, frame.resource, declared) if number == 1 else data[start:stop])
     return b"".join(out)
 
 
-def _relabelled(data: bytes, at: int, end: int, declared: Declared) -> bytes:
+def _relabelled(data: bytes, at: int, end: int, guesses: int, declared: Declared) -> bytes:
     stated: list[bytes] = []
     rest: list[bytes] = []  # of the resource: whatever else than attributes it has
     others: list[bytes] = []
@@ -97,7 +97,7 @@ def _relabelled(data: bytes, at: int, end: int, declared: Declared) -> bytes:
             continue
         for inner, _, inner_start, _, inner_stop in fields(data, value, stop):
             (stated if inner == 1 else rest).append(data[inner_start:inner_stop])
-    resource = declared.merge(b"".join(stated)) + b"".join(rest)
+    resource = declared.merge(b"".join(stated), guesses) + b"".join(rest)
     return field(1, field(1, resource) + b"".join(others))
 
 
