@@ -40,9 +40,13 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_metrics(config),
     ]
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
-    if role == "sidecar" and not config.files:
-        only = "; only what services hand over by the SDK is shipped" if config.services.enabled else ""
-        return [f"no files to tail are configured{only}: give files:, SHIPPER_TAIL or --tail"]
+    metrics = config.metrics
+    if role == "sidecar" and not (
+        config.files or config.services.enabled or metrics.scrape or metrics.multiprocess_dirs
+    ):
+        return [
+            "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), metrics.scrape, or services.enabled: true"
+        ]
     return []
 
 

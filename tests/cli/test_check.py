@@ -79,9 +79,9 @@ def test_machines_get_json(check, tmp_path: Path) -> None:
     content = json.loads(wrong.output)
     assert content["ok"] is False
     assert content["errors"][0]["path"] == f"{tmp_path}/shipper.yaml: mode"
-    right = check("destinations: {a: {endpoint: 'http://x:1'}}\n", "--json")
+    right = check("destinations: {a: {endpoint: 'http://x:1'}}\nservices: {enabled: false}\n", "--json")
     assert json.loads(right.output)["ok"] is True
-    assert "no files to tail" in json.loads(right.output)["warnings"][0]
+    assert "nothing to ship" in json.loads(right.output)["warnings"][0]
 
 
 def test_a_gateways_file_is_checked_as_one(check) -> None:

@@ -241,11 +241,14 @@ def test_errors_name_the_variable_or_the_command_line_that_caused_them(write) ->
 
 
 def test_a_role_says_what_it_lacks(write) -> None:
-    """A sidecar without a destination cannot run; one without files is warned; neither matters when only looking."""
+    """A sidecar without a destination cannot run; one without anything to ship is warned; neither matters when only looking."""
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in failure(write("")).problem
     assert "SHIPPER_ARCHIVE" in failure(write(""), role="gateway").problem
-    loaded = load(write("destinations: {a: {endpoint: 'http://x'}}"), env={})
-    assert "no files to tail" in loaded.warnings[0]
+    somewhere = "destinations: {a: {endpoint: 'http://x'}}\n"
+    assert load(write(somewhere), env={}).warnings == ()  # services may hand over
+    alone = somewhere + "services: {enabled: false}\n"
+    assert "nothing to ship" in load(write(alone), env={}).warnings[0]
+    assert load(write(alone + "metrics: {scrape: ['http://127.0.0.1:1/m']}\n"), env={}).warnings == ()
     assert load(write(""), env={}, complete=False).warnings == ()
 
 
