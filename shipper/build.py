@@ -340,6 +340,7 @@ class _Builder:
             consumer=consumer,
             sample=self.twins.handed_over if self.twins is not None else None,
         )
+        self.services.prepare()  # before the run says that it is up
         return self.services
 
     async def _receiver(self, hub: Hub, ledger: LedgerThread, decision: LifeDecision) -> Source:

@@ -66,6 +66,7 @@ class Sidecar:
         )
         show(self._state.state, self._report)
         await admin.start()
+        self._report(Said(f"up: 'shipper status' asks at {self._config.admin.socket}"))
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(work) for work in self._background(parts)]

@@ -62,8 +62,8 @@ class Shipper:
         return self
 
     async def up(self) -> None:
-        """Wait until this start of it has taken up its life: from then on a SIGTERM is a drain."""
-        await until(lambda: " life " in self.said()[self._said_before :], "shipper is up")
+        """Wait until this start of it is up: a SIGTERM is a drain, the admin socket answers, services can hand over."""
+        await until(lambda: " up: " in self.said()[self._said_before :], "shipper is up")
 
     @property
     def pid(self) -> int:

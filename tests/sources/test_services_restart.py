@@ -12,6 +12,7 @@ import pytest
 
 from shipper.contracts import Signal
 from shipper.ledger import Ledger, LedgerThread
+from shipper.sources.services import series, source
 from shipper.testing.clock import FakeClock
 from tests.sources.services_kit import DESTINATION, Following, Sink, following, services
 
@@ -338,5 +339,62 @@ def test_what_a_death_left_unnamed_is_swept(tmp_path: Path) -> None:
             clock = FakeClock(wall_ns=time.time_ns())
             async with following(root, clock=clock):
                 assert [path.name for path in root.iterdir() if path.name.startswith(".")] == [new.name]
+
+    asyncio.run(main())
+
+
+def test_a_large_backlog_is_looked_at_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that wait at the start do not keep everything else in the sidecar from its work until all are looked at."""
+
+    async def main() -> None:
+        monkeypatch.setattr(source, "LOOK_BYTES", 2000)
+        monkeypatch.setattr(series, "CHUNK", 1000)
+        root, turns = tmp_path / "spool", 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        with services(root) as service:
+            one = service()
+            bodies = [f"{number} {'x' * 100}" for number in range(900)]
+            one.log(*bodies[:300])
+            one.rotate("logs")
+            one.log(*bodies[300:])
+            size = sum(path.stat().st_size for path in one.directory.glob("*.seg"))
+            one.die()
+            work = asyncio.create_task(others())
+            async with following(root) as run:
+                work.cancel()
+                await run.until(lambda: not one.directory.exists())
+                assert run.sink.bodies == bodies
+                assert run.report.losses() == {}
+            assert turns > size // 4000
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a root of another user")
+def test_a_card_that_services_do_not_believe_is_said_once(tmp_path: Path) -> None:
+    """Where the root is another user's, the card counts for nobody: that is said with what to mount, and not written each second."""
+
+    async def main() -> None:
+        root = tmp_path / "spool"
+        with services(root):
+            root.chmod(0o777)
+            monkey = pytest.MonkeyPatch()
+            monkey.setattr(source, "prepare_root", lambda path: "")  # as a sidecar that may not take the root over
+            os.chown(root, 61001, 61001)
+            async with following(root) as run:
+                card = root / "host.json"
+                before = card.stat().st_ino
+                for _ in range(3):
+                    await run.second()
+                monkey.undo()
+                assert card.stat().st_ino == before
+                (said,) = run.report.problems("services-card")
+                assert f"one level above, at {tmp_path}" in said
 
     asyncio.run(main())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from shipper.handoff.card import Card, read_card, write_card
+from shipper.handoff.places import CARD
 from shipper.otlp.encode import AttributeValue
 from shipper.sources.services.settings import ServiceSettings
 
@@ -26,11 +28,12 @@ class Desk:
         self._attributes = dict(attributes)
         self._say = say
         self._published: Card | None = None
+        self._disbelieved = False
 
     def publish(self, *, full: bool) -> None:
         """Say who the host is, and whether there is room; free when nothing changed and the card stands."""
         card = Card(self._life, self._labels, self._attributes, self._settings.process_max, full)
-        if card == self._published and read_card(self._settings.root) is not None:
+        if card == self._published and self._stands():
             return
         try:
             write_card(self._settings.root, card)
@@ -38,3 +41,23 @@ class Desk:
             self._say("services-card", f"host.json cannot be written: {problem.strerror or problem}", "host.json")
         else:
             self._published = card
+            self._look()
+
+    def _stands(self) -> bool:
+        if self._disbelieved:
+            return os.path.lexists(os.path.join(self._settings.root, CARD))
+        return read_card(self._settings.root) is not None
+
+    def _look(self) -> None:
+        """A card that is not the root's owner's is nobody's: in such a root anybody might have put it there."""
+        root = self._settings.root
+        disbelieved = read_card(root) is None
+        if disbelieved and not self._disbelieved:
+            self._say(
+                "services-card",
+                f"services hand over but do not read {CARD} (their limits, and whether there is room), because {root} belongs "
+                f"to another user than this sidecar: mount the volume one level above, at {os.path.dirname(root)}, "
+                "and the sidecar makes the spool in it",
+                CARD,
+            )
+        self._disbelieved = disbelieved

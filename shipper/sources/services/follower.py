@@ -144,23 +144,29 @@ class Follower:
         if process is not None:
             self.look(process, file)
 
-    def look(self, process: Process, only: str = "") -> None:
-        """Look at a process, or at one file of it, and pass on what was found."""
+    def look(self, process: Process, only: str = "", most: int = 0) -> bool:
+        """Look at a process, or at one file of it, and pass on what was found.
+
+        ``most``: about so many bytes of each series; True when more is left to look at, and nothing was passed on yet.
+        """
         try:
             died = process.check() if not only else False
-            grown = process.look(self._clock.monotonic(), only)
+            grown = process.look(self._clock.monotonic(), only, most)
             if died and is_foreign(process, self._boot):
                 self._set_aside(process)
-                return
+                return False
         except FileNotFoundError:
             self._vanished(process)
-            return
+            return False
         except (OSError, Strange) as problem:
             self._report(Problem("services-directory", f"{process.place.path} is not read: {problem}", process.name))
-            return
+            return False
+        if process.behind:
+            return True
         self._pass_on(process, grown)
         if not process.alive:
             self._see_to(process)
+        return False
 
     def _pass_on(self, process: Process, grown: list[Series]) -> None:
         for series in process.series.values():

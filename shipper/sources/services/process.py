@@ -88,8 +88,13 @@ class Process:
                 os.close(descriptor)
         return not self.alive
 
-    def look(self, now: float, only: str = "") -> list[Series]:
-        """Look at its files, or at one segment of it; the series that grew.
+    @property
+    def behind(self) -> bool:
+        """Whether the last look did not get to the end."""
+        return any(series.behind for series in self.series.values())
+
+    def look(self, now: float, only: str = "", most: int = 0) -> list[Series]:
+        """Look at its files, or at one segment of it; the series that grew. ``most``: about so many bytes of each series.
 
         Raises OSError and `Strange` for the directory itself; what is wrong with a file is said.
         """
@@ -98,7 +103,7 @@ class Process:
             if mine is None:
                 self._list(directory)
             wanted = self.series.values() if mine is None else (mine,)
-            return [series for series in wanted if self._look(series, directory, now, only if mine else "")]
+            return [series for series in wanted if self._look(series, directory, now, only if mine else "", most)]
 
     def _series_of(self, name: str) -> Series | None:
         """The series of a segment that is known by that name."""
@@ -108,10 +113,10 @@ class Process:
             return None
         return series
 
-    def _look(self, series: Series, directory: int, now: float, only: str) -> bool:
+    def _look(self, series: Series, directory: int, now: float, only: str, most: int) -> bool:
         before = series.frontier()
         try:
-            series.look(directory, now, only)
+            series.look(directory, now, only, most)
         except FileNotFoundError:  # dropped by its process while we looked: the next listing says so
             pass
         except (OSError, Strange) as problem:

@@ -16,7 +16,8 @@ class Segment:
     """A file of one series. Sizes and offsets are bytes in it, ``base`` is the position of its first one.
 
     ``size``: as last seen. ``whole``: behind the last whole frame. ``sealed``: its writer is done with it. ``final``:
-    nothing is appended any more, for whatever reason. ``newest_ns``: the latest time on a frame.
+    nothing is appended any more, for whatever reason. ``behind``: not all of it was looked at yet. ``newest_ns``: the
+    latest time on a frame.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Segment:
     whole: int = 0
     sealed: bool = False
     final: bool = False
+    behind: bool = False
     hello: Hello | None = None
     newest_ns: int = 0
     grown_at: float = 0.0

@@ -49,8 +49,10 @@ class Series:
         self.grown_at = float("-inf")
         self.newest_ns = 0
         self.ended = False  # its process is gone, and all it left was seen
+        self.behind = False  # the last look did not get to the end
         self._say = say
         self._bases: list[int] = []
+        self._looked_at = 0  # bytes, ever
 
     # What is there -----------------------------------------------------------------------------------------------------
 
@@ -139,53 +141,65 @@ class Series:
 
     # Looking -----------------------------------------------------------------------------------------------------------
 
-    def look(self, directory: int, now: float, only: str = "") -> bool:
+    def look(self, directory: int, now: float, only: str = "", most: int = 0) -> bool:
         """Look at what was appended; True when there is more to ship. ``only``: the one segment that changed.
 
-        Raises OSError and `Strange`, having seen what came before.
+        ``most``: about so many bytes, then `behind` is True; 0: all there is. Raises OSError and `Strange`, having seen
+        what came before.
         """
         before = self.frontier()
+        self.behind = False
+        until = self._looked_at + most if most else 0
         for segment in self.segments:
             if not segment.final and only in ("", segment.name):
-                self._look(directory, segment, now)
+                self._look(directory, segment, now, until)
+                if self.behind:
+                    break
         return self.frontier() > before
 
-    def _look(self, directory: int, segment: Segment, now: float) -> None:
+    def _look(self, directory: int, segment: Segment, now: float, until: int) -> None:
         descriptor = self.place.open_file(directory, segment.name)
         try:
             size = os.fstat(descriptor).st_size
             if size > MAX_SEGMENT:
                 self._say("services-size", f"{segment.name} has {size:,} bytes; no more than {MAX_SEGMENT:,} are read")
                 size = MAX_SEGMENT
-            if size != segment.size:
+            if size != segment.size or segment.behind:
                 segment.size = size
                 segment.grown_at = self.grown_at = now
-                self._index(descriptor, segment)
+                self.behind = segment.behind = self._index(descriptor, segment, until)
         finally:
             os.close(descriptor)
+        if segment.behind:
+            return
         patience = now - segment.grown_at > SEAL_PATIENCE and self.after(segment) is not None
         if segment.sealed or patience:
             self._finish(segment)
 
-    def _index(self, descriptor: int, segment: Segment) -> None:
+    def _index(self, descriptor: int, segment: Segment, until: int) -> bool:
+        """Look at the frames that are new; True when so many bytes were looked at that the rest has to wait."""
         while segment.whole < segment.size and not segment.sealed:
+            if until and self._looked_at >= until:
+                return True
             wanted = min(CHUNK, segment.size - segment.whole)
             data = os.pread(descriptor, wanted, segment.whole)
             found = look(data)
             if not found.end and len(data) < segment.size - segment.whole:  # a frame larger than that, or damage
                 data = os.pread(descriptor, segment.size - segment.whole, segment.whole)
                 found = look(data)
+            self._looked_at += len(data)
             if found.end:
                 self._take(segment, found)
                 continue
             damaged = resync(data, 0)
             if damaged is None:
-                return  # the beginning of a frame, or what is left of one
+                return False  # the beginning of a frame, or what is left of one
             self._say(
                 "services-damaged",
                 f"{segment.name}: {damaged[1]} bytes at {segment.whole} hold no whole frame and are skipped",
             )
             segment.whole += damaged[1]
+        return False
 
     def _take(self, segment: Segment, found: Found) -> None:
         for first, behind in found.seqs:

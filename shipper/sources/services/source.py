@@ -28,6 +28,7 @@ from shipper.sources.services.root import Root
 from shipper.sources.services.settings import ServiceSettings
 from shipper.sources.services.stream import ServiceStream
 
+LOOK_BYTES = 1 << 20  # of one series at a time, at the start: some milliseconds
 UNBORN_SECONDS = 3600.0  # a directory that got no name for so long never will
 
 
@@ -77,11 +78,22 @@ class ServiceSource(Source):
             consumer=consumer,
             sample=sample,
         )
+        self._prepared = False
         self._begun = asyncio.Event()
         self._stop_wanted = False
         self._stopped = False
 
     # The life of the source --------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the root and put the card in it: from now on services can hand over. `run` does it where nobody has."""
+        self._prepared = True
+        problem = prepare_root(self._settings.root)
+        if problem and os.access(self._settings.root, os.R_OK | os.W_OK | os.X_OK):
+            self._report(Said(problem))  # it holds for some users only, and perhaps there are none
+        elif problem:
+            self._say("services-root", f"services cannot hand over: {problem}", self._settings.root)
+        self._desk.publish(full=False)
 
     async def run(self) -> None:
         """See `Source.run`."""
@@ -92,27 +104,22 @@ class ServiceSource(Source):
             tasks.create_task(self._look_again(), name="service-looks")
 
     async def _begin(self) -> None:
-        self._prepare()
+        if not self._prepared:
+            self.prepare()
         self._root.sweep(self._clock.wall_ns() / 1e9 - UNBORN_SECONDS)
         self._follower.remember(await self._ledger.call(recall))
-        self._desk.publish(full=False)
         if self._settings.notify:
             self._watcher.start()
         for process in self._scan():
-            await asyncio.sleep(0)
-            self._follower.look(process)
+            more = True
+            while more:
+                more = self._follower.look(process, most=LOOK_BYTES)
+                await asyncio.sleep(0)  # others have work, too: what services put aside may be half a gigabyte
         self._follower.ghosts()
         self._follower.releases.tend()
         self._begun.set()
         if self._stop_wanted:
             self.stop_reading()
-
-    def _prepare(self) -> None:
-        problem = prepare_root(self._settings.root)
-        if problem and os.access(self._settings.root, os.R_OK | os.W_OK | os.X_OK):
-            self._report(Said(problem))  # it holds for some users only, and perhaps there are none
-        elif problem:
-            self._say("services-root", f"services cannot hand over: {problem}", self._settings.root)
 
     async def settled(self) -> None:
         """See `Source.settled`."""
