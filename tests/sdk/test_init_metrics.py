@@ -129,3 +129,22 @@ def test_the_metrics_body_states_what_the_service_stated(tmp_path: Path) -> None
     keys = {pair.key for pair in request.resource_metrics[0].resource.attributes}
     assert keys == process.stated.keys()
     assert "os.type" in process.guessed
+
+
+def test_metrics_that_cannot_be_set_up_cost_the_service_nothing(tmp_path: Path) -> None:
+    """Where the SDK's provider cannot be made, instruments measure nothing, and that is said once."""
+    answer = service(
+        START
+        + """
+import opentelemetry.sdk.metrics
+opentelemetry.sdk.metrics.MeterProvider = lambda **_: 1 / 0
+for name in "ab":
+    meter.create_counter(name).add(1)
+meter.create_observable_gauge("c", [])
+provider = metrics.get_meter_provider()
+print(provider.force_flush(), provider.shutdown())
+""",
+        SHIPPER_SPOOL_DIR=str(spool(tmp_path)),
+    )
+    assert answer.stdout.split() == ["True", "None"]
+    assert answer.stderr.count("OpenTelemetry metrics failed and was left out: ZeroDivisionError") == 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from opentelemetry import metrics
 
+from shipper.sdk import voice
 from shipper.sdk.emit.seam import forget_in_children
 
 _Gauge: Any = metrics._Gauge  # its public name is still to come
@@ -31,12 +32,19 @@ class LazyMeterProvider(metrics.MeterProvider):
         self.lock = threading.RLock()
 
     def real(self) -> Any:
-        """The SDK's provider."""
+        """The SDK's provider; where it cannot be made, one that measures nothing: the service was only counting something."""
         if self._real is None:
             with self.lock:
                 if self._real is None:
-                    self._real = self._make()
+                    self._real = self._made()
         return self._real
+
+    def _made(self) -> Any:
+        try:
+            return self._make()
+        except Exception as error:
+            voice.fault("OpenTelemetry metrics", error)
+            return _Nothing()
 
     @property
     def in_use(self) -> bool:
@@ -60,6 +68,19 @@ class LazyMeterProvider(metrics.MeterProvider):
         """Collect a last time and stop."""
         if self._real is not None:
             self._real.shutdown(timeout_millis)
+
+
+class _Nothing(metrics.NoOpMeterProvider):
+    """Stands in for a provider of the SDK that could not be made."""
+
+    def add_metric_reader(self, metric_reader: Any) -> None:
+        """There is nothing to read."""
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Nothing runs."""
 
 
 class _LazyMeter(metrics.Meter):
