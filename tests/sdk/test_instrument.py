@@ -33,19 +33,172 @@ def run(script: str, tmp_path: Path, *, launcher: tuple[str, ...] = (), **env: s
     return json.loads(answer.stdout)
 
 
-def test_what_is_installed_is_loaded_once(tmp_path: Path) -> None:
-    """The first call activates them all, the second none; Django's waits until there are settings."""
-    first, second = run("print(json.dumps([load_instrumentors(), load_instrumentors()]))", tmp_path)
+def plugin(tmp_path: Path, name: str, body: str) -> None:
+    """An installed distribution with one instrumentor."""
+    (tmp_path / f"{name}.py").write_text(
+        "from opentelemetry.instrumentation.instrumentor import BaseInstrumentor\n"
+        f"class Instrumentor(BaseInstrumentor):\n"
+        f"    def instrumentation_dependencies(self): return ()\n"
+        f"    def _uninstrument(self, **kwargs): pass\n"
+        f"    def _instrument(self, **kwargs): {body}\n"
+    )
+    info = tmp_path / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(f"[opentelemetry_instrumentor]\n{name} = {name}:Instrumentor\n")
+
+
+def metadata(tmp_path: Path, name: str, *needs: str, any_of: tuple[str, ...] = ()) -> None:
+    """What the instrumentor of `plugin` instruments: ``name``, or ``name; marker and``."""
+    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0"]
+    for extra, wanted in (("instruments", needs), ("instruments-any", any_of)):
+        for need in wanted:
+            library, _, marker = need.partition(";")
+            lines.append(f'Requires-Dist: {library} ;{marker} extra == "{extra}"')
+    (tmp_path / f"{name}-1.0.dist-info/METADATA").write_text("\n".join(lines) + "\n")
+
+
+SEEN = "__import__('__main__').seen.append(__name__)"
+FRAMEWORKS = [
+    "fastapi",
+    "flask",
+    "starlette",
+    "celery",
+    "django",
+    "aiohttp",
+    "werkzeug",
+    "requests",
+    "httpx",
+    "asgiref",
+]
+ACTIVE = """
+def active(*names):
+    import importlib
+    found = []
+    for name in names:
+        module = importlib.import_module("opentelemetry.instrumentation." + name.lower())
+        found.append(getattr(module, name + "Instrumentor")().is_instrumented_by_opentelemetry)
+    return found
+"""
+
+
+def test_what_is_imported_is_instrumented_once(tmp_path: Path) -> None:
+    """The first call activates those of imported libraries, the second none; Django's waits until there are settings."""
+    first, second = run(
+        f"import {', '.join(FRAMEWORKS[:5])}\nprint(json.dumps([load_instrumentors(), load_instrumentors()]))", tmp_path
+    )
     assert {"fastapi", "flask", "starlette", "celery", "logging"} <= set(first)
     assert "django" not in first
     assert second == []
+
+
+def test_what_a_service_does_not_use_is_not_imported(tmp_path: Path) -> None:
+    """Installed instrumentors import no framework, and are not said to be loaded while they wait."""
+    script = (
+        f"loaded = load_instrumentors()\nprint(json.dumps([loaded, [n for n in {FRAMEWORKS} if n in sys.modules]]))"
+    )
+    assert run(script, tmp_path) == [["logging"], []]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "module"),
+    [
+        ("from fastapi import FastAPI as kind", "FastAPI", "opentelemetry.instrumentation.fastapi"),
+        ("from flask import Flask as kind", "Flask", "opentelemetry.instrumentation.flask"),
+        (
+            "from starlette.applications import Starlette as kind",
+            "Starlette",
+            "opentelemetry.instrumentation.starlette",
+        ),
+    ],
+)
+def test_what_is_imported_later_is_instrumented_then(tmp_path: Path, line: str, kind: str, module: str) -> None:
+    """The very statement that imports a framework gets what the instrumentor made of it."""
+    script = f"load_instrumentors()\n{line}\nprint(json.dumps([kind.__name__, kind.__module__]))"
+    assert run(script, tmp_path) == [f"_Instrumented{kind}", module]
+
+
+def test_a_framework_on_top_of_another_is_built_on_what_that_was(tmp_path: Path) -> None:
+    """FastAPI imports Starlette: both are instrumented, but FastAPI is no instrumented Starlette, which would trace twice."""
+    script = """
+load_instrumentors()
+import fastapi, starlette.applications
+names = [kind.__name__ for kind in fastapi.FastAPI.__mro__]
+print(json.dumps([names, starlette.applications.Starlette.__name__]))
+"""
+    names, name = run(script, tmp_path)
+    assert name == "_InstrumentedStarlette"
+    assert names[:3] == ["_InstrumentedFastAPI", "FastAPI", "Starlette"]
+
+
+def test_one_that_needs_two_libraries_waits_for_both(tmp_path: Path) -> None:
+    """All requirements of the extra ``instruments``, and one of ``instruments-any``, in whatever order they come."""
+    plugin(tmp_path, "both", SEEN)
+    metadata(
+        tmp_path,
+        "both",
+        "flask",
+        "celery; python_version > '3' and",
+        any_of=("no-such-library", "Starlette", "fastapi"),
+    )
+    script = """
+seen = []
+load_instrumentors()
+import flask, starlette
+before = list(seen)
+import celery
+print(json.dumps([before, seen]))
+"""
+    assert run(script, tmp_path) == [[], ["both"]]
+
+
+def test_celery_that_is_imported_later_has_its_tasks_traced(tmp_path: Path) -> None:
+    """Celery puts another object in the place of its module while it is imported."""
+    script = f"{ACTIVE}\nload_instrumentors()\nfrom celery import Celery\nprint(json.dumps(active('Celery')))"
+    assert run(script, tmp_path) == [True]
+
+
+def test_an_instrumentor_that_fails_in_an_import_does_not_fail_the_import(tmp_path: Path) -> None:
+    """It is said in one sentence, and the module is there."""
+    plugin(tmp_path, "broken", "raise RuntimeError('boom')")
+    metadata(tmp_path, "broken", "Flask")
+    script = """
+from shipper.sdk import voice
+said = []
+voice.say = lambda text, *_: said.append(text)
+load_instrumentors()
+import flask
+print(json.dumps([said, flask.Flask.__name__]))
+"""
+    said, name = run(script, tmp_path)
+    assert said == ["the OpenTelemetry instrumentation 'broken' failed and was left out: RuntimeError: boom"]
+    assert name == "_InstrumentedFlask"
+
+
+def test_a_library_of_another_name_than_its_distribution_is_found(tmp_path: Path) -> None:
+    """What a distribution is imported as stands in its list of files, also inside of a namespace."""
+    plugin(tmp_path, "named", SEEN)
+    metadata(tmp_path, "named", "Some.Thing")
+    (tmp_path / "space" / "thing").mkdir(parents=True)
+    (tmp_path / "space" / "thing" / "__init__.py").touch()
+    info = tmp_path / "some_thing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-thing\nVersion: 1.0\n")
+    (info / "RECORD").write_text("space/thing/deep/__init__.py,,\nspace/thing/__init__.py,,\nsome_thing.txt,,\n")
+    script = (
+        "seen = []\nload_instrumentors()\nbefore = list(seen)\nimport space.thing\nprint(json.dumps([before, seen]))"
+    )
+    assert run(script, tmp_path) == [[], ["named"]]
 
 
 @pytest.mark.parametrize(("setting", "left"), [("flask, celery", {"flask", "celery"}), ("*", None)])
 def test_disabled_instrumentations_stay_away(tmp_path: Path, setting: str, left: set[str] | None) -> None:
     """OTEL_PYTHON_DISABLED_INSTRUMENTATIONS means what it means to opentelemetry-instrument."""
     loaded = set(
-        run("print(json.dumps(load_instrumentors()))", tmp_path, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=setting)
+        run(
+            "import flask, celery; print(json.dumps(load_instrumentors()))",
+            tmp_path,
+            OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=setting,
+        )
     )
     assert not loaded & left if left else loaded == set()
 
@@ -93,11 +246,11 @@ def test_django_is_instrumented_when_its_settings_can_be_read(tmp_path: Path) ->
     """With DJANGO_SETTINGS_MODULE its instrumentor puts itself into MIDDLEWARE, as under its own launcher."""
     (tmp_path / "shop_settings.py").write_text("MIDDLEWARE = []\nSECRET_KEY = 'x'\n")
     script = """
-loaded = load_instrumentors()
+load_instrumentors()
 from django.conf import settings
-print(json.dumps(["django" in loaded, len(settings.MIDDLEWARE)]))
+print(json.dumps(len(settings.MIDDLEWARE)))
 """
-    assert run(script, tmp_path, DJANGO_SETTINGS_MODULE="shop_settings") == [True, 1]
+    assert run(script, tmp_path, DJANGO_SETTINGS_MODULE="shop_settings") == 1
 
 
 def test_settings_that_are_being_read_are_not_read_half(tmp_path: Path) -> None:
@@ -115,36 +268,19 @@ def test_settings_that_come_later_are_not_forestalled(tmp_path: Path) -> None:
     assert run(script, tmp_path) is False
 
 
-def plugin(tmp_path: Path, name: str, body: str) -> None:
-    """An installed distribution with one instrumentor."""
-    (tmp_path / f"{name}.py").write_text(
-        "from opentelemetry.instrumentation.instrumentor import BaseInstrumentor\n"
-        f"class Instrumentor(BaseInstrumentor):\n"
-        f"    def instrumentation_dependencies(self): return ()\n"
-        f"    def _uninstrument(self, **kwargs): pass\n"
-        f"    def _instrument(self, **kwargs): {body}\n"
-    )
-    info = tmp_path / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "entry_points.txt").write_text(f"[opentelemetry_instrumentor]\n{name} = {name}:Instrumentor\n")
-
-
 def test_a_conflict_is_skipped_quietly(tmp_path: Path) -> None:
     """An instrumentor for a library that is not installed, or in another version, is no event."""
     for name, need in (("absent", "no-such-library >= 1"), ("old", "flask < 1")):
         plugin(tmp_path, name, "raise AssertionError")
-        (tmp_path / f"{name}-1.0.dist-info/METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nProvides-Extra: instruments\n"
-            f'Requires-Dist: {need} ; extra == "instruments"\n'
-        )
-    loaded = run("print(json.dumps(load_instrumentors()))", tmp_path)
+        metadata(tmp_path, name, need)
+    loaded = run("import flask; print(json.dumps(load_instrumentors()))", tmp_path)
     assert not {"absent", "old"} & set(loaded)
 
 
 def test_one_that_fails_is_said_and_the_others_are_loaded(tmp_path: Path) -> None:
     """A broken instrumentor costs itself and one sentence, never the service's start."""
     plugin(tmp_path, "broken", "raise RuntimeError('boom')")
-    (tmp_path / "broken-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    metadata(tmp_path, "broken")
     script = """
 from shipper.sdk import voice
 said = []
@@ -152,7 +288,7 @@ voice.say = lambda text, *_: said.append(text)
 print(json.dumps([load_instrumentors(), said]))
 """
     loaded, said = run(script, tmp_path)
-    assert "flask" in loaded
+    assert "logging" in loaded
     assert said == [
         "the OpenTelemetry instrumentation 'broken' failed and was left out: RuntimeError: boom",
     ]

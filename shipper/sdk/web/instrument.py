@@ -1,6 +1,9 @@
-"""Loading the OpenTelemetry instrumentors that are installed, as ``opentelemetry-instrument`` does, from ``shipper.init``.
+"""Activating the OpenTelemetry instrumentors that are installed, as ``opentelemetry-instrument`` does, from ``shipper.init``.
 
-Only where ``opentelemetry-instrumentation`` is installed; who has it wants its instrumentors, and none of them twice.
+Only where ``opentelemetry-instrumentation`` is installed; who has it wants its instrumentors, and none of them twice. An
+instrumentor imports what it instruments, so each waits until the service has imported that itself (`targets`): what a
+service does not use costs it neither time nor memory. Entry points are asked of OpenTelemetry, which has looked through
+all distributions before.
 """
 
 from __future__ import annotations
@@ -8,52 +11,93 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from opentelemetry.util._importlib_metadata import entry_points
+
 from shipper.sdk import voice
+from shipper.sdk.later import imported, when_imported
+from shipper.sdk.web.targets import targets
 
 _GROUP = "opentelemetry_instrumentor"
+_waiting: set[str] = set()
 
 
 def load_instrumentors(*, ships_logs: bool = True) -> list[str]:
-    """Activate every installed instrumentor that is not active yet; the names of those activated now.
+    """Activate each installed instrumentor as soon as its library is imported; the names of those activated at once.
 
     Left out are those in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS (``*``: all), those whose library is not installed or has
     another version (quietly), and Django's where its settings cannot be read yet. With ``ships_logs`` log records are
     handed over already, so the logging instrumentor installs no handler; one that is there beside ours is removed.
     Safe to call twice, and after ``opentelemetry-instrument``. Never raises.
     """
-    try:
-        from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
-    except ImportError:
-        return []
     skipped = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     loaded: list[str] = []
     for entry in () if "*" in skipped else entry_points(group=_GROUP):
-        if entry.name in skipped or (entry.name == "django" and not _django_ready()):
+        if entry.name in skipped or entry.name in _waiting:
             continue
         try:
-            if (entry.dist is None or not get_dist_dependency_conflicts(entry.dist)) and _load(entry, ships_logs):
+            needs = targets(entry)
+            if needs is not None and _load_after(needs, entry, ships_logs):
                 loaded.append(entry.name)
-        except ModuleNotFoundError:
-            continue  # what it instruments is not installed
         except Exception as error:
-            voice.fault(f"the OpenTelemetry instrumentation {entry.name!r}", error)
+            _failed(entry, error)
     if ships_logs:
         _remove_handler()
     return loaded
 
 
+def _load_after(needs: Sequence[Sequence[str]], entry: EntryPoint, ships_logs: bool) -> bool:
+    """Load it when of each of ``needs`` one module is imported; whether that was now."""
+    missing = next((names for names in needs if not any(map(imported, names))), None)
+    if missing is None:
+        return _load(entry, ships_logs)
+    _waiting.add(entry.name)
+    go_on = _once(lambda: _load_after(needs, entry, ships_logs))
+    for name in missing:
+        when_imported(name, lambda _: go_on())
+    return False
+
+
+def _once(what: Callable[[], object]) -> Callable[[], None]:
+    left = [what]
+
+    def call() -> None:
+        if left:
+            left.pop()()
+
+    return call
+
+
 def _load(entry: EntryPoint, ships_logs: bool) -> bool:
-    instrumentor = entry.load()()
-    if instrumentor.is_instrumented_by_opentelemetry:
+    """Activate it, if it is not active. Never raises: this may happen in the middle of an import of the service."""
+    _waiting.discard(entry.name)
+    if entry.name == "django" and not _django_ready():
         return False
-    options: dict[str, Any] = (
-        {"enable_log_auto_instrumentation": False} if entry.name == "logging" and ships_logs else {}
-    )
-    instrumentor.instrument(skip_dep_check=True, **options)
+    try:
+        from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
+
+        if entry.dist is not None and get_dist_dependency_conflicts(entry.dist):
+            return False
+        instrumentor = entry.load()()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            return False
+        options: dict[str, Any] = (
+            {"enable_log_auto_instrumentation": False} if entry.name == "logging" and ships_logs else {}
+        )
+        instrumentor.instrument(skip_dep_check=True, **options)
+    except ModuleNotFoundError:
+        return False  # what it instruments is not installed, or opentelemetry-instrumentation itself
+    except Exception as error:
+        _failed(entry, error)
+        return False
     return True
+
+
+def _failed(entry: EntryPoint, error: Exception) -> None:
+    voice.fault(f"the OpenTelemetry instrumentation {entry.name!r}", error)
 
 
 def _django_ready() -> bool:
