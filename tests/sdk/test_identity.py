@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from shipper.handoff.card import Card, write_card
 from shipper.labels.process import NAMESPACE, Process, this_process
@@ -15,6 +16,7 @@ from shipper.sdk.identity import Identities, merge
 from shipper.sdk.resource import ResourceOf, encode
 from shipper.sdk.settings import Settings, Stated
 from shipper.sdk.sidecar_card import CardReader
+from shipper.sdk.ways.providers import update
 from shipper.sdk.who import INSTANCE, Self, Who, ask, explicit_instance
 from tests.sdk.initkit import attributes, only, service, spool, written
 
@@ -268,3 +270,15 @@ def test_a_card_left_from_the_hosts_last_life_is_not_stated(tmp_path: Path) -> N
     service("import shipper; shipper.init(instrument=False); shipper.event('up')", SHIPPER_SPOOL_DIR=str(root))
     process = only(root)
     assert "old" not in {*process.stated.values(), *map(str, process.guessed.values()), process.hello.service}
+
+
+def test_an_older_sdk_gets_the_same_identity() -> None:
+    """Where a provider cannot take more attributes by itself, the resource that it and its tracers share gets them."""
+    shared = Resource({"service.name": "own", "team": "a"})
+
+    class Older:
+        resource = shared
+
+    assert update(Older(), {"team": "b", "service.version": "1.2"})
+    assert dict(shared.attributes) == {"service.name": "own", "team": "b", "service.version": "1.2"}
+    assert not update(object(), {"team": "b"})

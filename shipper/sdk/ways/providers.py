@@ -88,10 +88,15 @@ def stay_true(provider: Any, who: Identified) -> None:
 
 
 def update(provider: Any, attributes: dict[str, Any]) -> bool:
-    """Merge attributes into a provider's resource; False for an SDK that cannot (before 1.45)."""
-    if not hasattr(provider, "_update_resource"):
+    """Merge attributes into a provider's resource; False where that cannot be done."""
+    more = Resource(attributes)
+    if hasattr(provider, "_update_resource"):
+        provider._update_resource(more)
+        return True
+    resource: Any = getattr(provider, "resource", None)  # before 1.45: its tracers and loggers have the same object
+    if not hasattr(resource, "_attributes"):
         return False
-    provider._update_resource(Resource(attributes))
+    resource._attributes = resource.merge(more)._attributes
     return True
 
 
