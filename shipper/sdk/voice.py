@@ -20,7 +20,7 @@ def say(text: str, level: int = logging.WARNING) -> None:
         return
     _said.add(text)
     try:
-        _logger.log(level, "%s", text)
+        _logger.log(level, "%s", text if _logger.hasHandlers() else f"shipper: {text}")  # else nothing says who speaks
     except Exception:  # a handler of the service's own is broken, or the interpreter is going down
         _aside(text)
 

@@ -72,6 +72,9 @@ def test_a_service_without_any_sidecar_runs_as_ever_and_is_told_once() -> None:
     assert answer.stderr.count("/nonexistent/spool") == 1
     assert "discarded" in answer.stderr
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in answer.stderr
+    assert answer.stderr.startswith("shipper: there is no spool directory")  # nothing else would say who speaks
+    formatted = service("    import logging; logging.basicConfig()" + code, SHIPPER_SPOOL_DIR="/nonexistent/spool")
+    assert formatted.stderr.startswith("WARNING:shipper:there is no spool directory")
 
 
 def test_the_spool_is_used_as_soon_as_it_is_there(tmp_path: Path) -> None:
