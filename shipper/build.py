@@ -25,8 +25,11 @@ from shipper.errors import ConfigError, DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE
-from shipper.labels import Identity, detect, lock_state, witness
+from shipper.labels.detect import detect
+from shipper.labels.identity import Identity
 from shipper.labels.life import SET_ASIDE, LifeDecision, adopt_or_begin
+from shipper.labels.state import lock_state
+from shipper.labels.witness import witness
 from shipper.ledger import Ledger, LedgerThread, StreamRow
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples

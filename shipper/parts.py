@@ -10,7 +10,7 @@ from typing import Any
 from shipper.account import Account
 from shipper.contracts import Exporter, Source
 from shipper.events import Reporter
-from shipper.labels import Identity
+from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump

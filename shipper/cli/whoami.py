@@ -9,8 +9,11 @@ import os
 import click
 
 from shipper.cli.options import config_option
-from shipper.labels import Candidate, Identity, Label, Witness, detect, witness
+from shipper.labels.detect import detect
 from shipper.labels.explicit import Configured
+from shipper.labels.finding import Candidate
+from shipper.labels.identity import Identity, Label
+from shipper.labels.witness import Witness, witness
 from shipper.paths import CONFIG_FILE
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shipper.cli import main
-from shipper.labels import lock_state
 from shipper.labels.ci import BUILD_SYSTEMS
+from shipper.labels.state import lock_state
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from shipper.build import _file_settings
 from shipper.config import Config, load
 from shipper.config.show import render
 from shipper.errors import ConfigError
-from shipper.labels import Identity, detect
+from shipper.labels.detect import detect
+from shipper.labels.identity import Identity
 from shipper.shape import Multiline
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import StateError, StateLocked
-from shipper.labels import adopt_or_begin, lock_state, witness
 from shipper.labels.bake import Baked, gather, wipe, write
 from shipper.labels.ci import from_ci, from_git, without_credentials
+from shipper.labels.life import adopt_or_begin
+from shipper.labels.state import lock_state
+from shipper.labels.witness import witness
 from shipper.testing.clock import FakeClock
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shipper.labels import Identity, detect
+from shipper.labels.detect import detect
 from shipper.labels.finding import LABELS
+from shipper.labels.identity import Identity
 
 DIGEST = "sha256:" + "ab" * 32
 CONTAINER = "0123456789abcdef" * 4

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.labels import LifeRecord, Witness, adopt_or_begin, witness
-from shipper.labels.witness import KINDS, same_life
+from shipper.labels.life import LifeRecord, adopt_or_begin
+from shipper.labels.witness import KINDS, Witness, same_life, witness
 from shipper.testing.clock import FakeClock
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import StateError, StateLocked, StateUnwritable
-from shipper.labels import adopt_or_begin, lock_state, witness
-from shipper.labels.state import write_atomically
+from shipper.labels.life import adopt_or_begin
+from shipper.labels.state import lock_state, write_atomically
+from shipper.labels.witness import witness
 from shipper.testing.clock import FakeClock
 
 HOLDER = """
 import sys, time
-from shipper.labels import lock_state
+from shipper.labels.state import lock_state
 lock_state(sys.argv[1])
 print('held', flush=True)
 time.sleep(600)
@@ -26,7 +27,7 @@ time.sleep(600)
 # what is needed is imported first: the interpreter may lie where nobody else may look
 AS_NOBODY = """
 import os, sys
-from shipper.labels import lock_state
+from shipper.labels.state import lock_state
 os.setuid(65534)
 try:
     lock_state(sys.argv[1])
@@ -131,7 +132,8 @@ def test_a_directory_of_somebody_else_names_the_mount_to_add(tmp_path: Path) -> 
 def test_a_read_only_or_full_file_system_is_one_sentence(tmp_path: Path, options: str, what: str) -> None:
     """A read-only root names the mount to add; a full disk says that room is needed."""
     script = (
-        "import sys\nfrom shipper.errors import StateUnwritable\nfrom shipper.labels import *\n"
+        "import sys\nfrom shipper.errors import StateUnwritable\n"
+        "from shipper.labels.life import *\nfrom shipper.labels.state import *\nfrom shipper.labels.witness import *\n"
         "from shipper.testing.clock import FakeClock\n"
         "try:\n lock_state(sys.argv[1]); adopt_or_begin(sys.argv[1], witness('/', {}), FakeClock())\n"
         "except StateUnwritable as error: print(error)\n"
@@ -148,7 +150,8 @@ def test_a_read_only_or_full_file_system_is_one_sentence(tmp_path: Path, options
 def test_a_disk_that_is_full_at_a_restart_does_not_end_the_life(tmp_path: Path) -> None:
     """The disk filled by logs is just when a restarted sidecar must go on; the run is then not counted."""
     script = (
-        "import os, sys\nfrom shipper.labels import *\nfrom shipper.testing.clock import FakeClock\n"
+        "import os, sys\nfrom shipper.testing.clock import FakeClock\n"
+        "from shipper.labels.life import *\nfrom shipper.labels.state import *\nfrom shipper.labels.witness import *\n"
         "d = sys.argv[1]; w = witness('/', {'SHIPPER_HOST': 'h'})\n"
         "with lock_state(d): first = adopt_or_begin(d, w, FakeClock())\n"
         "try:\n open(d + '/filler', 'wb').write(b'x' * (1 << 20))\nexcept OSError: pass\n"

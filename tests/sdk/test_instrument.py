@@ -86,17 +86,16 @@ def test_what_is_imported_is_instrumented_once(tmp_path: Path) -> None:
     first, second = run(
         f"import {', '.join(FRAMEWORKS[:5])}\nprint(json.dumps([load_instrumentors(), load_instrumentors()]))", tmp_path
     )
-    assert {"fastapi", "flask", "starlette", "celery", "logging"} <= set(first)
+    assert {"fastapi", "flask", "starlette", "celery"} <= set(first)
     assert "django" not in first
     assert second == []
 
 
 def test_what_a_service_does_not_use_is_not_imported(tmp_path: Path) -> None:
-    """Installed instrumentors import no framework, and are not said to be loaded while they wait."""
-    script = (
-        f"loaded = load_instrumentors()\nprint(json.dumps([loaded, [n for n in {FRAMEWORKS} if n in sys.modules]]))"
-    )
-    assert run(script, tmp_path) == [["logging"], []]
+    """Installed instrumentors import neither frameworks nor themselves, and are not said to be loaded while they wait."""
+    names = [*FRAMEWORKS, "wrapt", "packaging", "opentelemetry.instrumentation.instrumentor"]
+    script = f"loaded = load_instrumentors()\nprint(json.dumps([loaded, [n for n in {names} if n in sys.modules]]))"
+    assert run(script, tmp_path) == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +209,27 @@ def test_log_records_are_not_handed_over_twice(tmp_path: Path, ships: bool, hand
     assert run(script, tmp_path) == handlers
 
 
+def test_a_service_that_instruments_logging_by_itself_gets_no_handler_either(tmp_path: Path) -> None:
+    """Where nothing is asked of it the instrumentor is not loaded; whoever loads it finds it active, as ever."""
+    script = """
+loaded = load_instrumentors()
+from opentelemetry.instrumentation.logging import LoggingInstrumentor
+active = LoggingInstrumentor().is_instrumented_by_opentelemetry
+print(json.dumps([loaded, active, len(logging.getLogger().handlers)]))
+"""
+    assert run(script, tmp_path) == [[], True, 0]
+
+
+def test_trace_ids_on_log_records_are_there_where_they_are_asked_for(tmp_path: Path) -> None:
+    """OTEL_PYTHON_LOG_CORRELATION is the logging instrumentor's, and works as without us."""
+    script = """
+loaded = load_instrumentors()
+record = logging.getLogRecordFactory()("shop", logging.INFO, "shop.py", 1, "sold", (), None)
+print(json.dumps([loaded, hasattr(record, "otelTraceID")]))
+"""
+    assert run(script, tmp_path, OTEL_PYTHON_LOG_CORRELATION="true") == [["logging"], True]
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_of_two_handlers_one_is_taken_away(tmp_path: Path, ours: bool) -> None:
     """opentelemetry-instrument installs its handler before anybody can tell it about us; alone, it stays."""
@@ -285,10 +305,11 @@ def test_one_that_fails_is_said_and_the_others_are_loaded(tmp_path: Path) -> Non
 from shipper.sdk import voice
 said = []
 voice.say = lambda text, *_: said.append(text)
+import flask
 print(json.dumps([load_instrumentors(), said]))
 """
     loaded, said = run(script, tmp_path)
-    assert "logging" in loaded
+    assert "flask" in loaded
     assert said == [
         "the OpenTelemetry instrumentation 'broken' failed and was left out: RuntimeError: boom",
     ]

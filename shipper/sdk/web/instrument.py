@@ -2,14 +2,15 @@
 
 Only where ``opentelemetry-instrumentation`` is installed; who has it wants its instrumentors, and none of them twice. An
 instrumentor imports what it instruments, so each waits until the service has imported that itself (`targets`): what a
-service does not use costs it neither time nor memory. Entry points are asked of OpenTelemetry, which has looked through
-all distributions before.
+service does not use costs it neither time nor memory. Entry points are asked of OpenTelemetry, which keeps them for
+whoever asks next.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
@@ -39,7 +40,7 @@ def load_instrumentors(*, ships_logs: bool = True) -> list[str]:
         if entry.name in skipped or entry.name in _waiting:
             continue
         try:
-            needs = targets(entry)
+            needs = [[entry.module]] if entry.name == "logging" and ships_logs and _idle(entry) else targets(entry)
             if needs is not None and _load_after(needs, entry, ships_logs):
                 loaded.append(entry.name)
         except Exception as error:
@@ -94,6 +95,20 @@ def _load(entry: EntryPoint, ships_logs: bool) -> bool:
         _failed(entry, error)
         return False
     return True
+
+
+def _idle(entry: EntryPoint) -> bool:
+    """Whether the logging instrumentor would do nothing but be imported, which costs more than all of `shipper.init`.
+
+    Without its handler it only adds trace ids to records, since 0.61b0 where that is asked for. A service that activates it
+    by itself must still find it active, or there would be a handler beside ours: so it waits for its own module.
+    """
+    if os.environ.get("OTEL_PYTHON_LOG_CORRELATION", "").lower() == "true":
+        return False
+    release = re.match(r"0\.(\d+)", entry.dist.version if entry.dist is not None else "")
+    return (
+        release is not None and int(release[1]) >= 64
+    )  # of the OpenTelemetry that we need; older ones stay as they were
 
 
 def _failed(entry: EntryPoint, error: Exception) -> None:
