@@ -9,10 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
+from shipper.sdk.emit.logs import ShipperLogRecordProcessor
+from shipper.sdk.emit.spans import ShipperSpanProcessor
 from shipper.sdk.web import serving
 from tests.sdk.initkit import only, service, spool
+from tests.sdk.memory_spool import MemorySpool, nothing_stated
 
 
 class Minutes:
@@ -41,6 +46,30 @@ def test_nothing_is_said_before_a_minute_or_after_a_server_span(monkeypatch: pyt
     watch.emitted()
     other.emitted()
     assert said == ["advice"]
+
+
+def test_spans_and_records_are_shown_until_it_was_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processors of the spool show what goes by, and forget the watch when it has nothing more to look for."""
+    monkeypatch.setattr(serving, "missing", lambda: "advice")
+    said: list[str] = []
+    clock = Minutes()
+    watch = serving.Watch(said.append, clock)
+    spans = ShipperSpanProcessor(MemorySpool(), nothing_stated, look=watch.span)
+    records = ShipperLogRecordProcessor(MemorySpool(), nothing_stated, look=watch.emitted)
+    tracers, loggers = TracerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(spans)
+    loggers.add_log_record_processor(records)
+
+    def both() -> None:
+        tracers.get_tracer("a").start_span("a").end()
+        loggers.get_logger("a").emit(body="a")
+
+    both()
+    assert (spans._look, records._look) == (watch.span, watch.emitted)
+    clock.now += 60
+    both()
+    assert said == ["advice"]
+    assert (spans._look, records._look) == (None, None)
 
 
 def test_a_process_knows_whether_it_listens(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipper.otlp.encode import log_attribute
-from shipper.otlp.wire import field, fixed32_field, text, varint_field
+from shipper.otlp.wire import field, fixed32_field, text, varint, varint_field
 from shipper.sdk.emit.attributes import Attributes
 from shipper.sdk.emit.exceptions import MESSAGE, STACK, TYPE
 from shipper.sdk.emit.fingerprint import FINGERPRINT, fingerprint
@@ -30,13 +30,26 @@ MAX_ATTRIBUTES = 1 << 20
 PART = "shipper.line.part"
 LAST = "shipper.line.last"
 _TIGHT = 1024
+_LONG_HEAD = 4096
 _TIGHT_ROOM = 4096
 _NAME = 1024
 _EMPTY_BODY = b"\x2a\x00"
 _TIME = struct.Struct("<BQ").pack
 _TRACE = struct.Struct(">2sQQ2sQ").pack
 _LOW = (1 << 64) - 1
+_SEVERITIES = tuple(varint_field(2, number) for number in range(25))
 _FLAGS = tuple(fixed32_field(8, flags) if flags else b"" for flags in range(256))
+
+
+class Bodies(dict[int, bytes]):
+    """By length of a text: what stands before it in a LogRecord's body."""
+
+    def __missing__(self, size: int) -> bytes:
+        length = b"\x0a" + varint(size)
+        head = b"\x2a" + varint(len(length) + size) + length
+        if size < _LONG_HEAD:
+            self[size] = head
+        return head
 
 
 class LogEncoder:
@@ -48,6 +61,7 @@ class LogEncoder:
     def __init__(self, texts: Texts | None = None, limit: int | None = None) -> None:
         self.texts = texts or Texts()
         self.attributes = Attributes(6, self.texts, limit)
+        self.bodies = Bodies()
         self._tight = Attributes(6, self.texts, _TIGHT, _TIGHT_ROOM)
 
     def encode(self, record: ReadableLogRecord | ReadWriteLogRecord) -> list[bytes]:
@@ -60,18 +74,26 @@ class LogEncoder:
         if log.observed_timestamp:
             put(_TIME(0x59, log.observed_timestamp))
         severity = log.severity_number
-        if severity is not None and severity.value:
-            put(varint_field(2, severity.value))
+        if severity is not None and severity._value_:  # `value` is a property written in Python
+            put(_SEVERITIES[severity._value_])
         if log.severity_text:
             put(field(3, text(log.severity_text)))
-        put(trace(log.trace_id or 0, log.span_id or 0, int(log.trace_flags or 0)))
+        if log.trace_id or log.span_id or log.trace_flags:
+            put(trace(log.trace_id or 0, log.span_id or 0, int(log.trace_flags or 0)))
         if log.event_name:
             put(event_name(log.event_name))
         members, dropped = members_of(log.attributes)
-        put(self.members(members))
+        if members:
+            put(self.members(members))
         if dropped:
             put(varint_field(7, dropped))
-        return list(self.with_body(b"".join(out), log.body))
+        body = log.body
+        if type(body) is str and self.texts.redact is None and body.isascii() and len(body) <= MAX_PART:
+            data = body.encode()
+            put(self.bodies[len(data)])
+            put(data)
+            return [b"".join(out)]
+        return list(self.with_body(b"".join(out), body))
 
     def members(self, members: Mapping[str, Any]) -> bytes:
         """Attributes as fields, with the fingerprint of the exception that is in them. Names must be texts."""

@@ -9,7 +9,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from shipper.handoff.frame import ERROR, Kind
 from shipper.sdk.emit.log_encode import LogEncoder, encode_log
-from shipper.sdk.emit.seam import Declared, Handoff, ResourceOf
+from shipper.sdk.emit.seam import Declared, Handoff, Look, ResourceOf
 from shipper.sdk.faults import Faults
 from shipper.sdk.logbridge.hook import from_twin
 
@@ -29,7 +29,8 @@ ERROR_SEVERITY = 17
 class ShipperLogRecordProcessor(LogRecordProcessor):
     """Appends each record to the series ``logs``. ``minimum``: the SeverityNumber below which records are not taken.
 
-    Records without a severity are always taken. Nothing it does raises into the service; faults are counted in ``faults``.
+    Records without a severity are always taken. ``look`` is told of each until it has seen enough. Nothing it does raises
+    into the service; faults are counted in ``faults``.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class ShipperLogRecordProcessor(LogRecordProcessor):
         encoder: LogEncoder | None = None,
         minimum: int = 0,
         faults: Faults | None = None,
+        look: Look | None = None,
     ) -> None:
+        self._look = look
         self._series = spooler.series("logs")
         self._declared = Declared(self._series, resource_of)
         self._encoder = encoder or LogEncoder()
@@ -52,21 +55,27 @@ class ShipperLogRecordProcessor(LogRecordProcessor):
             if self._overflows:
                 lost, self._overflows = self._overflows, 0
                 self.faults.settle(lost, self._series.drop)
+            if self._look is not None and self._look():
+                self._look = None
             record = log_record.log_record
             number = record.severity_number
-            severity = number.value if number is not None else 0
-            if 0 < severity < self._minimum or from_twin():
-                return
+            severity = number._value_ if number is not None else 0
+            if 0 < severity < self._minimum or (record.severity_text is not None and from_twin()):
+                return  # OpenTelemetry's own handler always says the level's name
+            resource, scope = self._declared.pair(log_record.resource, log_record.instrumentation_scope)
             for body in self._encoder.encode(log_record):
                 self._series.append(
                     _LOG,
                     body,
                     time_ns(),
-                    flags=ERROR if severity >= ERROR_SEVERITY else 0,
-                    resource=self._declared.resource(log_record.resource),
-                    scope=self._declared.scope(log_record.instrumentation_scope),
-                    severity=severity,
-                    trace=(record.trace_id or 0) & _LOW,
+                    ERROR if severity >= ERROR_SEVERITY else 0,
+                    resource,
+                    scope,
+                    0,
+                    severity,
+                    1,
+                    0,
+                    (record.trace_id or 0) & _LOW,
                 )
         except RecursionError:
             self._overflows += 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MOST = 1024
 ResourceOf = Callable[["Resource | None"], tuple[bytes, bytes]]
+Look = Callable[..., bool]
+"""Is shown what goes by (the kind of a span; nothing of a log record) until it says that it has seen enough."""
 
 
 class Series(Protocol):
@@ -83,12 +85,25 @@ class Declared:
         self._resource_of = resource_of
         self._resources: dict[int, tuple[Resource | None, int]] = {}
         self._scopes: dict[int, tuple[InstrumentationScope | None, int]] = {}
+        self._pairs: dict[int, tuple[Resource | None, InstrumentationScope | None, tuple[int, int]]] = {}
         forget_in_children(self, Declared.forget)
 
     def forget(self) -> None:
         """Ask the series anew for every number, as a forked child must."""
         self._resources = {}
         self._scopes = {}
+        self._pairs = {}
+
+    def pair(self, resource: Resource | None, scope: InstrumentationScope | None) -> tuple[int, int]:
+        """The numbers of both: of one tracer they are the same for all spans, so that there is one thing to look up."""
+        found = self._pairs.get(id(scope))
+        if found is not None and found[0] is resource:
+            return found[2]
+        numbers = self.resource(resource), self.scope(scope)
+        if len(self._pairs) >= _MOST:
+            self._pairs = {}
+        self._pairs[id(scope)] = resource, scope, numbers
+        return numbers
 
     def resource(self, resource: Resource | None) -> int:
         found = self._resources.get(id(resource))

@@ -1,7 +1,7 @@
 """The bytes of a span: what `SpanEncoder` makes is, decoded, what OpenTelemetry's own ``encode_spans`` gives.
 
 It reads the SDK's private fields (a property and a copy for each cost more than encoding it) and, where a span does not
-have them as they are known here, the public ones: see `view_of`.
+have them as they are known here, the public ones: see `View`.
 Field numbers: opentelemetry-proto ``trace/v1/trace.proto``.
 """
 
@@ -59,16 +59,11 @@ class SpanEncoder:
         self._names = _Names(self.texts)
         self._tight = SpanEncoder(self.texts, _TIGHT, _TIGHT_ROOM) if room == MAX_ROOM else None
 
-    def encode(self, span: Any) -> bytes:
-        """The content of a Span message of at most `MAX_BODY` bytes, of what `view_of` gave."""
-        body = self._encode(span, whole=True)
-        if len(body) > MAX_BODY and self._tight is not None:
-            body = self._tight._encode(span, whole=True)
-            if len(body) > MAX_BODY:
-                body = self._tight._encode(span, whole=False)
-        return body
+    def encode(self, span: Any, whole: bool = True) -> bytes:
+        """The content of a Span message of at most `MAX_BODY` bytes, of an SDK's span or a `View` of another.
 
-    def _encode(self, span: Any, whole: bool) -> bytes:
+        ``whole``: with its events and links. Raises one of `OTHER_MAKE` for a span that has not the fields that are read here.
+        """
         context, parent, attributes, status = span._context, span._parent, span._attributes, span._status
         trace_id = context[0]
         out = [
@@ -98,7 +93,12 @@ class SpanEncoder:
             self._list(put, (11, 12), events, self._event, whole)
         if links._dq or links.dropped:
             self._list(put, (13, 14), links, self._link, whole)
-        return b"".join(out)
+        body = b"".join(out)
+        if len(body) > MAX_BODY and self._tight is not None:
+            body = self._tight.encode(span)
+            if len(body) > MAX_BODY:
+                body = self._tight.encode(span, False)
+        return body
 
     def _status(self, status: Any) -> bytes:
         code = varint_field(3, status._status_code.value) if status._status_code.value else b""
@@ -185,20 +185,12 @@ class _Bounded:
         self.dropped = dropped
 
 
-def view_of(span: ReadableSpan) -> Any:
-    """The span with the fields that are read here: itself, or its public properties under these names."""
-    known: Any = span
-    try:
-        known._attributes._dict, known._events._dq, known._links._dq, known._status._status_code._value_  # noqa: B018
-        known._context[4], known._parent, known._kind._value_, known._resource, known._instrumentation_scope
-        known._start_time, known._end_time, known._name  # noqa: B018
-    except (AttributeError, TypeError, IndexError):
-        return _View(span)
-    return known
+OTHER_MAKE = (AttributeError, TypeError, IndexError)
+"""What reading the private fields raises where a span does not have them, or others under their names."""
 
 
-class _View:
-    """A span of another make, or of an SDK whose private fields have other names."""
+class View:
+    """A span of another make, or of an SDK whose private fields have other names: its public properties under these."""
 
     def __init__(self, span: ReadableSpan) -> None:
         self._context = _plain(span.get_span_context()) or (0, 0, False, 0, None)
@@ -227,7 +219,11 @@ def _plain(context: SpanContext | None) -> tuple[Any, ...] | None:
 
 def encode_span(span: ReadableSpan, encoder: SpanEncoder | None = None) -> bytes:
     """The content of the Span message of ``span``."""
-    return (encoder or _DEFAULT).encode(view_of(span))
+    encode = (encoder or _DEFAULT).encode
+    try:
+        return encode(span)
+    except OTHER_MAKE:
+        return encode(View(span))
 
 
 _DEFAULT = SpanEncoder()

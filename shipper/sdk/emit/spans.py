@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 from shipper.handoff.frame import ERROR, Kind
-from shipper.sdk.emit.seam import Declared, Handoff, ResourceOf, forget_in_children
-from shipper.sdk.emit.span_encode import SpanEncoder, encode_span, view_of
+from shipper.sdk.emit.seam import Declared, Handoff, Look, ResourceOf, forget_in_children
+from shipper.sdk.emit.span_encode import OTHER_MAKE, SpanEncoder, View, encode_span
 from shipper.sdk.faults import Faults
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class ShipperSpanProcessor(SpanProcessor):
     """Puts a started span into the table of open spans, and appends an ended one to the series ``traces``.
 
     As with OpenTelemetry's own processors only sampled spans are taken. ``resource_of`` gives what a resource declares
-    (`shipper.handoff.frame.pack_resource`). Nothing it does raises into the service; faults are counted in ``faults``.
+    (`shipper.handoff.frame.pack_resource`). ``look`` sees spans begin: here, because each further processor costs every span
+    three calls. Nothing it does raises into the service; faults are counted in ``faults``.
     """
 
     def __init__(
@@ -39,11 +40,14 @@ class ShipperSpanProcessor(SpanProcessor):
         resource_of: ResourceOf,
         encoder: SpanEncoder | None = None,
         faults: Faults | None = None,
+        look: Look | None = None,
     ) -> None:
+        self._look = look
         self._open_spans = spooler.open_spans
         self._series = spooler.series("traces")
         self._declared = Declared(self._series, resource_of)
         self._encoder = encoder or SpanEncoder()
+        self._texts = self._encoder.texts
         self.faults = faults or self._encoder.texts.faults
         self._overflows = 0  # records lost at the end of the stack, where there is no room to count them
         self._forget()
@@ -55,34 +59,45 @@ class ShipperSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
-            context = span.get_span_context()
-            span_id = context.span_id
-            if not context.trace_flags & 1 or len(self._slots) >= _MOST_OPEN or span_id in self._slots:
-                return
-            parent = span.parent
-            slot = self._open_spans.begin(
-                context.trace_id,
-                span_id,
-                0 if parent is None else parent.span_id,
-                span.start_time or 0,
-                span.kind._value_ + 1,
-                self._encoder.texts.clean(span.name),
-                self._declared.resource(span.resource),
-                self._declared.scope(span.instrumentation_scope),
-            )
-            if slot >= 0:
-                self._slots[span_id] = slot
+            if self._look is not None and self._look(span.kind):
+                self._look = None
+            try:
+                self._begin(span)
+            except OTHER_MAKE:
+                self._begin(View(span))
         except RecursionError:
             return  # it is not lost, only not in the table
         except Exception as error:
             self.faults.count("the start of a span could not be noted", error)
+
+    def _begin(self, span: Any) -> None:
+        context, parent, slots, name = span._context, span._parent, self._slots, span._name
+        span_id = context[1]
+        if not context[3] & 1 or len(slots) >= _MOST_OPEN or span_id in slots:
+            return
+        resource, scope = self._declared.pair(span._resource, span._instrumentation_scope)
+        slot = self._open_spans.begin(
+            context[0],
+            span_id,
+            0 if parent is None else parent[1],
+            span._start_time or 0,
+            span._kind._value_ + 1,
+            name if self._texts.redact is None else self._texts.clean(name),
+            resource,
+            scope,
+        )
+        if slot >= 0:
+            slots[span_id] = slot
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
             if self._overflows:
                 lost, self._overflows = self._overflows, 0
                 self.faults.settle(lost, self._series.drop)
-            self._hand_over(view_of(span))
+            try:
+                self._hand_over(span)
+            except OTHER_MAKE:  # before anything was handed over: `append` does not raise
+                self._hand_over(View(span))
         except RecursionError:
             self._overflows += 1
         except Exception as error:
@@ -101,34 +116,41 @@ class ShipperSpanProcessor(SpanProcessor):
         context = span._context
         if not context[3] & 1:
             return
-        body = self._encoder.encode(span)
         members = span._attributes._dict
         kind = span._kind._value_
         flags = kind + 1
-        if span._status._status_code is _ERROR or (kind == _SERVER and _failed(members)):
+        if kind == _SERVER:
+            status = members.get("http.response.status_code") or members.get("http.status_code")
+            if isinstance(status, int) and status >= 500:
+                flags |= ERROR
+        if span._status._status_code is _ERROR:
             flags |= ERROR
         route = members.get("http.route")
+        number = self._routes.get(route) if type(route) is str else 0
+        if number is None:
+            number = self._route(route)
+        resource, scope = self._declared.pair(span._resource, span._instrumentation_scope)
+        duration = (span._end_time or 0) - (span._start_time or 0)
+        body = self._encoder.encode(span)
         self._series.append(
             _SPAN,
             body,
             time_ns(),
             flags,
-            self._declared.resource(span._resource),
-            self._declared.scope(span._instrumentation_scope),
-            self._route(route) if type(route) is str else 0,
+            resource,
+            scope,
+            number,
             0,
             1,
-            max(0, (span._end_time or 0) - (span._start_time or 0)),
+            duration if duration > 0 else 0,
             context[0] & _LOW,
             self._slots.pop(context[1], -1),
         )
 
     def _route(self, route: str) -> int:
-        number = self._routes.get(route)
-        if number is None:
-            number = self._series.route(self._encoder.texts.clean(route))
-            if len(self._routes) < _MOST_ROUTES:
-                self._routes[route] = number
+        number = self._series.route(self._texts.clean(route))
+        if len(self._routes) < _MOST_ROUTES:
+            self._routes[route] = number
         return number
 
     def shutdown(self) -> None:
@@ -137,10 +159,3 @@ class ShipperSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """True: what ended is handed over."""
         return True
-
-
-def _failed(attributes: Any) -> bool:
-    status = attributes.get("http.response.status_code")
-    if status is None:
-        status = attributes.get("http.status_code")
-    return isinstance(status, int) and status >= 500

@@ -26,7 +26,7 @@ from shipper.sdk.emit.values import as_text
 from shipper.sdk.faults import Faults
 from shipper.sdk.logbridge import hook
 from shipper.sdk.logbridge.current import current_span_context
-from shipper.sdk.logbridge.places import Bodies, Places
+from shipper.sdk.logbridge.places import Places
 from shipper.sdk.logbridge.records import PLAIN, Reading, message, read
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ShipperHandler(logging.Handler):
             self._give = Emitter(provider, self).emit
         self._spool = spooler is not None
         self._places = Places(code)
-        self._bodies = Bodies()
+        self._bodies = self._encoder.bodies
         self._last = _NO_SPAN
         self._given: ContextVar[object] = ContextVar("shipper_given", default=None)
         self._forget()

@@ -1,14 +1,13 @@
-"""What the log bridge knows beforehand of a record: by the place it is logged at, and by the length of its message."""
+"""What the log bridge knows beforehand of a record, by the place it is logged at."""
 
 from __future__ import annotations
 
-from shipper.otlp.wire import field, text, varint, varint_field
+from shipper.otlp.wire import field, text, varint_field
 from shipper.sdk.emit.attributes import Attributes
 from shipper.sdk.emit.redact import Texts
 from shipper.sdk.logbridge.records import severity_number, severity_text
 
 _CACHED = 4096
-_LONG_HEAD = 4096
 Place = tuple[str, int, str | None, int, str]
 
 
@@ -32,14 +31,3 @@ class Places(dict[Place, tuple[bytes, int]]):
             self.clear()
         self[place] = found
         return found
-
-
-class Bodies(dict[int, bytes]):
-    """By length of a text: what stands before it in a LogRecord's body."""
-
-    def __missing__(self, size: int) -> bytes:
-        length = b"\x0a" + varint(size)
-        head = b"\x2a" + varint(len(length) + size) + length
-        if size < _LONG_HEAD:
-            self[size] = head
-        return head

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from shipper.sdk import voice
 from shipper.sdk.emit.seam import forget_in_children
+from shipper.sdk.ways.direct import DirectSpans
 
 _MARK = "_shipper_handoff"
 _OF_A_PROCESS = ("service.instance.id", "process.pid", "process.parent_pid")
@@ -34,7 +35,7 @@ def tracer_provider(who: Identified) -> TracerProvider | None:
     """
     current: Any = trace.get_tracer_provider()
     if isinstance(current, trace.ProxyTracerProvider):
-        current = TracerProvider(resource=who.resource(), shutdown_on_exit=False)
+        current = TracerProvider(resource=who.resource(), shutdown_on_exit=False, active_span_processor=DirectSpans())
         trace.set_tracer_provider(current)
         stay_true(current, who)
     if not hasattr(current, "add_span_processor"):

@@ -32,6 +32,7 @@ from shipper.sdk.writer.spooler import Spooler
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
+    from shipper.sdk.emit.seam import Look
     from shipper.sdk.ways.metric_reader import MetricFrames
 
 _since: dict[str, int] = {}  # signal -> when a processor of ours was put on the global provider
@@ -49,30 +50,30 @@ class SpoolWay:
 
     def install(self) -> None:
         """Put our processors on the providers, and the handler on the root logger."""
+        watch = serving.Watch(self._note)
         tracers = providers.tracer_provider(self._started)
         if tracers is not None:
             self._started.resource_of.saw(tracers.resource)
-            tracers.add_span_processor(self.span_processor())
+            tracers.add_span_processor(self.span_processor(watch.span))
             _since["traces"] = time.time_ns()
         loggers = providers.logger_provider(self._started)
         if loggers is not None:
             self._started.resource_of.saw(loggers.resource)
-            loggers.add_log_record_processor(self.log_processor())
+            loggers.add_log_record_processor(self.log_processor(watch.emitted))
             _since["logs"] = time.time_ns()
-        watch = serving.watch(tracers, loggers, self._note)
         resource = loggers.resource if loggers is not None else None
         install_logging(
             self._started.settings, lambda: serving.watched(self.handler(resource), watch), self._started.service
         )
         self._install_metrics()
 
-    def span_processor(self) -> ShipperSpanProcessor:
-        """A processor that hands spans over where they end."""
-        return ShipperSpanProcessor(self.spooler, self._started.resource_of, SpanEncoder(self._texts))
+    def span_processor(self, look: Look | None = None) -> ShipperSpanProcessor:
+        """A processor that hands spans over where they end; ``look`` sees them begin."""
+        return ShipperSpanProcessor(self.spooler, self._started.resource_of, SpanEncoder(self._texts), look=look)
 
-    def log_processor(self) -> ShipperLogRecordProcessor:
-        """A processor that hands log records over where they are emitted."""
-        return ShipperLogRecordProcessor(self.spooler, self._started.resource_of, LogEncoder(self._texts))
+    def log_processor(self, look: Look | None = None) -> ShipperLogRecordProcessor:
+        """A processor that hands log records over where they are emitted; ``look`` is told of each."""
+        return ShipperLogRecordProcessor(self.spooler, self._started.resource_of, LogEncoder(self._texts), look=look)
 
     def metric_frames(self) -> MetricFrames:
         """What turns collected metrics into frames."""

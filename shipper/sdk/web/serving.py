@@ -48,20 +48,20 @@ class Watch:
         self._due = clock() + PATIENCE
         self.done = False
 
-    def span(self, kind: SpanKind) -> None:
-        """A span of this kind began."""
+    def span(self, kind: SpanKind) -> bool:
+        """A span of this kind began. True: there is nothing more to look for, as with `emitted`."""
         if kind is SpanKind.SERVER:
             self.done = True
-        else:
-            self.emitted()
+        return self.emitted()
 
-    def emitted(self) -> None:
+    def emitted(self) -> bool:
         """Something was emitted."""
         if not self.done and self._clock() >= self._due:
             self.done = True
             advice = missing()
             if advice:
                 self._say(advice)
+        return self.done
 
 
 class WatchingSpans(SpanProcessor):
@@ -144,22 +144,20 @@ def _rows(table: str) -> list[list[str]]:
         return []
 
 
-def watch(tracers: Any, loggers: Any, say: Callable[[str], None]) -> Watch:
+def watch(tracers: Any, loggers: Any, say: Callable[[str], None]) -> None:
     """Put a `Watch` on the providers (None where there is none)."""
     shared = Watch(say)
     if tracers is not None:
         tracers.add_span_processor(WatchingSpans(shared))
     if loggers is not None:
         loggers.add_log_record_processor(WatchingLogs(shared))
-    return shared
 
 
 def watched(handler: logging.Handler, watch: Watch) -> logging.Handler:
     """The handler, showing each record to ``watch`` for as long as that looks: our bridge goes past the providers."""
 
     def look(record: logging.LogRecord) -> bool:
-        watch.emitted()
-        if watch.done:
+        if watch.emitted():
             handler.removeFilter(look)
         return True
 
