@@ -166,9 +166,12 @@ def test_redaction_and_level_reach_the_records(tmp_path: Path) -> None:
     shipper.init(redact=lambda text: text.replace("sold", "[x]"), level="WARNING", instrument=False)
     logging.getLogger("shop").info("not taken")
     work()
+    shipper.event("paid", {"text": "was sold", "deep": {"set": {"." * 65_533 + "sold"}}})
     """
     service(WORK + code, SHIPPER_SPOOL_DIR=str(root))
     assert only(root).bodies == ["[x] 3"]
+    assert value(only(root).logs[-1].attributes[0].value) == "was [x]"
+    assert b"sol" not in only(root).logs[-1].SerializeToString()
 
 
 def test_providers_of_the_service_are_used_not_replaced(tmp_path: Path) -> None:
@@ -256,3 +259,28 @@ def test_init_survives_whatever_breaks_inside_it() -> None:
     )
     assert answer.stdout.split() == ["running"]
     assert "shipper.init failed and was left out: ZeroDivisionError" in answer.stderr
+
+
+def test_an_event_may_hold_what_a_log_record_may(tmp_path: Path) -> None:
+    """Values OpenTelemetry does not know arrive as from `logging`, with no warning for each; odd arguments cost no event."""
+    root = spool(tmp_path)
+    answer = service(
+        """
+        import datetime, decimal, logging, shipper
+        logging.basicConfig()
+        shipper.init(service="checkout", instrument=False)
+        class Odd:
+            def __str__(self):
+                raise ValueError
+        shipper.event("paid", {"sum": decimal.Decimal("1.50"), "day": datetime.date(2026, 1, 2), 7: {"b", "a"}, "odd": Odd()})
+        shipper.event("paid", ["not", "a", "mapping"])
+        shipper.event(None)
+        """,
+        SHIPPER_SPOOL_DIR=str(root),
+    )
+    process = only(root)
+    assert [log.event_name for log in process.logs] == ["paid", "paid", "unnamed"]
+    found = {pair.key: value(pair.value) for pair in process.logs[0].attributes}
+    assert found == {"sum": "1.50", "day": "2026-01-02", "7": ["a", "b"], "odd": "[Odd: str() raised ValueError]"}
+    said = answer.stderr.splitlines()
+    assert ["WARNING:shipper:shipper.event(" in line for line in said] == [True, True], said
