@@ -50,8 +50,8 @@ def init(
     :param environment: ``deployment.environment.name``. Also ``SHIPPER_ENVIRONMENT``.
     :param generation: the deploy this host belongs to. Also ``SHIPPER_GENERATION``; else the sidecar knows it best.
     :param attributes: further resource attributes; they win over everything found.
-    :param handoff: ``auto``: the sidecar's spool, else OTLP where an endpoint was given explicitly, else records are
-        discarded and counted until a spool appears. Also ``SHIPPER_HANDOFF``, whose ``off`` always wins.
+    :param handoff: ``auto``: the sidecar's spool, else OTLP where an endpoint was given explicitly, else the latest
+        records are kept in memory until a spool appears. Also ``SHIPPER_HANDOFF``, whose ``off`` always wins.
     :param endpoint: the OTLP endpoint, or ``host:port`` of a forward server, for these two ways.
     :param level: the least severe log records to take, by name or number of `logging`. Also ``SHIPPER_LEVEL``.
     :param redact: called with every text that users or programs may have written (log bodies, values of attributes,

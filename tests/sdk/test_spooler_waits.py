@@ -96,3 +96,36 @@ def test_a_root_is_found_wherever_it_comes(tmp_path: Path) -> None:
     assert all_bodies(tmp_path / "user") == [b"kept"]
     assert spooler.root == second
     spooler.close()
+
+
+def test_threads_and_signal_handlers_find_the_root_together(tmp_path: Path) -> None:
+    """Whoever emits while the root comes, in whatever thread, series or signal handler: each record arrives once."""
+    code = """
+    from collections import Counter
+    made = make(sys.argv[1], missing_seconds=0.0)
+    handled = []
+    def handler(*_):
+        handled.append(b"handler %d" % len(handled))
+        put(made.logs, handled[-1])
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    def emit(name):
+        for number in range(150):
+            put(made.logs if number % 2 else made.traces, b"%s %d" % (name, number))
+            time.sleep(0)
+    threads = [threading.Thread(target=emit, args=(b"t%d" % number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    os.mkdir(sys.argv[1], 0o700)
+    for thread in threads:
+        thread.join()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    made.spooler.flush()
+    expected = Counter(handled + [b"t%d %d" % (thread, number) for thread in range(4) for number in range(150)])
+    root = Path(sys.argv[1])
+    assert Counter(all_bodies(root) + all_bodies(root, "traces")) == expected, (expected, made.spooler.dropped())
+    assert made.spooler.dropped() == {}, made.spooler.dropped()
+    no_holes(frames(only(root)))
+    """
+    for number in range(3):
+        run(textwrap.dedent(code), tmp_path / f"spool{number}")
