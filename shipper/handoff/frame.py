@@ -44,6 +44,8 @@ SPAN_KIND = 0x07
 """Mask in ``flags``: the OTLP SpanKind (0 unspecified, 1 internal, 2 server, 3 client, 4 producer, 5 consumer)."""
 ERROR = 0x08
 """In ``flags``: the span's status is error; the log record's severity is ERROR or worse."""
+NOT_A_REQUEST = 0x10
+"""In ``flags`` of a server span: it is a websocket, which lasts as long as people talk and is no request to be counted."""
 
 
 class Frame(NamedTuple):
@@ -92,7 +94,8 @@ class Walk:
     """What a piece of a segment holds. ``end``: behind the last whole frame (or damage before a whole frame).
 
     ``damaged`` are ranges in which no valid frame begins, with a valid one behind them. ``broken``: what stands at
-    ``end`` can never become a frame by growing (as opposed to a frame of which only the beginning is there).
+    ``end`` can never become a frame by growing (as opposed to a frame of which only the beginning is there), or looking
+    for the next frame was given up.
     """
 
     frames: list[Frame]
@@ -101,12 +104,17 @@ class Walk:
     broken: bool
 
 
-def walk(data: bytes, at: int = 0) -> Walk:
-    """All frames of ``data`` from ``at`` on. Damage is skipped where a valid frame follows, and told."""
+def walk(data: bytes, at: int = 0, most: int = 0) -> Walk:
+    """All frames of ``data`` from ``at`` on, or the first ``most``. Damage is skipped where a valid frame follows, and told.
+
+    What that may cost is bounded, see `Effort`; the same bytes are always walked in the same way.
+    """
     frames: list[Frame] = []
     damaged: list[tuple[int, int]] = []
     broken = False
+    effort = Effort()
     size = len(data)
+    view = memoryview(data)
     unpack = HEAD.unpack_from
     while at + OVERHEAD <= size:
         magic, kind, flags, length, seq, time, resource, scope, route, severity, _, count, duration, trace = unpack(
@@ -115,18 +123,22 @@ def walk(data: bytes, at: int = 0) -> Walk:
         begin = at + OVERHEAD
         end = begin + length
         if magic == MAGIC and length <= MAX_BODY:
-            if end > size and not (found := _next(data, at + 1)):
+            if end > size and not (found := next_frame(data, at + 1, effort)):
+                broken = effort.spent
                 break  # its writer is not done with it, or died over it
-            body = data[begin:end]
-            if end <= size and crc32(body, crc32(data[at + 4 : begin])) == CRC.unpack_from(data, at)[0]:
+            if end <= size and crc32(view[at + 4 : end]) == CRC.unpack_from(data, at)[0]:
+                body = data[begin:end]
                 frames.append(
                     Frame(
                         at, end, kind, flags, seq, time, resource, scope, route, severity, count, duration, trace, body
                     )
                 )
                 at = end
+                if len(frames) == most:
+                    break
                 continue
-        found = _next(data, at + 1)
+            effort.take(length)
+        found = next_frame(data, at + 1, effort)
         if not found:
             broken = True
             break
@@ -135,16 +147,42 @@ def walk(data: bytes, at: int = 0) -> Walk:
     return Walk(frames, at, damaged, broken)
 
 
-def _next(data: bytes, at: int) -> int:
-    """Where the next valid frame at or behind ``at`` begins; 0 when there is none."""
+class Effort:
+    """What may be spent on finding the next frame behind damage: bytes put to a checksum in vain, and a fee for each place.
+
+    Somebody who makes his segments of nothing but beginnings of large frames would else have each of their bytes looked at
+    a million times. What lies behind by then is not found.
+    """
+
+    __slots__ = ("left",)
+    MOST = 32 << 20
+    FEE = 256
+
+    def __init__(self) -> None:
+        self.left = self.MOST
+
+    def take(self, length: int) -> None:
+        """So many bytes were looked at in vain."""
+        self.left -= length + self.FEE
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is time to give up."""
+        return self.left < 0
+
+
+def next_frame(data: bytes, at: int, effort: Effort) -> int:
+    """Where the next valid frame at or behind ``at`` begins; 0 when there is none, or ``effort`` is spent."""
+    view = memoryview(data)
     for start in _candidates(data, at):
-        if start + OVERHEAD > len(data):
+        if effort.spent or start + OVERHEAD > len(data):
             return 0
         length = HEAD.unpack_from(data, start + 4)[3]
         end = start + OVERHEAD + length
         whole = length <= MAX_BODY and end <= len(data)
-        if whole and crc32(data[start + 4 : end]) == CRC.unpack_from(data, start)[0]:
+        if whole and crc32(view[start + 4 : end]) == CRC.unpack_from(data, start)[0]:
             return start
+        effort.take(length if whole else 0)
     return 0
 
 

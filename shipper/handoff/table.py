@@ -9,13 +9,15 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from shipper.handoff.frame import NOT_A_REQUEST, SPAN_KIND
+
 HEADER = struct.Struct("<8sHHIQ")
 """magic, version, slots, size of a slot, wall time in ns at which the process ended by itself (0: it has not)."""
 MAGIC = b"\xf5shipper"
 VERSION = 1
 SLOT = struct.Struct("<Q16s8s8sHHBB74sQ")
-"""ending (sequence number + 1 of the frame that ends it), trace id, span id, parent id, resource, scope, kind, length of
-the name, name, start. A slot is free when its start is 0."""
+"""ending (sequence number + 1 of the frame that ends it), trace id, span id, parent id, resource, scope, kind (and
+`NOT_A_REQUEST`), length of the name, name, start. A slot is free when its start is 0."""
 SLOTS = 1024
 NAME_BYTES = 74
 FIRST = SLOT.size  # the header stands in the place of a slot
@@ -37,6 +39,7 @@ class OpenSpan(NamedTuple):
     scope: int
     name: str
     start_ns: int
+    request: bool = True
 
 
 def header() -> bytes:
@@ -63,7 +66,9 @@ def open_spans(data: bytes) -> list[OpenSpan]:
         ending, trace, span, parent, resource, scope, kind, length, name, start = SLOT.unpack_from(
             data, FIRST + slot * SLOT.size
         )
-        if start and any(trace) and any(span) and kind <= 5:
+        if start and any(trace) and any(span) and kind & SPAN_KIND <= 5 and not kind & ~(SPAN_KIND | NOT_A_REQUEST):
             text = name[: min(length, NAME_BYTES)].decode("utf-8", "ignore")
-            found.append(OpenSpan(slot, ending - 1, trace, span, parent, kind, resource, scope, text, start))
+            request = not kind & NOT_A_REQUEST
+            kind &= SPAN_KIND
+            found.append(OpenSpan(slot, ending - 1, trace, span, parent, kind, resource, scope, text, start, request))
     return found

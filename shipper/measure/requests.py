@@ -16,7 +16,7 @@ from shipper.clock import Clock
 from shipper.contracts import Signal
 from shipper.errors import RangeGone, ShipperError
 from shipper.events import Problem, Reporter, Said
-from shipper.handoff.frame import ERROR, SPAN_KIND, Frame, Kind
+from shipper.handoff.frame import ERROR, NOT_A_REQUEST, SPAN_KIND, Frame, Kind
 from shipper.ledger import Ledger, LedgerThread
 from shipper.measure.counts import Book, Bounds, Key, Serving, Tally
 from shipper.measure.spans import SpanStream
@@ -24,6 +24,7 @@ from shipper.measure.spans import SpanStream
 BOOK = "measure.requests"
 POSITION = "measure.at."  # and the stream's id
 SERVER = 2  # SpanKind of OTLP
+_REQUEST = SPAN_KIND | NOT_A_REQUEST  # the flags that make a request of a span
 READ_BYTES = 256 << 10  # at a time: some milliseconds
 TURN_READS = 16  # before what was found is committed
 MAX_LABEL = 200  # characters; what a process says of itself is not trusted to be short
@@ -189,7 +190,7 @@ class RequestCounter:
         for frame in frames:
             if frame.kind == Kind.RESOURCE:
                 tally.declare(self._key(stream, frame.resource, 0))
-            elif frame.kind == Kind.SPAN and frame.flags & SPAN_KIND == SERVER:
+            elif frame.kind == Kind.SPAN and frame.flags & _REQUEST == SERVER:
                 numbers = (frame.resource, frame.route)
                 key = keys.get(numbers)
                 if key is None:

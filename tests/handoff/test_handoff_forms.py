@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.handoff.card import Card, parse_card, read_card, write_card
-from shipper.handoff.frame import OVERHEAD, Kind, pack, pack_resource, unpack_resource, walk
+from shipper.handoff.frame import NOT_A_REQUEST, OVERHEAD, Kind, pack, pack_resource, unpack_resource, walk
 from shipper.handoff.hello import Hello, build_hello, read_hello
 from shipper.handoff.liveness import is_alive, lock_alive
 from shipper.handoff.table import FIRST, NAME_BYTES, SIZE, SLOT, SLOTS, ended_ns, header, open_spans
@@ -88,7 +88,15 @@ def test_a_table_says_which_spans_are_open() -> None:
     (span,) = open_spans(data)
     assert (span.slot, span.ending_seq, span.resource, span.scope, span.kind, span.start_ns) == (3, 17, 1, 2, 2, 5)
     assert span.name == "ü" * 36
+    assert span.request
     assert open_spans(data[: FIRST + 3 * SLOT.size]) == []
+
+
+def test_a_table_says_which_open_span_is_no_request() -> None:
+    """The bit stands beside the kind, and is not taken for a part of it."""
+    slot = SLOT.pack(0, b"t" * 16, b"s" * 8, bytes(8), 1, 2, 2 | NOT_A_REQUEST, 4, b"chat", 5)
+    (span,) = open_spans(header() + bytes(FIRST - len(header())) + slot + bytes(SIZE - FIRST - len(slot)))
+    assert (span.kind, span.request) == (2, False)
 
 
 def test_a_resource_comes_apart_as_it_was_put_together() -> None:

@@ -12,7 +12,7 @@ import pytest
 from shipper.contracts import Signal
 from shipper.errors import LedgerFull, RangeGone
 from shipper.events import Reporter
-from shipper.handoff.frame import Kind, pack
+from shipper.handoff.frame import NOT_A_REQUEST, Kind, pack
 from shipper.ledger import Ledger, LedgerThread
 from shipper.measure.counts import Bounds, Key, Serving
 from shipper.measure.requests import BOOK, MAX_LABEL, RequestCounter
@@ -21,6 +21,7 @@ from tests.measure.measurekit import (
     BOUNDS,
     CLIENT,
     HOST,
+    SERVER,
     SpanFile,
     count_all,
     counter_on,
@@ -54,7 +55,7 @@ def numbers(counter: RequestCounter, key: Key = SHOP) -> tuple[int, int]:
 
 
 def test_server_spans_are_counted_and_nothing_else(tmp_path: Path) -> None:
-    """One request is one server span; client and inner spans, logs and notes are no requests."""
+    """One request is one server span; client and inner spans, websockets, logs and notes are no requests."""
 
     async def work(ledger: LedgerThread, clock: FakeClock) -> None:
         stream = shop()
@@ -62,6 +63,7 @@ def test_server_spans_are_counted_and_nothing_else(tmp_path: Path) -> None:
             stream.span(kind=kind)
         stream.span(error=True, ms=700)
         stream.span(kind=CLIENT, error=True)
+        stream.add(Kind.SPAN, b"", flags=SERVER | NOT_A_REQUEST, resource=1)
         stream.add(Kind.LOG, b"", flags=2, resource=1)
         stream.add(Kind.NOTE, b"hello")
         stream.add(Kind.SEAL, b"")

@@ -27,7 +27,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from shipper.handoff.frame import ERROR, SPAN_KIND, Kind
+from shipper.handoff.frame import ERROR, NOT_A_REQUEST, SPAN_KIND, Kind
 from shipper.sdk.emit.fingerprint import FINGERPRINT
 from shipper.sdk.emit.redact import Texts
 from shipper.sdk.emit.spans import ShipperSpanProcessor, SpanEncoder, encode_span
@@ -220,6 +220,26 @@ def test_an_error_is_marked(kind: SpanKind, attributes: dict[str, Any], status: 
     span.set_status(status)
     span.end()
     assert bool(host.series.given[0].flags & ERROR) is error
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "request_"),
+    [
+        (SpanKind.SERVER, {"url.scheme": "wss"}, False),
+        (SpanKind.SERVER, {"http.scheme": "ws"}, False),
+        (SpanKind.SERVER, {"url.scheme": "https"}, True),
+        (SpanKind.SERVER, {"rpc.system": "grpc"}, True),
+        (SpanKind.CLIENT, {"url.scheme": "ws"}, True),
+    ],
+)
+def test_a_websocket_is_no_request(kind: SpanKind, attributes: dict[str, Any], request_: bool) -> None:
+    """It says so at its end and, for the case that there is none, in the table of open spans."""
+    host = Host()
+    span = host.tracer.start_span("chat", kind=kind, attributes=attributes)
+    (begun,) = host.spool.open_spans.begun
+    span.end()
+    (frame,) = host.series.given
+    assert begun[4] == frame.flags == kind.value + 1 + (0 if request_ else NOT_A_REQUEST)
 
 
 def test_a_started_span_stands_in_the_table_until_its_end_names_its_slot() -> None:

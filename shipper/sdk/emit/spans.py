@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shipper.handoff.frame import ERROR, Kind
+from shipper.handoff.frame import ERROR, NOT_A_REQUEST, Kind
 from shipper.sdk.emit.seam import Declared, Handoff, Look, ResourceOf, forget_in_children
 from shipper.sdk.emit.span_encode import OTHER_MAKE, SpanEncoder, View, encode_span
 from shipper.sdk.faults import Faults
@@ -24,6 +24,7 @@ _MOST_ROUTES = 1024
 _SPAN = int(Kind.SPAN)
 _SERVER = SpanKind.SERVER.value
 _ERROR = StatusCode.ERROR
+_WEBSOCKET = frozenset({"ws", "wss"})
 
 
 class ShipperSpanProcessor(SpanProcessor):
@@ -75,13 +76,17 @@ class ShipperSpanProcessor(SpanProcessor):
         span_id = context[1]
         if not context[3] & 1 or len(slots) >= _MOST_OPEN or span_id in slots:
             return
+        kind = span._kind._value_
+        flags = kind + 1
+        if kind == _SERVER and _is_websocket(span._attributes._dict):
+            flags |= NOT_A_REQUEST
         resource, scope = self._declared.pair(span._resource, span._instrumentation_scope)
         slot = self._open_spans.begin(
             context[0],
             span_id,
             0 if parent is None else parent[1],
             span._start_time or 0,
-            span._kind._value_ + 1,
+            flags,
             name if self._texts.redact is None else self._texts.clean(name),
             resource,
             scope,
@@ -123,6 +128,8 @@ class ShipperSpanProcessor(SpanProcessor):
             status = members.get("http.response.status_code") or members.get("http.status_code")
             if isinstance(status, int) and status >= 500:
                 flags |= ERROR
+            if _is_websocket(members):
+                flags |= NOT_A_REQUEST
         if span._status._status_code is _ERROR:
             flags |= ERROR
         route = members.get("http.route")
@@ -159,3 +166,8 @@ class ShipperSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """True: what ended is handed over."""
         return True
+
+
+def _is_websocket(attributes: Any) -> bool:
+    """As all instrumentations that make spans of websockets say it, in new conventions or old."""
+    return (attributes.get("url.scheme") or attributes.get("http.scheme")) in _WEBSOCKET

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from shipper.contracts import Signal
-from shipper.handoff.frame import ERROR, Kind, pack
+from shipper.handoff.frame import ERROR, NOT_A_REQUEST, Kind, pack
 from shipper.handoff.hello import Hello
 from shipper.handoff.places import ALIVE, segment_name
 from shipper.handoff.table import SIZE, OpenSpan, ended_ns, open_spans
@@ -114,7 +114,7 @@ def _content(process: Process, series: Series, base: int, spans: list[tuple[Open
                 seq + len(frames),
                 body,
                 time_ns=died_ns,
-                flags=span.kind | ERROR,
+                flags=span.kind | ERROR | (0 if span.request else NOT_A_REQUEST),
                 resource=span.resource,
                 scope=span.scope,
                 duration_ns=max(0, died_ns - span.start_ns),
