@@ -23,7 +23,7 @@ _MOST_DESCRIPTORS = 4096
 _FRAMEWORKS = {  # module -> what to write; the first that is imported counts
     "fastapi": ("FastAPI", "shipper.init(app=app)"),
     "starlette": ("Starlette", "shipper.init(app=app)"),
-    "django": ("Django", "shipper.init() before the application is made, or shipper.wsgi(application)"),
+    "django": ("Django", "shipper.init(app=application)"),
     "flask": ("Flask", "shipper.init(app=app)"),
     "quart": ("Quart", "app.asgi_app = shipper.asgi(app.asgi_app)"),
     "sanic": ("Sanic", "pip install opentelemetry-instrumentation-asgi and its middleware"),
