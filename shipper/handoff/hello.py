@@ -54,6 +54,7 @@ def read_hello(body: bytes) -> Hello | None:
     return Hello(**known)
 
 
+_MOST_TEXT = 1000
 _TYPES = {
     f.name: {"int": int, "str": str, "tuple[str, ...]": list}[str(f.type)]  # annotations are strings here
     for f in fields(Hello)
@@ -66,7 +67,14 @@ def _known(said: Mapping[str, Any], names: Any) -> dict[str, Any]:
     for name in names:
         value = said.get(name)
         if name == "argv" and isinstance(value, list | tuple):
-            known[name] = tuple(text for text in value if isinstance(text, str))
-        elif isinstance(value, _TYPES[name]) and not isinstance(value, bool):
+            known[name] = tuple(printable(text) for text in value if isinstance(text, str))
+        elif isinstance(value, str) and _TYPES[name] is str:
+            known[name] = printable(value)
+        elif isinstance(value, int) and not isinstance(value, bool) and _TYPES[name] is int and 0 <= value < 1 << 63:
             known[name] = value
     return known
+
+
+def printable(text: str) -> str:
+    """What may be shown on a terminal, put in a label and encoded: without control characters and surrogates."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:_MOST_TEXT])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from shipper.contracts import Signal
-from shipper.handoff.frame import Kind, pack, pack_resource
+from shipper.handoff.frame import HEAD, MAGIC, OVERHEAD, Kind, pack, pack_resource
 from shipper.handoff.hello import Hello
 from shipper.handoff.places import segment_name
 from shipper.otlp.encode import log_record
@@ -233,5 +236,64 @@ def test_silence_is_that_all_are_gone_or_nothing_came_for_a_while(tmp_path: Path
                 one.die()
                 await run.bodies(2)
                 await run.until(lambda: run.source.silent(5.0))
+
+    asyncio.run(main())
+
+
+def _seal(position: int) -> dict[str, bytes]:
+    return {segment_name("logs", 0): HELLO + LOG + pack(Kind.SEAL, 2, b"", trace=position)}
+
+
+def _beginnings() -> bytes:
+    """Nothing but beginnings of frames that claim to be large."""
+    head = HEAD.pack(MAGIC, Kind.LOG, 0, 2 << 20, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0)
+    return (b"1234" + head) * ((4 << 20) // OVERHEAD)
+
+
+HELLO = pack(Kind.HEAD, 0, Hello("logs", 0, 0, boot=BOOT).body())
+LOG = pack(Kind.LOG, 1, log_record(time_ns=1, observed_ns=1, body="evil"))
+ATTACKS: dict[str, Callable[[], dict[str, bytes]]] = {
+    "a base that no ledger can hold": lambda: {segment_name("logs", 10**20 - 1): HELLO + LOG},
+    "a base at the end of all numbers": lambda: {segment_name("logs", 2**63 - 10): HELLO + LOG},
+    "a next base that no ledger can hold": lambda: _seal(2**64 - 1),
+    "a next base that no memory can hold": lambda: _seal(2**52),
+    "numbers far away": lambda: {segment_name("logs", 0): HELLO + pack(Kind.LOG, 2**64 - 1, b"")},
+    "numbers in no order": lambda: {
+        segment_name("logs", 0): HELLO + b"".join(pack(Kind.LOG, n * 7919 % 10**6, b"") for n in range(9000))
+    },
+    "texts that nothing can encode": lambda: {
+        segment_name("logs", 0): pack(
+            Kind.HEAD, 0, Hello("logs", 0, -5, boot=BOOT, pid=10**30, service="\ud800\x1b[2J" * 900).body()
+        )
+        + LOG
+        + pack(Kind.DROPPED, 2, b'{"\\ud800": 5, "\\u001b[2J": 5}')
+    },
+    "beginnings of large frames": lambda: {segment_name("logs", 0): HELLO + _beginnings()},
+    "magic and nothing else": lambda: {segment_name("logs", 0): HELLO + b"xx" + MAGIC * (2 << 20)},
+    "damage behind every frame": lambda: {segment_name("logs", 0): HELLO + (LOG + b"?") * 9000},
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_one_user_makes_up_neither_ends_nor_stops_the_sidecar(tmp_path: Path, attack: str) -> None:
+    """Numbers, texts and bytes made to hurt: their maker's records suffer, the next service's arrive, nothing is left."""
+
+    async def main() -> None:
+        root = tmp_path / "spool"
+        with services(root) as service:
+            directory = root / NAME
+            directory.mkdir()
+            for name, content in ATTACKS[attack]().items():
+                (directory / name).write_bytes(content)
+            async with following(root) as run:
+                one = service()
+                one.log("good")
+                async with asyncio.timeout(20):
+                    while directory.exists() or "good" not in run.sink.bodies:
+                        await run.second()
+                assert sum(run.report.losses().values()) < 100_000
+                generate_latest(run.report.metrics.registry).decode()
+                json.dumps(run.source.status(), ensure_ascii=False).encode()
+                assert "\x1b" not in str(run.report.said)
 
     asyncio.run(main())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from shipper.handoff.card import Card, read_card, write_card
 from shipper.handoff.places import CARD
 from shipper.otlp.encode import AttributeValue
-from shipper.sources.services.settings import ServiceSettings
+from shipper.sources.services.settings import PROCESS_MAX, ServiceSettings
 
 
 class Desk:
@@ -32,7 +32,9 @@ class Desk:
 
     def publish(self, *, full: bool) -> None:
         """Say who the host is, and whether there is room; free when nothing changed and the card stands."""
-        card = Card(self._life, self._labels, self._attributes, self._settings.process_max, full)
+        # Where nobody has set it, services decide: it is less where the spool is in memory.
+        limit = self._settings.process_max if self._settings.process_max != PROCESS_MAX else 0
+        card = Card(self._life, self._labels, self._attributes, limit, full)
         if card == self._published and self._stands():
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from shipper.contracts import Signal
 from shipper.handoff.hello import Hello
@@ -13,7 +14,7 @@ from shipper.sources.services.declared import Declared
 from shipper.sources.services.merging import Merging
 from shipper.sources.services.place import Place, Strange
 from shipper.sources.services.series import Series
-from shipper.sources.services.settings import MAX_SEGMENTS
+from shipper.sources.services.settings import MAX_NAMES, MAX_POSITION, MAX_SEGMENTS
 
 
 class Process:
@@ -127,7 +128,7 @@ class Process:
         found: dict[Signal, list[tuple[int, str]]] = {}
         for name in _names(directory):
             parsed = parse_segment(name)
-            if parsed is not None:
+            if parsed is not None and parsed[1] <= MAX_POSITION:
                 found.setdefault(Signal(parsed[0]), []).append((parsed[1], name))
         for signal in found.keys() - self.series.keys():
             self.add(signal)
@@ -165,4 +166,4 @@ class Process:
 
 def _names(directory: int) -> list[str]:
     with os.scandir(directory) as entries:
-        return [entry.name for entry in entries]
+        return [entry.name for entry in islice(entries, MAX_NAMES)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from shipper.handoff.frame import CRC, HEAD, MAGIC, MAX_BODY, OVERHEAD, RECORDS, Frame, Kind, walk
+from shipper.handoff.frame import CRC, HEAD, MAGIC, MAX_BODY, OVERHEAD, RECORDS, Effort, Frame, Kind, next_frame
 from shipper.handoff.hello import Hello
 
 _RECORD_KINDS = frozenset(int(kind) for kind in RECORDS)
@@ -16,8 +16,8 @@ class Segment:
     """A file of one series. Sizes and offsets are bytes in it, ``base`` is the position of its first one.
 
     ``size``: as last seen. ``whole``: behind the last whole frame. ``sealed``: its writer is done with it. ``final``:
-    nothing is appended any more, for whatever reason. ``behind``: not all of it was looked at yet. ``newest_ns``: the
-    latest time on a frame.
+    nothing is appended any more, for whatever reason. ``behind``: not all of it was looked at yet. ``damages``: ranges
+    without a frame. ``newest_ns``: the latest time on a frame.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Segment:
     sealed: bool = False
     final: bool = False
     behind: bool = False
+    damages: int = 0
     hello: Hello | None = None
     newest_ns: int = 0
     grown_at: float = 0.0
@@ -55,8 +56,8 @@ class Found:
     damaged: list[tuple[int, int]] = field(default_factory=list)
 
 
-def look(data: bytes, at: int = 0) -> Found:
-    """Look at all whole frames of ``data`` from ``at`` on, which is where a frame begins.
+def look(data: bytes, at: int = 0, most: int = -1) -> Found:
+    """Look at all whole frames of ``data`` from ``at`` on, which is where a frame begins; or at the first ``most``.
 
     Checks every frame, takes few apart. Stops at the first bytes that are no frame; `resync` finds what comes behind.
     """
@@ -89,7 +90,8 @@ def look(data: bytes, at: int = 0) -> Found:
                 found.seqs.append((first, behind))
             first, behind = seq, seq + 1
         at = end
-        if kind == Kind.SEAL:
+        most -= 1
+        if kind == Kind.SEAL or not most:
             break
     if first >= 0:
         found.seqs.append((first, behind))
@@ -97,7 +99,8 @@ def look(data: bytes, at: int = 0) -> Found:
     return found
 
 
-def resync(data: bytes, at: int) -> tuple[int, int] | None:
-    """The damaged range that begins at ``at`` where no whole frame is, if a valid frame follows; None if none does."""
-    walked = walk(data, at)
-    return walked.damaged[0] if walked.damaged else None
+def resync(data: bytes) -> int:
+    """How many bytes at the beginning of ``data``, where no whole frame is, to skip: to the next valid frame, or all of
+    them where looking for it was given up. 0: it may become one."""
+    effort = Effort()
+    return next_frame(data, 1, effort) or (len(data) if effort.spent else 0)

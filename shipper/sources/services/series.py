@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from shipper.contracts import Signal
-from shipper.handoff.frame import Frame, Kind
-from shipper.handoff.hello import read_hello
+from shipper.handoff.frame import OVERHEAD, Frame, Kind
+from shipper.handoff.hello import printable, read_hello
 from shipper.intervals import IntervalSet
 from shipper.sources.services.declared import DECLARATIONS, Declared
 from shipper.sources.services.place import Place
 from shipper.sources.services.segment import Found, Segment, look, resync
-from shipper.sources.services.settings import MAX_DECLARATION, MAX_SEGMENT
+from shipper.sources.services.settings import MAX_DAMAGES, MAX_DECLARATION, MAX_POSITION, MAX_RUNS, MAX_SEGMENT
 
 CHUNK = 1 << 20
 SEAL_PATIENCE = 10.0  # seconds without growth after which a segment that has a successor counts as done with
 NOTES = 5
 _LATE = 64
+_CAUSE = re.compile(r"[\w.-]{1,100}", re.ASCII)
 
 
 class Series:
@@ -135,7 +137,8 @@ class Series:
         with self.place.opened() as directory:
             descriptor = self.place.open_file(directory, segment.name)
             try:
-                return os.pread(descriptor, end - start, start - segment.base)
+                reach = min(end, segment.base + segment.size)  # positions behind may be left free
+                return os.pread(descriptor, max(0, reach - start), start - segment.base)
             finally:
                 os.close(descriptor)
 
@@ -186,24 +189,27 @@ class Series:
             found = look(data)
             if not found.end and len(data) < segment.size - segment.whole:  # a frame larger than that, or damage
                 data = os.pread(descriptor, segment.size - segment.whole, segment.whole)
-                found = look(data)
+                found = look(data, most=1)
             self._looked_at += len(data)
             if found.end:
                 self._take(segment, found)
                 continue
-            damaged = resync(data, 0)
-            if damaged is None:
+            damaged = resync(data)
+            if not damaged:
                 return False  # the beginning of a frame, or what is left of one
+            segment.damages += 1
+            if segment.damages > MAX_DAMAGES:
+                damaged = len(data)
             self._say(
                 "services-damaged",
-                f"{segment.name}: {damaged[1]} bytes at {segment.whole} hold no whole frame and are skipped",
+                f"{segment.name}: {damaged} bytes at {segment.whole} hold no whole frame and are skipped",
             )
-            segment.whole += damaged[1]
+            segment.whole += damaged
         return False
 
     def _take(self, segment: Segment, found: Found) -> None:
         for first, behind in found.seqs:
-            self.seqs.add(first, behind)
+            self._came(first, behind)
         for frame in found.special:
             self._special(segment, frame)
         segment.whole += found.end
@@ -212,19 +218,27 @@ class Series:
         self.newest_ns = max(self.newest_ns, found.newest_ns)
         self.records += found.records
 
+    def _came(self, first: int, behind: int) -> None:
+        self.seqs.add(first, behind)
+        if len(self.seqs) > MAX_RUNS:  # as many as there are threads is what a process has
+            self._say(
+                "services-numbers", f"sequence numbers of {self.signal} are in no order; losses are not told from them"
+            )
+            self.seqs.add(0, self.seqs.pairs()[-1][1])
+
     def _special(self, segment: Segment, frame: Frame) -> None:
         if frame.kind in DECLARATIONS:
             if problem := self.declared.take(frame):
                 self._say("services-declaration", f"{segment.name} has {problem}; the records are shipped without it")
         elif frame.kind == Kind.SEAL:
             segment.sealed = True
-            segment.next_base = frame.trace
+            segment.next_base = frame.trace if frame.trace <= MAX_POSITION else 0
         elif len(frame.body) > MAX_DECLARATION:
             self._say("services-declaration", f"{segment.name} has a frame of kind {frame.kind} that is too large")
         elif frame.kind == Kind.HEAD:
             segment.hello = segment.hello or read_hello(frame.body)
         elif frame.kind == Kind.NOTE:
-            self.notes.append(frame.body.decode("utf-8", "replace")[:500])
+            self.notes.append(printable(frame.body.decode("utf-8", "replace")[:500]))
         elif frame.kind == Kind.DROPPED:
             self._drops(frame.body)
 
@@ -239,7 +253,7 @@ class Series:
                     isinstance(count, int)
                     and not isinstance(count, bool)
                     and 0 <= count < 1 << 53
-                    and len(cause) <= 100
+                    and _CAUSE.fullmatch(cause)
                 ):
                     self.dropped[cause] = max(count, self.dropped.get(cause, 0))
 
@@ -263,7 +277,8 @@ class Series:
         """Sequence numbers that never came, up to the highest one that did, but those of segments that are gone."""
         pairs = self.seqs.pairs()
         known = IntervalSet([*pairs, *self.excused])
-        return sum(b - a for a, b in known.missing(0, pairs[-1][1])) if pairs else 0
+        missing = sum(b - a for a, b in known.missing(0, pairs[-1][1])) if pairs else 0
+        return min(missing, self.frontier() // OVERHEAD + _LATE)  # there was no room for more, whatever the numbers say
 
     def excuse(self, below: int) -> int:
         """Numbers below were in segments that are gone unseen, and a few behind: of their seal and of threads that were late.

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PROCESS_MAX = 64 << 20
 MAX_SEGMENT = 32 << 20  # a segment is rotated at 8 MiB, and one more frame fits behind that
 MAX_DECLARED = 4096  # resources, and scopes, of one series
 MAX_ROUTES = 256
 MAX_DECLARATION = 256 << 10  # bytes of one declaration, head or note
 MAX_SEGMENTS = 4096  # of one process
+MAX_NAMES = 20_000  # in one directory
+MAX_POSITION = 1 << 53  # some petabytes of one series; what fits a number of JSON
+MAX_RUNS = 4096  # of sequence numbers of one series
+MAX_DAMAGES = 64  # ranges of one segment that hold no frame; behind so many the rest of what is there is skipped
 MAX_PER_USER = 512  # processes of one user that are looked at; further ones wait until some of these are gone
 
 
@@ -24,7 +29,7 @@ class ServiceSettings:
 
     root: str
     aside: str
-    process_max: int = 64 << 20
+    process_max: int = PROCESS_MAX
     host_max: int = 512 << 20
     keep: float = 1.0
     slow: float = 0.0

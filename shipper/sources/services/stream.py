@@ -178,8 +178,7 @@ class ServiceStream(SizedStream):
         walked = walk(data)
         if not walked.frames and at + len(data) < reach:  # one frame that is larger
             data = self.series.read(segment, at, reach)
-            walked = walk(data)
-            frames = walked.frames[:1]
+            frames = walk(data, most=1).frames
             end = at + (frames[0].end if frames else len(data))
         else:
             frames = walked.frames
