@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shipper.contracts import Signal
@@ -49,7 +50,17 @@ def _says(record: Record) -> str:
     if record.signal is Signal.METRICS:
         unit = f" {record.unit}" if record.unit else ""
         return f"{record.name} {_text(record.value)}{unit} {_text(dict(record.attributes))}"
-    return " ".join(part for part in (record.event_name, _text(record.body)) if part)
+    attributes = dict(record.attributes)
+    event = _text(attributes) if record.event_name and record.body is None and attributes else ""
+    return " ".join(part for part in (record.event_name, _text(record.body), event or _error(attributes)) if part)
+
+
+def _error(attributes: Mapping[str, AttributeValue]) -> str:
+    """The exception that a log record carries, without its stack, which is in the JSON form."""
+    kind, message = (_text(attributes.get(f"exception.{part}")) for part in ("type", "message"))
+    fingerprint = _text(attributes.get("shipper.exception.fingerprint"))
+    said = ": ".join(part for part in (kind, message) if part)
+    return f"({' '.join(part for part in (said, fingerprint) if part)})" if said else ""
 
 
 def _text(value: AttributeValue) -> str:

@@ -150,6 +150,13 @@ def test_a_line_for_people() -> None:
     record = log_record(time_ns=1_700_000_000_123_456_789, observed_ns=0, severity=17, body="a\x1b[31m\tb\nc")
     (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
     assert line(one) == "2023-11-14T22:13:20.123456Z ERROR h 1.0 a\\x1b[31m\tb\\nc"
+    error = {"exception.type": "KeyError", "exception.message": "'x'", "shipper.exception.fingerprint": "v1-0f"}
+    record = log_record(time_ns=START_WALL_NS, observed_ns=1, body="failed", severity=17, attributes=error)
+    (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
+    assert line(one).endswith(" h 1.0 failed (KeyError: 'x' v1-0f)")
+    record = log_record(time_ns=1, observed_ns=1, body=None, attributes={"entries": 5}, event_name="cache.warmed")
+    (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
+    assert line(one).endswith(' h 1.0 cache.warmed {"entries": 5}')
     (point,) = decode.records(Signal.METRICS, metrics([("load", 1)]))
     assert line(point) == "2023-11-14T22:13:20.000000Z POINT - - load 0 1 {}"
 
