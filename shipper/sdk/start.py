@@ -121,6 +121,11 @@ def logging_handler(level: int | str) -> logging.Handler:
     return handler
 
 
+def _given(settings: Settings, name: str) -> bool:
+    """Whether the code says anything about it: attributes are different already because auto-instrumentation has some."""
+    return name != "attributes" or bool(settings.stated.attributes)
+
+
 def _again(first: Started, settings: Settings) -> None:
     """A second call: only its application is new to us."""
     if first.way is not None:
@@ -128,7 +133,7 @@ def _again(first: Started, settings: Settings) -> None:
     differing = first.settings.differences(settings)
     if first.in_code and differing:
         voice.say(f"shipper.init was called again with another {', '.join(differing)}: the first call stands")
-    elif asked := [name for name in differing if name not in ("instrument", "attributes")]:
+    elif asked := [name for name in differing if name != "instrument" and _given(settings, name)]:
         voice.say(
             f"shipper.init({', '.join(asked)}) changes nothing, because OpenTelemetry's auto-instrumentation started the "
             "hand-off before: set the SHIPPER_ variables, or start without opentelemetry-instrument"

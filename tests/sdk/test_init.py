@@ -123,13 +123,13 @@ def test_a_call_in_code_after_zero_code_is_told_where_its_words_belong(tmp_path:
         def wsgi_app(self, environ, start_response):
             return []
     app = App()
-    shipper.init(service="checkout", app=app)
+    shipper.init(service="checkout", attributes={"team": "shop"}, app=app)
     work()
     print(type(app.wsgi_app).__name__)
     """
     answer = service(WORK + code, SHIPPER_SPOOL_DIR=str(root))
     assert answer.stdout.split() == ["WsgiMiddleware"]
-    assert "shipper.init(service) changes nothing" in answer.stderr
+    assert "shipper.init(service, attributes) changes nothing" in answer.stderr
     assert only(root).names == ["buy"]
 
 
