@@ -47,7 +47,7 @@ def _print_service(figures: Mapping[str, Any]) -> None:
     if figures["lost"]:
         lost.append(f"missing {figures['lost']:,}")
     if lost:
-        click.echo("  lost before it was handed over: " + ", ".join(lost))
+        click.echo("  lost by it: " + ", ".join(lost))
     for note in figures["notes"]:
         click.echo(f"  it says: {note}")
 

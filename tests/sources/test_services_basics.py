@@ -223,7 +223,7 @@ def test_metrics_are_labelled_as_a_whole(tmp_path: Path) -> None:
                 attributes = {a.key: a.value.string_value for a in found.resource_metrics[0].resource.attributes}
                 assert attributes["service.name"] == "cart"
                 assert attributes["shipper.life.id"] == LIFE
-                assert attributes["service.version"] == "9.9"  # the host knows, so the guess of the declaration gives way
+                assert attributes["service.version"] == "9.9"  # the host knows: the declaration's guess gives way
                 assert attributes["x"] == "1"  # nobody knows better than that guess
                 assert "team" not in attributes  # what is stated stands in the request itself
                 assert sum(batch.cut.records for batch in run.sink.batches) == 2
@@ -246,5 +246,19 @@ def test_without_notification_everything_is_found_by_looking(tmp_path: Path) -> 
                 await run.second()
                 await run.until(lambda: not one.directory.exists())
                 assert run.sink.bodies == ["a", "b"]
+
+    asyncio.run(main())
+
+
+def test_a_limit_that_nobody_set_is_left_to_the_services(tmp_path: Path) -> None:
+    """The default is less where the spool is in memory, so the card names a limit only where the operator does."""
+
+    async def main() -> None:
+        root = tmp_path / "spool"
+        with services(root):
+            async with following(root):
+                card = read_card(str(root))
+                assert card is not None
+                assert card.process_bytes == 0
 
     asyncio.run(main())
