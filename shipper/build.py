@@ -319,6 +319,8 @@ class _Builder:
     def _services(
         self, hub: Hub, ledger: LedgerThread, decision: LifeDecision, identity: Identity, consumer: Consumer
     ) -> Source:
+        from shipper.handoff.prepare import prepare_root
+        from shipper.sources.services.root import claim
         from shipper.sources.services.settings import ServiceSettings
         from shipper.sources.services.source import ServiceSource
 
@@ -343,6 +345,10 @@ class _Builder:
             consumer=consumer,
             sample=self.twins.handed_over if self.twins is not None else None,
         )
+        prepare_root(self.config.spool_dir)  # whatever is wrong with it is said by `prepare`
+        claimed = claim(self.config.spool_dir)
+        if claimed >= 0:
+            self.stack.callback(os.close, claimed)
         self.services.prepare()  # before the run says that it is up
         return self.services
 

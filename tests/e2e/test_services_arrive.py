@@ -195,6 +195,24 @@ def test_a_destination_that_is_away_costs_no_more_than_the_cap_and_every_record_
     assert counts["archived"] + counts["dropped"] == told["written"]
 
 
+def test_a_second_sidecar_on_the_same_spool_does_not_start(tmp_path: Path) -> None:
+    """Two would ship everything twice and delete each other's segments: the second says so and ends, the first goes on."""
+
+    async def story() -> None:
+        env = {"SHIPPER_SPOOL_DIR": str(tmp_path / "spool")}
+        async with sidecar(tmp_path / "host-a", "http://127.0.0.1:1", **env) as first:
+            await first.up()
+            async with sidecar(tmp_path / "host-b", "http://127.0.0.1:1", **env) as second:
+                assert await second.ended() != 0
+                assert "another sidecar ships" in second.said()
+                assert "Traceback" not in second.said()
+            await first.kill()
+            async with sidecar(tmp_path / "host-b", "http://127.0.0.1:1", **env) as second:
+                await second.up()
+
+    asyncio.run(story())
+
+
 def test_sampled_traces_are_counted_and_their_ranges_are_proved(tmp_path: Path) -> None:
     """With traces.keep 0 only traces with an error arrive; the rest is counted as sampled, and the audit has no hole."""
 

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from shipper.errors import StateError
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE, CARD, SIGNALS, parse_process
 from shipper.sources.services.place import Place, Strange
 
 _OURS = frozenset({CARD, *SIGNALS})
+
+
+def claim(path: str) -> int:
+    """A descriptor that keeps other sidecars from reading the same root; -1 where it cannot be read, which is said elsewhere.
+
+    Two of them would ship everything twice and delete what the other has not shipped. Raises `StateError`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StateError(
+            f"another sidecar ships what services put in {path}: give this one a spool_dir of its own, or services.enabled: false"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
 
 
 class Root:
