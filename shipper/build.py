@@ -12,25 +12,26 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from shipper import __version__
 from shipper.account import Account, Who
+from shipper.build_sources import SourceMaker
 from shipper.clock import Clock
-from shipper.config import Config, Destination, Files, Role, Traces, split_address
-from shipper.contracts import Exporter, ExporterContext, Signal, Source
-from shipper.errors import ConfigError, DeliveryError, StateDamaged
+from shipper.config import Config, Destination, Role, Traces, split_address
+from shipper.contracts import Exporter, ExporterContext
+from shipper.errors import DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE
 from shipper.labels.detect import detect
 from shipper.labels.identity import Identity
-from shipper.labels.life import SET_ASIDE, LifeDecision, adopt_or_begin
+from shipper.labels.life import LifeDecision, adopt_or_begin
 from shipper.labels.state import lock_state
 from shipper.labels.witness import witness
-from shipper.ledger import Ledger, LedgerThread, StreamRow
+from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
@@ -38,12 +39,6 @@ from shipper.pump.load import make_exporter
 from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
-from shipper.spool import Fsync, Spool
-
-if TYPE_CHECKING:
-    from shipper.sources.services.consumer import Consumer
-    from shipper.sources.services.source import ServiceSource
-    from shipper.sources.twins import Twins
 
 LEDGER_FILE = "ledger.db"
 ACCOUNT_DIRECTORY = "account"
@@ -73,8 +68,6 @@ class _Builder:
         self.notes: list[str] = []
         self.ledger_lost = False
         self.boot = ""
-        self.services: ServiceSource | None = None
-        self.twins: Twins | None = None
 
     async def build(self) -> Parts:
         config = self.config
@@ -95,11 +88,10 @@ class _Builder:
         hub = Hub(ledger, clock=self.clock, report=self.report)
         quarantine = Quarantine(Path(config.state_dir) / QUARANTINE_DIRECTORY, max_bytes=config.quarantine.max_bytes)
         pumps = [self._pump(exporter, hub, ledger, decision, quarantine) for exporter in exporters.values()]
-        account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps)
+        maker = SourceMaker(config, self.role, decision, identity, self.boot, self.clock, self.report, self.stack)
+        account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, maker)
         remembered = await self._remembered(context) if self.ledger_lost else frozenset()
-        sources = await self._sources(hub, ledger, decision, identity, tuple(exporters), remembered)
-        for source in sources:
-            self.stack.push_async_callback(source.aclose)
+        sources = await maker.make(hub, ledger, tuple(exporters), remembered)
         return Parts(
             identity,
             decision,
@@ -111,7 +103,7 @@ class _Builder:
             self.report,
             self.notes,
             AsyncExitStack(),
-            self.services.status if self.services is not None else list,
+            maker.status,
         )
 
     def _decide_life(self) -> LifeDecision:
@@ -195,6 +187,7 @@ class _Builder:
         ledger: LedgerThread,
         exporters: Mapping[str, Exporter],
         pumps: list[Pump],
+        maker: SourceMaker,
     ) -> Account:
         run = await ledger.call(Ledger.begin_run)
         who = Who(
@@ -212,7 +205,7 @@ class _Builder:
             hub=hub,
             ledger=ledger,
             exporters=exporters,
-            extras=lambda: {"exposure": _exposure(pumps), "refused": self._refused()},
+            extras=lambda: {"exposure": _exposure(pumps), "refused": {**self._refused(), **maker.refused()}},
             interval=self.config.account.interval,
             clock=self.clock,
             report=self.report,
@@ -225,7 +218,7 @@ class _Builder:
         counts: dict[str, int] = {}
         for labels, value in samples(self.report.metrics.refused):
             counts[labels["receiver"]] = counts.get(labels["receiver"], 0) + int(value)
-        return {**counts, **(self.services.refused() if self.services is not None else {})}
+        return counts
 
     async def _remembered(self, context: ExporterContext) -> frozenset[str]:
         """Ids of streams that destinations have of this life: with these, files are recognised without a ledger."""
@@ -244,152 +237,6 @@ class _Builder:
                 await exporter.aclose()
         return frozenset(names)
 
-    async def _sources(
-        self,
-        hub: Hub,
-        ledger: LedgerThread,
-        decision: LifeDecision,
-        identity: Identity,
-        destinations: tuple[str, ...],
-        remembered: frozenset[str],
-    ) -> list[Source]:
-        # Imported here: a gateway has no use for the tailer, a sidecar none for the receiver, and both are kept small.
-        sources: list[Source] = []
-        if self.config.files and self.config.services.enabled and self.role == "sidecar":
-            from shipper.sources.twins import Twins
-
-            self.twins = Twins(self.clock, self.report)
-        if self.config.files:
-            from shipper.sources.file.source import FileSource
-
-            sources.append(
-                FileSource(
-                    _file_settings(self.config, identity),
-                    hub=hub,
-                    ledger=ledger,
-                    life=decision.life,
-                    resource=resource(identity.attributes()),
-                    clock=self.clock,
-                    report=self.report,
-                    destinations=destinations,
-                    remembered=remembered,
-                    seen=self.twins.tailed if self.twins is not None else None,
-                )
-            )
-        if self.role == "gateway":
-            sources.append(await self._receiver(hub, ledger, decision))
-        else:
-            sources += await self._from_services(hub, ledger, decision, identity, destinations)
-        return sources
-
-    async def _from_services(
-        self,
-        hub: Hub,
-        ledger: LedgerThread,
-        decision: LifeDecision,
-        identity: Identity,
-        destinations: tuple[str, ...],
-    ) -> list[Source]:
-        """What services hand over, and the source of requests counted from that and of endpoints read, which ends last."""
-        from shipper.measure import making
-
-        place = making.Place(
-            attributes=identity.attributes(),
-            instance=identity.host.value or decision.life,
-            life=decision.life,
-            birth_ns=decision.born_ns,
-            state_dir=self.config.state_dir,
-            destinations=destinations,
-        )
-        requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
-        services = [self._services(hub, ledger, decision, identity, requests)] if self.config.services.enabled else []
-        numbers = making.source(
-            requests,
-            self.config.metrics,
-            place,
-            after=services,
-            hub=hub,
-            ledger=ledger,
-            clock=self.clock,
-            report=self.report,
-        )
-        await numbers.open()
-        return [*services, numbers]
-
-    def _services(
-        self, hub: Hub, ledger: LedgerThread, decision: LifeDecision, identity: Identity, consumer: Consumer
-    ) -> Source:
-        from shipper.handoff.prepare import prepare_root
-        from shipper.sources.services.root import claim
-        from shipper.sources.services.settings import ServiceSettings
-        from shipper.sources.services.source import ServiceSource
-
-        services, traces = self.config.services, self.config.traces
-        self.services = ServiceSource(
-            ServiceSettings(
-                root=self.config.spool_dir,
-                aside=os.path.join(self.config.state_dir, SET_ASIDE),
-                process_max=services.process_max,
-                host_max=services.host_max,
-                keep=traces.keep,
-                slow=traces.slow,
-            ),
-            hub=hub,
-            ledger=ledger,
-            life=decision.life,
-            boot=self.boot,
-            attributes=identity.attributes(),
-            labels=identity.values(),
-            clock=self.clock,
-            report=self.report,
-            consumer=consumer,
-            sample=self.twins.handed_over if self.twins is not None else None,
-        )
-        prepare_root(self.config.spool_dir)  # whatever is wrong with it is said by `prepare`
-        claimed = claim(self.config.spool_dir)
-        if claimed >= 0:
-            self.stack.callback(os.close, claimed)
-        self.services.prepare()  # before the run says that it is up
-        return self.services
-
-    async def _receiver(self, hub: Hub, ledger: LedgerThread, decision: LifeDecision) -> Source:
-        from shipper.sources.listen import ListenSettings
-        from shipper.sources.otlp import OtlpLimits, OtlpReceiver
-
-        settings = self.config.gateway
-        host, port = split_address(settings.listen)
-        spools = {signal: self._spool(signal) for signal in Signal}
-        receiver = OtlpReceiver(
-            ListenSettings(
-                host, port, settings.tls_cert, settings.tls_key, _token(settings.token_file), settings.insecure
-            ),
-            hub=hub,
-            spools=spools,
-            ledger=ledger,
-            life=decision.life,
-            clock=self.clock,
-            report=self.report,
-            path="gateway",
-            limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
-        )
-        for stream in receiver.streams.values():
-            row = StreamRow(stream.id, stream.kind, stream.signal, receiver.name, stream.name, stream.start)
-            stream.start = (await ledger.call(Ledger.put_shrinking, row)).start
-        await receiver.start()
-        return receiver
-
-    def _spool(self, signal: Signal) -> Spool:
-        settings = self.config.gateway
-        spool = Spool.open(
-            os.path.join(self.config.spool_dir, signal.value),
-            name=signal.value,
-            fsync=Fsync(settings.fsync),
-            max_bytes=settings.spool_max,
-            report=self.report,
-        )
-        self.stack.callback(spool.close)
-        return spool
-
 
 def _in_use(directory: str) -> bool:
     """Whether the process lives that a directory in the spool belongs to."""
@@ -399,53 +246,11 @@ def _in_use(directory: str) -> bool:
         return False
 
 
-def _token(path: str) -> str:
-    if not path:
-        return ""
-    try:
-        with open(path, encoding="utf-8") as file:
-            token = file.readline().strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError("gateway.token_file", f"cannot read {path}: {problem}") from problem
-    if not token:  # which would mean: nobody has to show one
-        raise ConfigError("gateway.token_file", f"{path} has no token in its first line")
-    return token
-
-
 def _shaping(config: Config) -> str:
     """A hash of all settings that decide what becomes of a range of a stream; kept with each request until it is answered."""
     groups = [(group.include, group.max_line_bytes, group.attributes, group.multiline) for group in config.files]
     deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
-
-
-def _file_settings(config: Config, identity: Identity) -> Any:
-    from shipper.sources.file.settings import FileGroup, FileSettings
-
-    groups = tuple(
-        FileGroup(
-            include=tuple(group.include),
-            exclude=tuple(group.exclude),
-            start_at=group.start_at,
-            max_line_bytes=group.max_line_bytes,
-            hold=group.hold,
-            resource=resource({**group.attributes, **identity.attributes()}) if group.attributes else None,
-            multiline=_multiline(group),
-        )
-        for group in config.files
-    )
-    limits = config.file_limits
-    return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
-
-
-def _multiline(group: Files) -> Any:
-    rule = group.multiline
-    if rule is None:
-        return None
-    from shipper.shape import Multiline
-
-    (kind,) = rule.kinds
-    return Multiline.of(kind, rule.start or rule.continuation, rule.timeout, rule.max_lines, rule.max_bytes)
 
 
 def _exposure(pumps: list[Pump]) -> dict[str, Any]:

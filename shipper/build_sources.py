@@ -1,0 +1,242 @@
+"""Makes the sources of a run: files, what services hand over, numbers; for a gateway the receiver.
+
+Each is imported where it is made: a gateway has no use for the tailer, a sidecar none for the receiver, and both are kept small.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from shipper.clock import Clock
+from shipper.config import Config, Files, Role, split_address
+from shipper.contracts import Signal, Source
+from shipper.errors import ConfigError
+from shipper.events import Reporter
+from shipper.labels.identity import Identity
+from shipper.labels.life import SET_ASIDE, LifeDecision
+from shipper.ledger import Ledger, LedgerThread, StreamRow
+from shipper.otlp.encode import resource
+from shipper.pump.hub import Hub
+from shipper.spool import Fsync, Spool
+
+if TYPE_CHECKING:
+    from shipper.sources.services.consumer import Consumer
+    from shipper.sources.services.source import ServiceSource
+    from shipper.sources.twins import Twins
+
+
+class SourceMaker:
+    """Makes them for one life; what they need closed goes on ``stack``."""
+
+    def __init__(
+        self,
+        config: Config,
+        role: Role,
+        decision: LifeDecision,
+        identity: Identity,
+        boot: str,
+        clock: Clock,
+        report: Reporter,
+        stack: AsyncExitStack,
+    ) -> None:
+        self.config = config
+        self.role = role
+        self.decision = decision
+        self.identity = identity
+        self.boot = boot
+        self.clock = clock
+        self.report = report
+        self.stack = stack
+        self.services: ServiceSource | None = None
+        self.twins: Twins | None = None
+
+    async def make(
+        self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...], remembered: frozenset[str]
+    ) -> list[Source]:
+        """All sources, in the order in which a drain waits for them; the stack closes them."""
+        sources = await self._make(hub, ledger, destinations, remembered)
+        for source in sources:
+            self.stack.push_async_callback(source.aclose)
+        return sources
+
+    def status(self) -> list[dict[str, Any]]:
+        """What `shipper status` shows of services that hand over."""
+        return self.services.status() if self.services is not None else []
+
+    def refused(self) -> dict[str, int]:
+        """What of services' records was not handed over, or lost on the way here, by signal and cause."""
+        return self.services.refused() if self.services is not None else {}
+
+    async def _make(
+        self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...], remembered: frozenset[str]
+    ) -> list[Source]:
+        sources: list[Source] = []
+        if self.config.files and self.config.services.enabled and self.role == "sidecar":
+            from shipper.sources.twins import Twins
+
+            self.twins = Twins(self.clock, self.report)
+        if self.config.files:
+            from shipper.sources.file.source import FileSource
+
+            sources.append(
+                FileSource(
+                    _file_settings(self.config, self.identity),
+                    hub=hub,
+                    ledger=ledger,
+                    life=self.decision.life,
+                    resource=resource(self.identity.attributes()),
+                    clock=self.clock,
+                    report=self.report,
+                    destinations=destinations,
+                    remembered=remembered,
+                    seen=self.twins.tailed if self.twins is not None else None,
+                )
+            )
+        if self.role == "gateway":
+            sources.append(await self._receiver(hub, ledger))
+        else:
+            sources += await self._from_services(hub, ledger, destinations)
+        return sources
+
+    async def _from_services(self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...]) -> list[Source]:
+        """What services hand over, and the source of requests counted from that and of endpoints read, which ends last."""
+        from shipper.measure import making
+
+        place = making.Place(
+            attributes=self.identity.attributes(),
+            instance=self.identity.host.value or self.decision.life,
+            life=self.decision.life,
+            birth_ns=self.decision.born_ns,
+            state_dir=self.config.state_dir,
+            destinations=destinations,
+        )
+        requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
+        services = [self._services(hub, ledger, requests)] if self.config.services.enabled else []
+        numbers = making.source(
+            requests,
+            self.config.metrics,
+            place,
+            after=services,
+            hub=hub,
+            ledger=ledger,
+            clock=self.clock,
+            report=self.report,
+        )
+        await numbers.open()
+        return [*services, numbers]
+
+    def _services(self, hub: Hub, ledger: LedgerThread, consumer: Consumer) -> Source:
+        from shipper.handoff.prepare import prepare_root
+        from shipper.sources.services.root import claim
+        from shipper.sources.services.settings import ServiceSettings
+        from shipper.sources.services.source import ServiceSource
+
+        services, traces = self.config.services, self.config.traces
+        self.services = ServiceSource(
+            ServiceSettings(
+                root=self.config.spool_dir,
+                aside=os.path.join(self.config.state_dir, SET_ASIDE),
+                process_max=services.process_max,
+                host_max=services.host_max,
+                keep=traces.keep,
+                slow=traces.slow,
+            ),
+            hub=hub,
+            ledger=ledger,
+            life=self.decision.life,
+            boot=self.boot,
+            attributes=self.identity.attributes(),
+            labels=self.identity.values(),
+            clock=self.clock,
+            report=self.report,
+            consumer=consumer,
+            sample=self.twins.handed_over if self.twins is not None else None,
+        )
+        prepare_root(self.config.spool_dir)  # whatever is wrong with it is said by `prepare`
+        claimed = claim(self.config.spool_dir)
+        if claimed >= 0:
+            self.stack.callback(os.close, claimed)
+        self.services.prepare()  # before the run says that it is up
+        return self.services
+
+    async def _receiver(self, hub: Hub, ledger: LedgerThread) -> Source:
+        from shipper.sources.listen import ListenSettings
+        from shipper.sources.otlp import OtlpLimits, OtlpReceiver
+
+        settings = self.config.gateway
+        host, port = split_address(settings.listen)
+        spools = {signal: self._spool(signal) for signal in Signal}
+        receiver = OtlpReceiver(
+            ListenSettings(
+                host, port, settings.tls_cert, settings.tls_key, _token(settings.token_file), settings.insecure
+            ),
+            hub=hub,
+            spools=spools,
+            ledger=ledger,
+            life=self.decision.life,
+            clock=self.clock,
+            report=self.report,
+            path="gateway",
+            limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+        )
+        for stream in receiver.streams.values():
+            row = StreamRow(stream.id, stream.kind, stream.signal, receiver.name, stream.name, stream.start)
+            stream.start = (await ledger.call(Ledger.put_shrinking, row)).start
+        await receiver.start()
+        return receiver
+
+    def _spool(self, signal: Signal) -> Spool:
+        settings = self.config.gateway
+        spool = Spool.open(
+            os.path.join(self.config.spool_dir, signal.value),
+            name=signal.value,
+            fsync=Fsync(settings.fsync),
+            max_bytes=settings.spool_max,
+            report=self.report,
+        )
+        self.stack.callback(spool.close)
+        return spool
+
+
+def _token(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            token = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError("gateway.token_file", f"cannot read {path}: {problem}") from problem
+    if not token:  # which would mean: nobody has to show one
+        raise ConfigError("gateway.token_file", f"{path} has no token in its first line")
+    return token
+
+
+def _file_settings(config: Config, identity: Identity) -> Any:
+    from shipper.sources.file.settings import FileGroup, FileSettings
+
+    groups = tuple(
+        FileGroup(
+            include=tuple(group.include),
+            exclude=tuple(group.exclude),
+            start_at=group.start_at,
+            max_line_bytes=group.max_line_bytes,
+            hold=group.hold,
+            resource=resource({**group.attributes, **identity.attributes()}) if group.attributes else None,
+            multiline=_multiline(group),
+        )
+        for group in config.files
+    )
+    limits = config.file_limits
+    return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
+
+
+def _multiline(group: Files) -> Any:
+    rule = group.multiline
+    if rule is None:
+        return None
+    from shipper.shape import Multiline
+
+    (kind,) = rule.kinds
+    return Multiline.of(kind, rule.start or rule.continuation, rule.timeout, rule.max_lines, rule.max_bytes)
