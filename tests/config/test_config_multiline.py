@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.build import _file_settings
+from shipper.build_sources import _file_settings
 from shipper.config import Config, load
 from shipper.config.show import render
 from shipper.errors import ConfigError
