@@ -78,7 +78,7 @@ def walked(root: Path, run: str) -> Count:
     """What the segments below a root of the hand-off hold of a run."""
     counts = Counts()
     counts.of(run)
-    for segment in sorted(root.glob("p*/*.seg")):
+    for segment in sorted(root.glob("p*/[!.]*.seg")):
         pid, instance = 0, ""
         for frame in walk(segment.read_bytes()).frames:
             if frame.kind == Kind.HEAD:

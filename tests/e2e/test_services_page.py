@@ -78,7 +78,7 @@ def test_an_example_works_as_it_stands(example: Example, tmp_path: Path) -> None
 
 
 def _found(root: Path, name: str) -> tuple[Span, LogRecord] | None:
-    frames = [frame for segment in root.glob("p*/*.seg") for frame in walk(segment.read_bytes()).frames]
+    frames = [frame for segment in root.glob("p*/[!.]*.seg") for frame in walk(segment.read_bytes()).frames]
     spans = [Span.FromString(frame.body) for frame in frames if frame.kind == Kind.SPAN]
     records = [LogRecord.FromString(frame.body) for frame in frames if frame.kind == Kind.LOG]
     pairs = [

@@ -86,7 +86,7 @@ def only(root: Path) -> Written:
 
 def _process(directory: Path) -> Written:
     process: Written | None = None
-    for segment in sorted(directory.glob("*.seg")):
+    for segment in sorted(directory.glob("[!.]*.seg")):
         for frame in walk(segment.read_bytes()).frames:
             if frame.kind == Kind.HEAD:
                 hello = read_hello(frame.body)
