@@ -154,7 +154,7 @@ class Sidecar:
         self._interrupts += name == "SIGINT"
         if not self._stop.done():
             meaning = self._meaning()
-            deadline = Deadline.after(self._clock, self._config.drain.deadline)
+            deadline = Deadline.after(self._clock, self._config.drain.deadline or 25.0)
             self._stop.set_result((Order(name, meaning.ends_life, meaning.why), deadline))
         elif self._interrupts > 1 and self._drain is not None:
             self._report(Problem("aborted", "second SIGINT: the drain is given up"))
@@ -169,7 +169,7 @@ class Sidecar:
         return read_meaning(ephemeral, container=self._in_container, env=self._env)
 
     async def _drain_by_hand(self, parts: Parts, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-        seconds = wanted.get("deadline", self._config.drain.deadline)
+        seconds = wanted.get("deadline", self._config.drain.deadline or 25.0)
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < 1e9:
             raise ConfigError("deadline", f"seconds above zero are wanted, not {seconds!r}")
         if not self._stop.done():

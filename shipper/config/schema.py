@@ -109,7 +109,10 @@ class Destination(Section, frozen=True):
 class Drain(Section, frozen=True):
     """What happens on SIGTERM, SIGINT, `shipper drain`, or a notice."""
 
-    deadline: Annotated[Seconds, Meta(description="Time for a drain when no notice says otherwise.")] = 25.0
+    deadline: Annotated[
+        Seconds,
+        Meta(description="Time a drain may take after a stop signal; 0: what the platform usually gives.", ge=0),
+    ] = 0.0
     quiet: Annotated[
         Seconds, Meta(description="Silence that counts as the end, once no writer is left as far as that can be told.")
     ] = 0.25
@@ -118,6 +121,46 @@ class Drain(Section, frozen=True):
         Literal["auto", "true", "false"],
         Meta(description="Whether a SIGTERM ends the life of the host (true), or only this run (false)."),
     ] = "auto"
+    fallback: Annotated[
+        str,
+        Meta(description="A destination that is used only in a drain whose other destinations fail or are too slow."),
+    ] = ""
+    services_grace: Annotated[
+        Seconds,
+        Meta(
+            description="How long a hold waits, with nothing left to send, for services that are still writing.", ge=0
+        ),
+    ] = 30.0
+    wait_for: Annotated[
+        list[str],
+        Meta(
+            description="Whose end a drain waits for: unit:NAME, cgroup:PATH, pid:NUMBER, pidfile:PATH, container:ID."
+        ),
+    ] = msgspec.field(default_factory=list)
+
+
+class Notices(Section, frozen=True):
+    """Word that the host will die (docs/notices.md)."""
+
+    watch: Annotated[
+        list[str], Meta(description="Platforms to listen to by name; auto: those that this host seems to run on.")
+    ] = msgspec.field(default_factory=lambda: ["auto"])
+    endpoints: Annotated[
+        dict[str, str],
+        Meta(description="Where metadata services are, by name (aws, gce, azure, ...), if not where usual."),
+    ] = msgspec.field(default_factory=dict)
+    budgets: Annotated[
+        dict[str, Seconds], Meta(description="Time assumed where a platform states none, by name of the budget.")
+    ] = msgspec.field(default_factory=dict)
+    lead: Annotated[
+        Seconds, Meta(description="How long before its time a scheduled notice begins a drain, at least.", ge=1)
+    ] = 120.0
+    touch_file: Annotated[
+        str, Meta(description="A drain begins when this file appears, and is taken back when it goes; empty: off.")
+    ] = ""
+    hold: Annotated[
+        bool, Meta(description="Keep platforms waiting that let themselves, while there is something to save.")
+    ] = True
 
 
 class Admin(Section, frozen=True):
@@ -272,6 +315,7 @@ class Config(Section, frozen=True):
         Meta(description="low-exposure: send at once, at the price of more and smaller requests."),
     ] = "default"
     drain: Annotated[Drain, Meta(description="How to end.")] = Drain()
+    notices: Annotated[Notices, Meta(description="How to hear of the end.")] = Notices()
     admin: Annotated[Admin, Meta(description="Metrics, health, and the admin socket.")] = Admin()
     account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
     services: Annotated[Services, Meta(description="What services hand over by the SDK.")] = Services()

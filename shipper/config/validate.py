@@ -119,7 +119,7 @@ def _destinations(config: Config, role: Role | None) -> Iterator[Problem]:
 
 
 def _drain(config: Config) -> Iterator[Problem]:
-    if config.drain.reserve >= config.drain.deadline:
+    if config.drain.deadline and config.drain.reserve >= config.drain.deadline:
         yield ("drain", "reserve"), f"must be less than drain.deadline ({config.drain.deadline:g} s)"
 
 

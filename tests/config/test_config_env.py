@@ -86,7 +86,7 @@ def test_short_names_set_labels_and_long_twins_beat_them() -> None:
 
 def test_empty_variables_count_as_not_set() -> None:
     """As OpenTelemetry rules: an empty variable is no value."""
-    assert from_env(SHIPPER_RELEASE=" ", SHIPPER_DRAIN_DEADLINE="").config.drain.deadline == 25.0
+    assert from_env(SHIPPER_RELEASE=" ", SHIPPER_DRAIN_DEADLINE="").config.drain.deadline == 0.0
 
 
 def test_unknown_variables_are_warned_of_with_the_nearest_name() -> None:
