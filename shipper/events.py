@@ -72,6 +72,15 @@ class Metrics:
         self.drain_state = Gauge(
             "shipper_drain_state", "1 for the state the sidecar is in, 0 for the others.", ("state",), registry=r
         )
+        self.notices = Gauge(
+            "shipper_notices", "Notices that stand: word that this host will end, by kind.", ("kind",), registry=r
+        )
+        self.notice_source_up = Gauge(
+            "shipper_notice_source_up",
+            "1 where a platform could be asked the last time whether this host will end, else 0.",
+            ("source",),
+            registry=r,
+        )
         self.received = Counter(
             "shipper_received_records_total", "Records taken in by a receiver.", ("receiver", "signal"), registry=r
         )
@@ -175,6 +184,21 @@ class BytesLost(Event):
     def count(self, metrics: Metrics) -> None:
         """See `Event.count`."""
         metrics.lost_bytes.labels(self.cause).inc(self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSeen(Event):
+    """A platform says that this host will end (``again``: it says more of what it said before)."""
+
+    level: ClassVar[int] = logging.WARNING
+    source: str
+    kind: str
+    message: str
+    again: bool = False
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.kind} notice from {self.source}{' (changed)' if self.again else ''}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
