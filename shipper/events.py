@@ -200,6 +200,10 @@ class NoticeSeen(Event):
         """See `Event.text`."""
         return f"{self.kind} notice from {self.source}{' (changed)' if self.again else ''}: {self.message}"
 
+    def subject(self) -> str:
+        """See `Event.subject`: a deadline that keeps moving is not said every time."""
+        return self.source if self.again else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Received(Event):

@@ -187,9 +187,6 @@ class Board:
 
 def _same(before: Standing, after: Standing) -> bool:
     """Whether nothing changed but the jitter of a converted time."""
-    if math.isinf(before.at) or math.isinf(after.at):
-        moved = before.at != after.at
-    else:
-        moved = abs(before.at - after.at) >= DEADLINE_MOVED
+    moved = before.at != after.at and not abs(before.at - after.at) < DEADLINE_MOVED
     plain = dataclasses.replace(before.notice, deadline=None), dataclasses.replace(after.notice, deadline=None)
     return not moved and plain[0] == plain[1] and before.assumed == after.assumed
