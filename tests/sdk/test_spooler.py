@@ -309,7 +309,7 @@ def test_open_spans_are_in_the_table_until_they_end(root: Path) -> None:
 
 
 def test_a_full_table_costs_no_span(root: Path) -> None:
-    """The 1,025th open span is counted and not tracked; slots are used again."""
+    """The 1,025th open span is counted, told of and not tracked; slots are used again."""
     made = make(root)
     slots = [made.spooler.open_spans.begin(1, n + 1, 0, 1, 1, "s", 0, 0) for n in range(1025)]
     assert slots[-1] == -1
@@ -319,6 +319,9 @@ def test_a_full_table_costs_no_span(root: Path) -> None:
     put(made.traces, b"", SPAN, slot=slots[5])  # twice: the slot must not be given to two
     assert made.spooler.open_spans.begin(1, 1, 0, 1, 1, "s", 0, 0) == slots[5]
     assert made.spooler.open_spans.begin(1, 1, 0, 1, 1, "s", 0, 0) == -1
+    notes = [frame.body.decode() for frame in frames(only(root), "traces") if frame.kind == Kind.NOTE]
+    assert len(notes) == 1
+    assert "1 further ones would not be ended" in notes[0]
 
 
 def test_the_lock_is_held_while_the_process_lives(root: Path) -> None:

@@ -64,9 +64,18 @@ def make_table(descriptor: int, epoch: int) -> Table | None:
 class OpenSpans:
     """The spans this process has begun; `Series.append` ends them."""
 
-    def __init__(self, ready: Callable[[], Table | None], announce: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], Table | None],
+        announce: Callable[[], None],
+        full: Callable[[int], None],
+        fault: Callable[[str, BaseException], None],
+    ) -> None:
+        """``ready`` gives the table, ``announce`` writes what a slot refers to, ``full`` tells of a table without a free slot."""
         self._ready = ready
         self._announce = announce
+        self._full = full
+        self._fault = fault
         self.table: Table | None = None
         self.todo: Mapping[tuple[int, int], bytes] = {}  # declarations of the series that no segment holds yet
         self.untracked = 0  # spans for which there was no slot
@@ -82,7 +91,7 @@ class OpenSpans:
         resource: int,
         scope: int,
     ) -> int:
-        """Note a span; its slot, or -1 where the table is full or missing (counted). Never raises."""
+        """Note a span; its slot, or -1 where the table is full or missing (counted and told). Never raises."""
         try:
             table = self.table
             if table is None or table.pid != getpid():
@@ -93,7 +102,12 @@ class OpenSpans:
             if self.todo:
                 self._announce()
             text = name.encode("utf-8", "replace")[:NAME_BYTES]
-            index = table.free.pop()
+            try:
+                index = table.free.pop()
+            except IndexError:
+                self.untracked += 1
+                self._full(self.untracked)
+                return -1
             _pack_into(
                 table.memory,
                 FIRST + index * _SIZE,
@@ -109,8 +123,9 @@ class OpenSpans:
                 start_ns,
             )
             return table.first + index
-        except Exception:
+        except Exception as error:
             self.untracked += 1
+            self._fault("open_spans", error)
             return -1
 
     def ending(self, slot: int, seq: int) -> None:

@@ -15,6 +15,7 @@ from time import monotonic, time_ns
 from typing import Any
 
 from shipper.handoff.places import check_root, first_usable
+from shipper.handoff.table import SLOTS
 from shipper.sdk.writer.forks import tell_of_forks
 from shipper.sdk.writer.held import Held
 from shipper.sdk.writer.home import Home
@@ -47,7 +48,7 @@ class Spooler:
     ) -> None:
         self.root = root
         self._places = tuple(places) or (root,)
-        self.open_spans = OpenSpans(self._table, self._announce)
+        self.open_spans = OpenSpans(self._table, self._announce, self._slots_taken, self.fault)
         self._hello = hello
         self._say = say
         self._now = now
@@ -187,6 +188,15 @@ class Spooler:
         traces = self._series.get("traces")
         if traces is not None and traces.todo:
             traces.keeper.declare()
+
+    def _slots_taken(self, untracked: int) -> None:
+        """Told at the first, the tenth, the hundredth ... span, where `shipper status` shows it."""
+        if untracked == 10 ** (len(str(untracked)) - 1):
+            said = (
+                f"{SLOTS:,} spans are open at a time; {untracked:,} further ones would not be ended if the process died"
+            )
+            self._once.say("slots", said)
+            self.series("traces").note(said)
 
     def cause(self) -> str:
         """Why a record could not be written."""
