@@ -112,13 +112,13 @@ class Board:
 
     def imminent(self) -> Standing | None:
         """The imminent notice that counts: the one with the earliest deadline; a scheduled one whose time is near is one."""
-        due = [one for one in self.all() if self._is_imminent(one)]
+        due = [one for one in self.all() if self.is_imminent(one)]
         return due[0] if due else None
 
     def next_due(self) -> float:
         """Seconds until a scheduled notice becomes imminent; ``inf`` without one."""
         now = self._clock.monotonic()
-        waits = [one.at - self._lead - now for one in self._standing.values() if not self._is_imminent(one)]
+        waits = [one.at - self._lead - now for one in self._standing.values() if not self.is_imminent(one)]
         return max(0.0, min(waits, default=math.inf))
 
     def look(self) -> None:
@@ -129,7 +129,8 @@ class Board:
         """Sources that cannot be asked now, with the reason."""
         return dict(self._unknown)
 
-    def _is_imminent(self, one: Standing) -> bool:
+    def is_imminent(self, one: Standing) -> bool:
+        """Whether this one asks for a drain now."""
         if one.notice.kind is NoticeKind.SCHEDULED:
             return one.at - self._lead <= self._clock.monotonic()
         return one.notice.kind is NoticeKind.IMMINENT

@@ -1,0 +1,97 @@
+"""Which platforms to listen to: those the configuration names, or those this host seems to run on.
+
+``auto`` looks at what the firmware says (DMI) and at the environment, never at the network: asking a metadata service that is
+not there costs seconds, and asking a wrong one may get an answer. What could be there beside a cloud (systemd, Kubernetes, a
+touch file) is listened to as well: many hosts carry several clocks at once, and the earliest counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from shipper.clock import Clock
+from shipper.errors import ConfigError, ShipperError
+from shipper.events import Problem, Reporter
+from shipper.labels.finding import Surroundings
+from shipper.labels.platform import Recognised, recognise
+from shipper.notice import Hold, NoticeWatcher
+from shipper.notices.times import Times
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a platform may look at when its watchers are made. ``endpoints``: configured addresses by name."""
+
+    clock: Clock
+    report: Reporter
+    times: Times
+    surroundings: Surroundings
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    touch_file: str = ""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of the sidecar."""
+        return self.surroundings.env
+
+    def cloud(self, name: str) -> Recognised | None:
+        """What tells that this host runs on that platform of `shipper.labels.platform`; None when nothing does."""
+        return next((one for one in recognise(self.surroundings, self.endpoints) if one.name == name), None)
+
+    def endpoint(self, name: str, usual: str) -> str:
+        """Where the platform's metadata service is asked: as configured, as its own variables say, else where it usually is."""
+        found = self.cloud(name)
+        return (found.endpoint if found is not None else "") or usual
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What listens to one platform, and what can keep it waiting."""
+
+    watchers: tuple[NoticeWatcher, ...] = ()
+    holds: tuple[Hold, ...] = ()
+
+
+Maker = Callable[[Around], Platform]
+Sign = Callable[[Around], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A platform by name: how it shows without the network, and how its watchers are made (an import happens only then)."""
+
+    here: Sign
+    make: Maker
+
+
+PLATFORMS: dict[str, Known] = {}
+"""By name, in the order they are shown; filled below."""
+
+
+def choose(watch: list[str], around: Around, *, hold: bool) -> Platform:
+    """The watchers and holds wanted. A part that is not installed is said and left out. Raises `ConfigError` for a name
+    nobody knows.
+    """
+    names: list[str] = []
+    for name in watch:
+        if name == "auto":
+            names += [known for known, platform in PLATFORMS.items() if platform.here(around)]
+        elif name in PLATFORMS:
+            names.append(name)
+        else:
+            near = difflib.get_close_matches(name, [*PLATFORMS, "auto"], n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError("notices.watch", f"no platform {name!r}; {hint}known are: auto, {', '.join(PLATFORMS)}")
+    watchers: list[NoticeWatcher] = []
+    holds: list[Hold] = []
+    for name in dict.fromkeys(names):
+        try:
+            made = PLATFORMS[name].make(around)
+        except ShipperError as problem:
+            around.report(Problem("notice-source", f"{name} is not listened to: {problem}", name))
+            continue
+        watchers += made.watchers
+        holds += made.holds if hold else ()
+    return Platform(tuple(watchers), tuple(holds))
