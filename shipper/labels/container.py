@@ -19,7 +19,8 @@ _OWN_FILE = re.compile(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/")
 _RUNTIME_FILES = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 _SYSTEM_CONTAINERS = {"lxc", "lxc-libvirt", "systemd-nspawn"}  # a whole system with an identity of its own
 _POD_UID_VARIABLES = ("SHIPPER_POD_UID", "POD_UID", "K8S_POD_UID")
-_ECS_METADATA = ("ECS_CONTAINER_METADATA_URI_V4", "ECS_CONTAINER_METADATA_URI")
+AMAZON_TASK_VARIABLES = ("ECS_CONTAINER_METADATA_URI_V4", "ECS_CONTAINER_METADATA_URI")
+"""Where ECS tells a container to ask about itself."""
 
 
 def detect(around: Surroundings) -> Finding:
@@ -39,7 +40,7 @@ def in_container(around: Surroundings) -> bool:
     return bool(
         around.exists("/.dockerenv")
         or around.exists("/run/.containerenv")
-        or around.variable("container", "KUBERNETES_SERVICE_HOST", *_ECS_METADATA)
+        or around.variable("container", "KUBERNETES_SERVICE_HOST", *AMAZON_TASK_VARIABLES)
         or container_id(around)
         or pod_uid(around)
     )
@@ -76,7 +77,7 @@ def pod_uid(around: Surroundings) -> str:
 
 def task_id(around: Surroundings) -> str:
     """The ECS metadata id of this container (unique per task and container), or empty."""
-    return around.variable(*_ECS_METADATA).rstrip("/").rpartition("/")[2]
+    return around.variable(*AMAZON_TASK_VARIABLES).rstrip("/").rpartition("/")[2]
 
 
 def _mounts(around: Surroundings) -> list[tuple[str, str]]:

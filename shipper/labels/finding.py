@@ -28,16 +28,24 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one detector found: candidates for labels, further resource attributes, and what was wrong with its input."""
+    """What one detector found: candidates for labels, further resource attributes, and what was wrong with its input.
+
+    ``fallbacks`` are candidates that count only where no detector has a better one: a platform's name for a workload is a
+    good service name for want of one, but what was baked into the image says what really runs.
+    """
 
     candidates: tuple[Candidate, ...] = ()
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    fallbacks: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where a detector may look: a file tree (``/`` except in tests) and an environment. Never the network."""
+    """Where a detector may look: a file tree (``/`` except in tests) and an environment.
+
+    The network is not among them: a platform's metadata service is handed to the few that ask one (`shipper.labels.metadata`).
+    """
 
     root: str
     env: Mapping[str, str]

@@ -26,8 +26,24 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Considered:
+    """A platform that something named: its ``evidence``, whether its metadata service was asked, what came of that (``note``),
+    and how long it took in seconds.
+    """
+
+    platform: str
+    evidence: str
+    asked: bool
+    note: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """The labels of one host, fixed for its life; ``life`` is empty until the life is known."""
+    """The labels of one host, fixed for its life; ``life`` is empty until the life is known.
+
+    ``considered`` and ``seconds`` tell how it was found out: the platforms, and how long all of it took.
+    """
 
     service: Label
     release: Label
@@ -39,6 +55,8 @@ class Identity:
     in_container: bool = False
     problems: tuple[str, ...] = ()
     life: str = ""
+    considered: tuple[Considered, ...] = ()
+    seconds: float = 0.0
 
     @classmethod
     def of(
@@ -48,6 +66,8 @@ class Identity:
         extra: Mapping[str, AttributeValue],
         in_container: bool = False,
         problems: tuple[str, ...] = (),
+        considered: tuple[Considered, ...] = (),
+        seconds: float = 0.0,
     ) -> Identity:
         """An identity from its labels by name."""
         return cls(
@@ -60,6 +80,8 @@ class Identity:
             extra=extra,
             in_container=in_container,
             problems=problems,
+            considered=considered,
+            seconds=seconds,
         )
 
     def all(self) -> tuple[Label, ...]:

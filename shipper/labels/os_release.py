@@ -13,6 +13,7 @@ from shipper.labels.container import in_container
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 
 FILES = ("/etc/os-release", "/usr/lib/os-release")
+VERSION_PLACE = "os-release IMAGE_VERSION"
 _ATTRIBUTES = {
     "NAME": "os.name",
     "VERSION_ID": "os.version",
@@ -39,6 +40,11 @@ def detect(around: Surroundings) -> Finding:
         attributes["host.image.version"] = version
     image = Candidate("image", "_".join(filter(None, (name, version))), f"{place} IMAGE_ID and IMAGE_VERSION")
     return Finding((image,), attributes)
+
+
+def image_version(around: Surroundings) -> str:
+    """The version of the machine's image; empty inside a container, and where none is stated."""
+    return "" if in_container(around) else _read(around)[1].get("IMAGE_VERSION", "")
 
 
 def parse(text: str) -> dict[str, str]:
