@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shipper.labels import container, machine
+from shipper.labels import container, machine, platform
 from shipper.labels.finding import Surroundings
 from shipper.labels.resource_attributes import VARIABLE, parse
 
@@ -43,11 +43,11 @@ def witness(root: str, env: Mapping[str, str], host: str = "") -> Witness:
         or host
         or around.variable("SHIPPER_LABELS_HOST", "SHIPPER_HOST"),
         "pod": container.pod_uid(around) or stated.get("k8s.pod.uid", ""),
-        "task": container.task_id(around),
+        "task": container.task_id(around) or around.variable("NOMAD_ALLOC_ID"),
         "container": identity,
         # a container that cannot see its id still has a host name that its runtime made up for it
         "hostname": machine.host_name(around) if inside and not identity else "",
-        "instance": "",
+        "instance": platform.instance_id(around),
         "dmi": machine.dmi_uuid(around),
         "machine": machine.machine_id(around),
     }
