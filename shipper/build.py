@@ -18,6 +18,7 @@ import msgspec
 
 from shipper import __version__
 from shipper.account import Account, Who
+from shipper.build_remains import IDENTITY_KEY, LEDGER_FILE, RemainsMaker
 from shipper.build_sources import SourceMaker
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address
@@ -27,9 +28,13 @@ from shipper.events import Problem, Reporter, Said
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE
 from shipper.labels.detect import detect
+from shipper.labels.finding import Surroundings
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision, adopt_or_begin
+from shipper.labels.platform import Network
+from shipper.labels.machine import boot_time_ns
 from shipper.labels.state import lock_state
+from shipper.labels.volume import own_volume
 from shipper.labels.witness import witness
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.encode import resource
@@ -39,10 +44,9 @@ from shipper.pump.load import make_exporter
 from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
+from shipper.remains import Remains
 
-LEDGER_FILE = "ledger.db"
 ACCOUNT_DIRECTORY = "account"
-IDENTITY_KEY = "identity"
 SPOOL_BATCH_BYTES = 4 << 20  # a gateway's few streams hold whole requests: splitting them costs more than it shares
 ASK_SECONDS = 10.0  # for a destination to say what it has, after the ledger was lost
 
@@ -90,6 +94,7 @@ class _Builder:
         pumps = [self._pump(exporter, hub, ledger, decision, quarantine) for exporter in exporters.values()]
         maker = SourceMaker(config, self.role, decision, identity, self.boot, self.clock, self.report, self.stack)
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, maker)
+        remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
         remembered = await self._remembered(context) if self.ledger_lost else frozenset()
         sources = await maker.make(hub, ledger, tuple(exporters), remembered)
         return Parts(
@@ -104,15 +109,48 @@ class _Builder:
             self.notes,
             AsyncExitStack(),
             maker.status,
+            remains,
         )
+
+    async def _remains(self, decision: LifeDecision, quarantine: Quarantine, ledger: LedgerThread) -> Remains:
+        """What earlier lives of this host left, taken over before anything is read."""
+
+        def exporters(life: str, run: int, report: Reporter) -> dict[str, Exporter]:
+            context = ExporterContext(self.clock, life, run, f"Shipper/{__version__}", self._own_addresses())
+            return {name: self._exporter(name, wanted, context) for name, wanted in self.config.destinations.items()}
+
+        maker = RemainsMaker(
+            self.config,
+            decision,
+            boot=self.boot,
+            boot_ns=boot_time_ns(Surroundings("/", self.env)),
+            exporters=exporters,
+            shaping=_shaping(self.config),
+            quarantine=quarantine,
+            note=self._note,
+            clock=self.clock,
+            report=self.report,
+        )
+        return await maker.take_over(ledger)
 
     def _decide_life(self) -> LifeDecision:
         found = witness("/", self.env, self.config.labels.host)
         self.boot = found.boot_id
-        decision = adopt_or_begin(self.config.state_dir, found, self.clock, role=self.role, in_use=_in_use)
+        state_dir = self.config.state_dir
+        decision = adopt_or_begin(
+            state_dir,
+            found,
+            self.clock,
+            role=self.role,
+            in_use=_in_use,
+            adopt=self.config.adopt,
+            own_volume=own_volume(Surroundings("/", self.env), state_dir),
+        )
         self.report(Said(f"life {decision.life} run {decision.run}: {decision.reason}"))
         if decision.set_aside:
             self._note(f"{decision.reason}; it lies in {decision.set_aside}")
+        if decision.remains:
+            self.notes.append(decision.reason)
         return decision
 
     def _note(self, note: str) -> None:
@@ -130,7 +168,11 @@ class _Builder:
             return Ledger.open(path, report=self.report, power_safe=power_safe)
 
     async def _identity(self, ledger: LedgerThread, decision: LifeDecision) -> Identity:
-        """Detected once, then frozen for the life: a restart with other labels does not split a life in two."""
+        """Detected once, then frozen for the life: a restart with other labels does not split a life in two.
+
+        What a range of a stream was sent with is sent again unchanged, so what was not found does not come in later either.
+        A platform may be asked for two seconds, in which records wait where they are; a stop is kept meanwhile.
+        """
         kept = await ledger.call(Ledger.get, IDENTITY_KEY)
         if decision.resumed and kept is not None:
             try:
@@ -142,7 +184,9 @@ class _Builder:
                 f"the ledger of life {decision.life} is gone; it is rebuilt from what the destinations say they have"
             )
             self.ledger_lost = True
-        identity = detect(self.config.labels, self.env).with_life(decision.life)
+        network = Network(self.config.notices.endpoints)
+        found = await asyncio.to_thread(detect, self.config.labels, self.env, network=network)
+        identity = found.with_life(decision.life)
         for problem in identity.problems:
             self.report(Problem("identity", problem, about=problem))
         await ledger.call(Ledger.put, IDENTITY_KEY, identity.dump())

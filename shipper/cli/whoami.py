@@ -1,10 +1,14 @@
-"""``shipper whoami``: every label of this host, where it came from, and where else was looked."""
+"""``shipper whoami``: every label of this host, where it came from, where else was looked, and which platforms were asked.
+
+It finds out anew, as a sidecar does at the start of a life; one that runs keeps what it found then.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
+from dataclasses import asdict
 
 import click
 
@@ -12,7 +16,8 @@ from shipper.cli.options import config_option
 from shipper.labels.detect import detect
 from shipper.labels.explicit import Configured
 from shipper.labels.finding import Candidate
-from shipper.labels.identity import Identity, Label
+from shipper.labels.identity import Considered, Identity, Label
+from shipper.labels.platform import PLATFORMS, Network
 from shipper.labels.witness import Witness, witness
 from shipper.paths import CONFIG_FILE
 
@@ -20,17 +25,33 @@ from shipper.paths import CONFIG_FILE
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@click.option("--no-network", is_flag=True, help="Ask no metadata service: only files and the environment.")
 @click.option(
     "--verbose", "-v", is_flag=True, help="Also every place that was looked at with what was there, and all attributes."
 )
-def command(config_file: str | None, as_json: bool, verbose: bool) -> None:
-    """Print each label of this host with its value and origin, and what the host is recognised by."""
-    configured, origins = _configured(config_file)
-    identity = detect(configured, os.environ, origins=origins)
+def command(config_file: str | None, as_json: bool, no_network: bool, verbose: bool) -> None:
+    """Print each label of this host with its value and origin, and what the host is recognised by.
+
+    A cloud's metadata service is asked where the hardware or the environment names that cloud, for two seconds at most.
+    """
+    configured, origins, endpoints = _configured(config_file)
+    network = None if no_network else Network(endpoints)
+    identity = detect(configured, os.environ, origins=origins, network=network)
     known = witness("/", os.environ, configured.host if configured else "")
     if as_json:
         click.echo(json.dumps(_as_json(identity, known), indent=2))
         return
+    _show_labels(identity, verbose)
+    click.echo(f"{'witness':<12} {known.kind or '-'} {known.value}, boot {known.boot_id or 'unknown'}")
+    _show_platforms(identity, verbose)
+    if verbose:
+        for key, value in identity.attributes().items():
+            click.echo(f"{'attribute':<12} {key}={value}")
+    for problem in identity.problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+def _show_labels(identity: Identity, verbose: bool) -> None:
     width = max(len(label.value) for label in identity.all())
     for label in identity.all():
         click.echo(f"{label.name:<12} {label.value or '-':<{max(width, 1)}}  {_story(label)}")
@@ -40,22 +61,41 @@ def command(config_file: str | None, as_json: bool, verbose: bool) -> None:
                 click.echo(f"{'':<12}   {place.place}: {place.value or place.note or 'not set'}")
         elif places:
             click.echo(f"{'':<12}   not in {', '.join(place.place for place in places)}")
-    click.echo(f"{'witness':<12} {known.kind or '-'} {known.value}, boot {known.boot_id or 'unknown'}")
+
+
+def _show_platforms(identity: Identity, verbose: bool) -> None:
+    for one in identity.considered:
+        click.echo(f"{'platform':<12} {one.platform} ({one.evidence}){_outcome(one)}")
+    if not identity.considered:
+        click.echo(f"{'platform':<12} none that the hardware or the environment names")
     if verbose:
-        for key, value in identity.attributes().items():
-            click.echo(f"{'attribute':<12} {key}={value}")
-    for problem in identity.problems:
-        click.echo(f"warning: {problem}", err=True)
+        seen = {one.platform for one in identity.considered}
+        click.echo(f"{'':<12}   not seen: {', '.join(one.name for one in PLATFORMS if one.name not in seen)}")
+    click.echo(f"{'found out':<12} in {_duration(identity.seconds)}")
 
 
-def _configured(config_file: str | None) -> tuple[Configured | None, dict[str, str]]:
-    """The labels of the configuration. Without a file none is needed, and neither are the libraries that read one."""
+def _outcome(one: Considered) -> str:
+    if not one.note:
+        return ""
+    return f"; {one.note} ({_duration(one.seconds)})" if one.asked else f"; {one.note}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _configured(config_file: str | None) -> tuple[Configured | None, dict[str, str], dict[str, str]]:
+    """The labels of the configuration, their origins, and where metadata services are.
+
+    Without a file none is needed, and neither are the libraries that read one.
+    """
     if not config_file and not os.environ.get("SHIPPER_CONFIG") and not os.path.lexists(CONFIG_FILE):
-        return None, {}
+        return None, {}, {}
     from shipper.config import load
 
     loaded = load(config_file, env=os.environ, complete=False)
-    return loaded.config.labels, {path: str(origin) for path, origin in loaded.origins.items()}
+    origins = {path: str(origin) for path, origin in loaded.origins.items()}
+    return loaded.config.labels, origins, loaded.config.notices.endpoints
 
 
 def _stronger(label: Label) -> tuple[Candidate, ...]:
@@ -81,6 +121,8 @@ def _as_json(identity: Identity, known: Witness) -> dict[str, object]:
         },
         "attributes": identity.attributes(),
         "witness": {"kind": known.kind, "value": known.value, "boot_id": known.boot_id, "known": dict(known.known)},
+        "platforms": [asdict(one) for one in identity.considered],
+        "seconds": round(identity.seconds, 3),
         "in_container": identity.in_container,
         "problems": list(identity.problems),
     }

@@ -6,76 +6,69 @@ limit, a firewall that drops, a name that cannot be looked up) ships two seconds
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from dataclasses import dataclass
 
+from shipper.labels.cloud import Remote, remote
 from shipper.labels.finding import Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata, NoMetadata
 from shipper.labels.platform import Recognised
 
-SECONDS = 2.0
-"""How long shipping waits for what a platform says, at most (once in the life of a host)."""
-
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """Leave to ask a metadata service. ``endpoints``: `notices.endpoints` of the configuration; ``seconds``: for all of it."""
+class Asked:
+    """What came of it: what the service said, what went wrong (empty: nothing), and how long it took in seconds."""
 
-    endpoints: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = SECONDS
-
-
-class Local(Protocol):
-    """What each file of `shipper.labels.cloud` has."""
-
-    detect: Callable[[Surroundings], Finding]
+    finding: Finding
+    problem: str
+    seconds: float
 
 
-class Remote(Local, Protocol):
-    """What those have whose platform has a metadata service."""
-
-    PLACES: tuple[tuple[str, str], ...]
-    ask: Callable[[Surroundings, Metadata], Finding]
-
-
-def local(name: str) -> Local:
-    """The file of a platform; only those of the platforms at hand are imported."""
-    return cast("Local", importlib.import_module(f"shipper.labels.cloud.{_FILES.get(name, name)}"))
-
-
-def ask(one: Recognised, around: Surroundings, seconds: float) -> tuple[Finding, str, float]:
-    """What the platform's service says, what went wrong in a few words (empty: nothing), and how long it took in seconds."""
-    remote = cast("Remote", local(one.name))
-    service = Metadata(one.endpoint, seconds)
-    results: list[Finding | NoMetadata] = []
+def ask(one: Recognised, around: Surroundings, seconds: float) -> Asked:
+    """Ask the service of a platform that has one; back after ``seconds`` at the latest."""
     began = time.monotonic()
-    thread = threading.Thread(
-        target=_run, args=(remote, around, service, results), name=f"shipper-asks-{one.name}", daemon=True
-    )
+    asking = _Asking(remote(one.name), around, Metadata(one.endpoint, seconds))
+    thread = threading.Thread(target=asking.run, name=f"shipper-asks-{one.name}", daemon=True)
     thread.start()
     thread.join(seconds)
-    took = time.monotonic() - began
-    if not results:
-        service.give_up()
-        results.append(NoMetadata(f"gave no answer within {seconds:g} s"))
-    result = results[0]
-    if isinstance(result, Finding):
-        return result, "", took
-    note = f"{one.endpoint} {result}"
-    return Finding(tuple(Candidate(label, "", place, str(result)) for label, place in remote.PLACES)), note, took
+    findings, why = asking.result(f"gave no answer within {seconds:g} s")
+    problem = f"{one.endpoint} {why}" if why else ""
+    return Asked(_together(findings, asking.remote, why), problem, time.monotonic() - began)
 
 
-def _run(remote: Remote, around: Surroundings, service: Metadata, results: list[Finding | NoMetadata]) -> None:
-    try:
-        results.append(remote.ask(around, service))
-    except NoMetadata as problem:
-        results.append(problem)
-    finally:
-        service.close()
+class _Asking:
+    def __init__(self, remote: Remote, around: Surroundings, service: Metadata) -> None:
+        self.remote = remote
+        self._around = around
+        self._service = service
+        self._findings: list[Finding] = []
+        self._end: list[str] = []
+
+    def run(self) -> None:
+        try:
+            for finding in self.remote.ask(self._around, self._service):
+                self._findings.append(finding)
+            self._end.append("")
+        except NoMetadata as problem:
+            self._end.append(str(problem))
+        finally:
+            self._service.close()
+
+    def result(self, otherwise: str) -> tuple[tuple[Finding, ...], str]:
+        """What was found so far, and why not more: ``otherwise`` if the service is still being waited for."""
+        end, findings = tuple(self._end), tuple(self._findings)  # in this order: the end comes after the last finding
+        if not end:
+            self._service.give_up()
+        return findings, end[0] if end else otherwise
 
 
-_FILES = {"lambda": "lambda_"}  # a word of the language
+def _together(findings: tuple[Finding, ...], remote: Remote, why: str) -> Finding:
+    candidates = tuple(one for finding in findings for one in finding.candidates)
+    told = {one.label for one in candidates}
+    missing = (Candidate(label, "", place, why) for label, place in remote.PLACES if label not in told)
+    return Finding(
+        (*candidates, *missing),
+        {key: value for finding in findings for key, value in finding.attributes.items()},
+        fallbacks=tuple(one for finding in findings for one in finding.fallbacks),
+    )

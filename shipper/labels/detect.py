@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from shipper.labels import asking, container, explicit, machine, os_release, release_file, resource_attributes
-from shipper.labels.asking import Network
+from shipper.labels import cloud, container, explicit, machine, os_release, release_file, resource_attributes
 from shipper.labels.explicit import Configured
 from shipper.labels.finding import LABELS, AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.identity import UNKNOWN_SERVICE, Considered, Identity, Label
 from shipper.labels.image import digest_of
-from shipper.labels.platform import Recognised, recognise, to_ask
+from shipper.labels.platform import Network, Recognised, recognise, to_ask
 
 Detector = Callable[[Surroundings], Finding]
 STATED: tuple[Detector, ...] = (resource_attributes.detect,)
@@ -46,112 +45,119 @@ def detect(
     around = Surroundings(root, env)
     inside = container.in_container(around)
     found = recognise(around, network.endpoints if network else None)
-    platforms, considered = _ask_platforms(found, around, network, inside)
+    platforms, considered = _platforms(found, around, network, inside)
     findings = [
         explicit.detect(around, configured, origins or {}),
         *(detector(around) for detector in STATED),
         *platforms,
         *(detector(around) for detector in FOUND),
     ]
-    candidates = [candidate for finding in findings for candidate in finding.candidates]
-    candidates += [candidate for finding in findings for candidate in finding.fallbacks]
     attributes: dict[str, AttributeValue] = {}
     for finding in reversed(findings):
         attributes.update(finding.attributes)
-    labels = {name: _label(name, candidates) for name in LABELS if name != "generation"}
-    workload = inside or any(one.platform.workload for one in found)
-    derived = {
-        "image digest": digest_of(labels["image"].value),
-        os_release.VERSION_PLACE: os_release.image_version(around),
-        "release": labels["release"].value,
-        "host.image.id": "" if workload else str(attributes.get("host.image.id", "")),
-    }
-    labels["generation"] = _generation(candidates, derived)
-    if not labels["service"].value:
-        labels["service"] = Label("service", UNKNOWN_SERVICE, "default", labels["service"].tried)
+    contained = inside or _any_workload(found)
+    host_image = "" if contained else str(attributes.get("host.image.id", ""))
     return Identity.of(
-        labels,
+        _labels(findings, os_release.image_version(around), host_image),
         extra=attributes,
-        in_container=workload,
+        in_container=contained,
         problems=tuple(problem for finding in findings for problem in finding.problems),
         considered=considered,
         seconds=time.monotonic() - began,
     )
 
 
-def _ask_platforms(
+def _platforms(
     found: tuple[Recognised, ...], around: Surroundings, network: Network | None, inside: bool
 ) -> tuple[list[Finding], tuple[Considered, ...]]:
     """What each platform says, the strongest first, and how it came to be asked or not."""
     asked = to_ask(found) if network else None
-    workload = any(one.platform.workload for one in found)
     findings: list[Finding] = []
     considered: list[Considered] = []
     for one in found:
-        said = asking.local(one.name).detect(around)
-        note, took = one.note or ("has a metadata service, which is not asked" if one.endpoint else ""), 0.0
+        said = cloud.local(one.name).detect(around)
+        note, seconds = one.note or ("not asked" if one.endpoint else ""), 0.0
         if network and one is asked:
-            answer, problem, took = asking.ask(one, around, network.seconds)
-            problems = _problems(one, answer, said, problem, inside)
-            said = _merged(answer, said, problems)
-            note = problem or f"{one.endpoint} answered"
-        findings.append(said if one.platform.workload else _of_the_machine(said, inside, workload))
-        considered.append(Considered(one.name, one.evidence, one is asked, note, took))
+            said, note, seconds = _ask(one, around, said, network.seconds, inside)
+        if not one.platform.workload and (inside or _any_workload(found)):
+            said = _of_the_machine(said, _any_workload(found))
+        findings.append(said)
+        considered.append(Considered(one.name, one.evidence, one is asked, note, seconds))
     return findings, tuple(considered)
 
 
-def _merged(answer: Finding, said: Finding, problems: tuple[str, ...]) -> Finding:
-    """What the service says is believed before what can be guessed without it."""
-    return Finding(
+def _ask(
+    one: Recognised, around: Surroundings, said: Finding, seconds: float, inside: bool
+) -> tuple[Finding, str, float]:
+    """What the metadata service says, believed before ``said``, which was guessed without it; what came of it; seconds."""
+    from shipper.labels.asking import ask  # only here: a service has no use for it
+
+    asked = ask(one, around, seconds)
+    answer = asked.finding
+    merged = Finding(
         (*answer.candidates, *said.candidates),
         {**said.attributes, **answer.attributes},
-        (*said.problems, *answer.problems, *problems),
+        tuple(filter(None, (_problem(one, asked.problem, inside), _contradiction(one, said, answer)))),
         (*answer.fallbacks, *said.fallbacks),
     )
+    return merged, asked.problem or f"{one.endpoint} answered", asked.seconds
 
 
-def _problems(one: Recognised, answer: Finding, said: Finding, problem: str, inside: bool) -> tuple[str, ...]:
-    if problem:
-        hint = "; in a container the machine's hop limit must be 2" if inside and one.name == "ec2" else ""
-        return (f"{one.name}: {problem}{hint}; what only it knows stays unknown for this life",)
+def _problem(one: Recognised, problem: str, inside: bool) -> str:
+    if not problem:
+        return ""
+    hint = " (in a container the machine's hop limit has to be 2)" if inside and one.name == "ec2" else ""
+    return f"{one.name}: {problem}{hint}; what only it knows stays unknown for this life"
+
+
+def _contradiction(one: Recognised, said: Finding, answer: Finding) -> str:
     here, there = said.attributes.get("host.id"), answer.attributes.get("host.id")
-    if here and there and here != there:
-        return (f"{one.name}: the metadata service says {there}, the hardware {here}; the service is believed",)
-    return ()
+    if not here or not there or here == there:
+        return ""
+    return f"{one.name}: the metadata service says {there}, the hardware {here}; the service is believed"
 
 
-def _of_the_machine(finding: Finding, inside: bool, workload: bool) -> Finding:
+def _any_workload(found: tuple[Recognised, ...]) -> bool:
+    return any(one.platform.workload for one in found)
+
+
+def _of_the_machine(finding: Finding, workload: bool) -> Finding:
     """What a machine's platform says, where we are not the machine but a container, a pod or a task on it.
 
     A container that somebody simply starts on a machine belongs to the machine's deploy. A pod or a task does not: of the
     machine below it only the environment says something about it.
     """
-    if not inside and not workload:
-        return finding
     kept = ("environment",) if workload else ("service", "release", "generation", "environment")
     return replace(
         finding,
-        candidates=tuple(
-            one
-            if one.label in kept or not one.value
-            else Candidate(one.label, "", one.place, f"{one.value} is the machine's")
-            for one in finding.candidates
-        ),
+        candidates=tuple(one if one.label in kept else _not_ours(one) for one in finding.candidates),
         attributes={key: value for key, value in finding.attributes.items() if key not in _OF_A_MACHINE},
     )
+
+
+def _not_ours(one: Candidate) -> Candidate:
+    return replace(one, value="", note=f"{one.value} is the machine's") if one.value else one
+
+
+def _labels(findings: list[Finding], image_version: str, host_image: str) -> dict[str, Label]:
+    candidates = [candidate for finding in findings for candidate in finding.candidates]
+    candidates += [candidate for finding in findings for candidate in finding.fallbacks]
+    labels = {name: _label(name, candidates) for name in LABELS if name != "generation"}
+    # Hosts of one deploy share it, later deploys do not. The id of a machine's image comes last: one that many deploys start
+    # from tells less than the release that was installed on it.
+    derived = (
+        Candidate("generation", digest_of(labels["image"].value), "image digest"),
+        Candidate("generation", image_version, os_release.VERSION_PLACE),
+        Candidate("generation", labels["release"].value, "release"),
+        Candidate("generation", host_image, "host.image.id"),
+    )
+    labels["generation"] = _label("generation", [*candidates, *derived])
+    if not labels["service"].value:
+        labels["service"] = Label("service", UNKNOWN_SERVICE, "default", labels["service"].tried)
+    return labels
 
 
 def _label(name: str, candidates: list[Candidate]) -> Label:
     tried = tuple(candidate for candidate in candidates if candidate.label == name)
     found = next((candidate for candidate in tried if candidate.value), None)
     return Label(name, found.value, found.place, tried) if found else Label(name, "", "not found", tried)
-
-
-def _generation(candidates: list[Candidate], derived: Mapping[str, str]) -> Label:
-    """Explicit, then platform, then what the image or the release says: hosts of one deploy share it, later deploys do not.
-
-    The id of a machine's image comes last: one that many deploys start from tells less than the release installed on it.
-    """
-    return _label(
-        "generation", [*candidates, *(Candidate("generation", value, place) for place, value in derived.items())]
-    )

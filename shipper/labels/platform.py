@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shipper.labels.container import AMAZON_TASK_VARIABLES
 from shipper.labels.finding import Surroundings
@@ -28,6 +28,18 @@ _OPENSTACK_CHASSIS = {
 }
 _EC2_INSTANCE = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+
+
+SECONDS = 2.0
+"""How long shipping waits for what a platform says, at most, and once in the life of a host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Leave to ask a metadata service. ``endpoints``: `notices.endpoints` of the configuration; ``seconds``: for all of it."""
+
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud.token import Dialect, WithToken
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata, NoMetadata
@@ -25,7 +27,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=_CLOUD)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Instance, image and place. Raises `NoMetadata`."""
     metadata = WithToken(service, DIALECT)
     said = {attribute: metadata.text(TREE + path) for attribute, path in _ATTRIBUTES.items()}
@@ -35,4 +37,4 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         Candidate("host", said["host.id"], "metadata instance-id"),
         Candidate("image", said["host.image.id"], "metadata image-id"),
     )
-    return Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})
+    yield Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})

@@ -7,6 +7,7 @@ generation is a tag, or what the image and the release say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from shipper.labels.cloud import tags
@@ -25,7 +26,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=_CLOUD)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Machine, place, image and tags. Raises `NoMetadata`."""
     compute = json_object(service.get(COMPUTE, METADATA))
     machine = text_of(compute, "vmId")
@@ -51,7 +52,7 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         Candidate("image", image, "metadata imageReference"),
         *tags.candidates(_tags(compute), "tag"),
     )
-    return Finding(candidates, attributes)
+    yield Finding(candidates, attributes)
 
 
 def _reference(compute: dict[str, Any], service: Metadata) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud.gce import ask_for, last_part
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata
@@ -29,7 +31,7 @@ def detect(around: Surroundings) -> Finding:
     )
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Instance, region and project. Raises `NoMetadata`."""
     said = {
         "faas.instance": ask_for(service, "instance/id"),
@@ -37,4 +39,4 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         "cloud.account.id": ask_for(service, "project/project-id"),
     }
     instance = Candidate("host", said["faas.instance"], "metadata instance/id")
-    return Finding((instance,), {key: value for key, value in said.items() if value})
+    yield Finding((instance,), {key: value for key, value in said.items() if value})

@@ -5,6 +5,8 @@ A tag there is one word without a value, so ``shipper:generation:42`` states a g
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud import tags
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata, NoMetadata, plain
@@ -19,7 +21,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=_CLOUD)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Droplet, region and tags. Raises `NoMetadata`."""
     droplet, name = service.text(f"{TREE}id"), service.text(f"{TREE}hostname")
     if not droplet:
@@ -28,4 +30,4 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
     words = (word.strip().rpartition(":") for word in plain(service.get(f"{TREE}tags/")).split("\n"))
     stated = {key: value for key, colon, value in words if colon}
     candidates = (Candidate("host", name or droplet, "metadata hostname"), *tags.candidates(stated, "droplet tag"))
-    return Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})
+    yield Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})

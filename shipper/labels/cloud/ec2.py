@@ -6,6 +6,8 @@ The launch template and its version are tags that EC2 itself sets on what it lau
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud import tags
 from shipper.labels.cloud.token import Dialect, WithToken
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
@@ -44,7 +46,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding((Candidate("host", instance, "dmi board_asset_tag"),), {**_CLOUD, "host.id": instance})
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Instance, image, place and launch template. Raises `NoMetadata`."""
     insist = around.variable("AWS_EC2_METADATA_V1_DISABLED").lower() == "true"
     imds = WithToken(service, DIALECT, insist=insist)
@@ -63,19 +65,17 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         Candidate("host", str(found.get("host.id", "")), place),
         Candidate("image", str(found.get("host.image.id", "")), place),
     )
-    return Finding((*candidates, *_of_tags(imds)), {**_CLOUD, **found})
+    yield Finding(candidates, {**_CLOUD, **found})
+    yield Finding(_of_tags(imds))
 
 
 def _of_tags(imds: WithToken) -> tuple[Candidate, ...]:
     """What the instance's tags say. Keys are listed one a line, each is an item of its own."""
-    try:
-        names = plain(imds.get(TAGS)).split("\n")[:_MAX_TAGS]
-        wanted = [*tags.wanted(names), *(name for name in (TEMPLATE, TEMPLATE_VERSION) if name in names)]
-        values = {name: imds.text(f"{TAGS}/{name}") for name in wanted}
-    except NoMetadata as problem:
-        return (Candidate("generation", "", "instance tags", str(problem)),)
+    names = plain(imds.get(TAGS)).split("\n")[:_MAX_TAGS]
     if names == [""]:
         return (Candidate("generation", "", "instance tags", "not shown: InstanceMetadataTags is off"),)
+    wanted = [*tags.wanted(names), *(name for name in (TEMPLATE, TEMPLATE_VERSION) if name in names)]
+    values = {name: imds.text(f"{TAGS}/{name}") for name in wanted}
     template, version = values.get(TEMPLATE, ""), values.get(TEMPLATE_VERSION, "")
     return (
         *tags.candidates(values, "instance tag"),

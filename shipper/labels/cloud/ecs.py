@@ -5,6 +5,7 @@ The agent says for every container which image it runs, with its digest: the onl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
@@ -28,7 +29,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=attributes)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Task, cluster, zone, image and task definition. Raises `NoMetadata`."""
     task = json_object(service.get("/task"))
     arn = text_of(task, "TaskARN")
@@ -51,7 +52,7 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         Candidate("host", arn.rpartition("/")[2], "task ARN"),
     )
     name = Candidate("service", text_of(task, "ServiceName"), "task metadata ServiceName")
-    return Finding(candidates, attributes, fallbacks=(name, Candidate("service", family, "task definition")))
+    yield Finding(candidates, attributes, fallbacks=(name, Candidate("service", family, "task definition")))
 
 
 def _of_arn(arn: str, cluster: str) -> dict[str, AttributeValue]:

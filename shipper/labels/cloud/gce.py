@@ -6,6 +6,8 @@ business. Every genuine answer has the header ``Metadata-Flavor: Google``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud import tags
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Answer, Metadata, NoMetadata, one_line, plain
@@ -23,14 +25,13 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes={**_CLOUD, "cloud.platform": _platform(around)})
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Instance, place, image, template and group. Raises `NoMetadata`."""
     instance = ask_for(service, "instance/id")
     if not instance:
         raise NoMetadata("has no instance/id")
     name, zone = ask_for(service, "instance/name"), last_part(ask_for(service, "instance/zone"))
     image = ask_for(service, "instance/image")
-    custom = _attributes(service)
     said = {
         "host.id": instance,
         "host.name": name,
@@ -42,18 +43,20 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         "cloud.availability_zone": zone,
         "cloud.region": zone.rpartition("-")[0],
         "cloud.account.id": ask_for(service, "project/project-id"),
-        "k8s.cluster.name": custom.get(CLUSTER, ""),
-        **_manager(custom.get(CREATED_BY, "")),
     }
     attributes: dict[str, AttributeValue] = {**_CLOUD, "cloud.platform": _platform(around)}
     attributes.update({key: value for key, value in said.items() if value})
     candidates = (
         Candidate("host", name or instance, "metadata instance/name"),
         Candidate("image", last_part(image), "metadata instance/image"),
-        *tags.candidates(custom, "metadata attribute"),
-        Candidate("generation", last_part(custom.get(TEMPLATE, "")), "instance template"),
     )
-    return Finding(candidates, attributes)
+    yield Finding(candidates, attributes)
+    custom = _attributes(service)
+    template = Candidate("generation", last_part(custom.get(TEMPLATE, "")), "instance template")
+    cluster = {"k8s.cluster.name": custom[CLUSTER]} if CLUSTER in custom else {}
+    yield Finding(
+        (*tags.candidates(custom, "metadata attribute"), template), {**_manager(custom.get(CREATED_BY, "")), **cluster}
+    )
 
 
 def ask_for(service: Metadata, path: str) -> str:

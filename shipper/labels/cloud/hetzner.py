@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata, NoMetadata
 
@@ -15,7 +17,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=_CLOUD)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Server, region and zone; neither image nor labels are told. Raises `NoMetadata`."""
     server, name = service.text(f"{TREE}instance-id"), service.text(f"{TREE}hostname")
     if not server:
@@ -27,4 +29,4 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
         "cloud.availability_zone": service.text(f"{TREE}availability-zone"),
     }
     host = Candidate("host", name or server, "metadata hostname")
-    return Finding((host,), {**_CLOUD, **{key: value for key, value in said.items() if value}})
+    yield Finding((host,), {**_CLOUD, **{key: value for key, value in said.items() if value}})

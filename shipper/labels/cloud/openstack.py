@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shipper.labels.cloud import tags
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.metadata import Metadata, NoMetadata, json_object, text_of
@@ -17,7 +19,7 @@ def detect(around: Surroundings) -> Finding:
     return Finding(attributes=_CLOUD)
 
 
-def ask(around: Surroundings, service: Metadata) -> Finding:
+def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
     """Instance, zone, project, flavor and ``meta``; the image is not told. Raises `NoMetadata`."""
     data = json_object(service.get(DATA))
     instance, name = text_of(data, "uuid"), text_of(data, "name")
@@ -33,4 +35,4 @@ def ask(around: Surroundings, service: Metadata) -> Finding:
     meta = data.get("meta")
     stated = {key: text_of(meta, key) for key in meta} if isinstance(meta, dict) else {}
     candidates = (Candidate("host", name or instance, "meta_data.json name"), *tags.candidates(stated, "meta"))
-    return Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})
+    yield Finding(candidates, {**_CLOUD, **{key: value for key, value in said.items() if value}})
