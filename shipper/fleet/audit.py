@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from shipper.fleet.archive import Archive
 from shipper.fleet.balance import Standing, balance, gaps
 from shipper.fleet.cover import Cover, common, cover, without
 from shipper.fleet.holdings import Held, Holdings, Seen, Stored, take_stock
 from shipper.fleet.labels import labels_of, named
-from shipper.fleet.report import AuditReport, Ended, LifeReport, summed
-from shipper.fleet.statements import Life, StatedStream, lives
+from shipper.fleet.report import Adoption, AuditReport, Ended, Exposed, LifeReport, summed
+from shipper.fleet.statements import Life, StatedStream, Statement, lives
 from shipper.fleet.truth import compare
 from shipper.intervals import IntervalSet
 
@@ -105,19 +107,48 @@ def _late_since(told: Iterable[Life], quiet: int) -> int | None:
 
 
 def _ended(life: Life, quiet: int) -> Ended:
-    statement = life.last.statement
-    if life.last.what == "farewell":
+    """How it ended by its own word; what was said in its place later does not make it alive."""
+    if life.own is not None and life.own.what == "farewell":
+        statement = life.own.statement
         if not statement.ends_life:
             return "stopped"
         return "expired" if statement.outcome == "expired" else "drained"
-    if life.heard_ns >= quiet:
+    if not life.adopted_by and life.heard_ns >= quiet:
         return "alive"
-    return "notice" if any("notice" in note for note in life.notes) else "silent"
+    return "notice" if life.notice is not None else "silent"
+
+
+def _adoption(life: Life) -> Adoption:
+    """How far the shipping of what it left has come, by the word of the life that does it."""
+    if not life.adopted_by:
+        return ""
+    if life.last.what != "farewell":
+        return "under way"
+    return "expired" if life.last.statement.outcome == "expired" else "drained"
 
 
 def _goes_on(row: LifeReport, quiet: int) -> bool:
-    """A run that just stopped may be started again; after a while of silence what it left counts as missing."""
+    """A run that just stopped may be started again, and what was left may be on its way; after a while of silence what is
+    not here counts as missing."""
+    if row.adopted_by:
+        return row.adoption == "under way" and row.heard_ns >= quiet
     return row.ended == "alive" or (row.ended in ("stopped", "no account") and row.heard_ns >= quiet)
+
+
+def _exposed(life: Life, at: Statement) -> Exposed:
+    """What it had not got out by its last statement, at the destination that had least."""
+    by_destination: dict[str, Exposed] = {}
+    for stream in life.own_streams.values():
+        for name, claims in stream.destinations.items():
+            exposed = by_destination.setdefault(name, Exposed())
+            done = IntervalSet([*claims.acknowledged_ranges, *claims.lost_ranges, *claims.quarantined_ranges])
+            exposed.bytes += sum(
+                end - start for start, end in done.missing(stream.start, max(stream.size, claims.read_to))
+            )
+            exposed.records += claims.pending
+    worst = max(by_destination.values(), key=lambda each: each.bytes, default=Exposed())
+    worst.oldest = at.exposure.get("oldest") or 0.0
+    return worst
 
 
 def _describe(life: str, told: Life | None, seen: Seen | None, quiet: int) -> LifeReport:
@@ -128,6 +159,8 @@ def _describe(life: str, told: Life | None, seen: Seen | None, quiet: int) -> Li
         return replace(row, born_ns=seen.first_ns, heard_ns=seen.last_ns) if seen else row
     ended = _ended(told, quiet)
     statement = told.last.statement
+    own = told.own or told.last
+    silent = ended in ("silent", "notice")
     return LifeReport(
         life=life,
         host=statement.host,
@@ -136,12 +169,16 @@ def _describe(life: str, told: Life | None, seen: Seen | None, quiet: int) -> Li
         ended=ended,
         born_ns=told.first.born_ns,
         heard_ns=told.heard_ns,
-        unknown_after_ns=statement.at_ns if ended in ("silent", "notice") else None,
-        runs=statement.run - told.first.run + 1,
+        unknown_after_ns=own.statement.at_ns if silent else None,
+        runs=own.statement.run - told.first.run + 1,
         reason=statement.reason,
         notes=list(told.notes) + ([] if told.born else ["its birth record is not here"]),
         refused=dict(told.refused),
         exposure=dict(told.exposure),
+        exposed=_exposed(told, own.statement) if silent else None,
+        notice=msgspec.to_builtins(told.notice) if told.notice is not None else None,
+        adopted_by=told.adopted_by,
+        adoption=_adoption(told),
         skipped_statements=told.skipped,
     )
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from shipper.fleet.archive import Damage
 
 Ended = Literal["alive", "drained", "expired", "stopped", "notice", "silent", "no account"]
+Adoption = Literal["", "under way", "drained", "expired"]
 OPEN: tuple[Ended, ...] = ("alive",)
 Ranges = list[tuple[int, int]]
 
@@ -76,8 +77,22 @@ class StreamReport:
 
 
 @dataclass(slots=True)
+class Exposed:
+    """What a life had not got out by its last statement: ``bytes`` and ``records`` seen and not acknowledged, and the age in
+    seconds of the oldest of it."""
+
+    bytes: int = 0
+    records: int = 0
+    oldest: float = 0.0
+
+
+@dataclass(slots=True)
 class LifeReport:
-    """One life of one host. ``unknown_after_ns``: it fell silent, and nothing is known of what came later."""
+    """One life of one host. ``unknown_after_ns``: it fell silent, and nothing is known of what came later.
+
+    ``exposed``: what it had not got out when it fell silent, as it said last. ``notice``: the word it had of its end.
+    ``adopted_by``: the life that ships what this one left on its disk; ``adoption`` says how far that is.
+    """
 
     life: str
     host: str
@@ -92,6 +107,10 @@ class LifeReport:
     notes: list[str] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
     exposure: dict[str, float | None] = field(default_factory=dict)
+    exposed: Exposed | None = None
+    notice: dict[str, Any] | None = None
+    adopted_by: str = ""
+    adoption: Adoption = ""
     skipped_statements: int = 0
     counts: Counts = field(default_factory=Counts)
     streams: list[StreamReport] = field(default_factory=list)

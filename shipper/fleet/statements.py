@@ -61,6 +61,16 @@ class Left(msgspec.Struct, frozen=True):
     end: int
 
 
+class Noticed(msgspec.Struct, frozen=True):
+    """Word of its end that came to a host, as it said so."""
+
+    kind: str = ""
+    source: str = ""
+    evidence: str = ""
+    deadline_ns: int | None = None
+    ends_life: bool = True
+
+
 class Statement(msgspec.Struct, frozen=True):
     """The JSON body of one account event; keys unknown to this version are passed over."""
 
@@ -81,11 +91,13 @@ class Statement(msgspec.Struct, frozen=True):
     ends_life: bool = False
     outcome: str = ""
     left: list[Left] = []
+    notice: Noticed | None = None
+    adopted_by: str = ""  # the life that ships what this one left, and makes this statement in its place
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A statement with what it is (``birth``, ``account``, ``farewell``) and when it reached the archive's gateway."""
+    """A statement with what it is (``birth``, ``notice``, ``account``, ``farewell``) and when it reached the archive's gateway."""
 
     what: str
     statement: Statement
@@ -104,11 +116,15 @@ class Event:
 
 @dataclass(slots=True)
 class Life:
-    """All that a life said, put together."""
+    """All that a life said, and that another said in its place, put together.
+
+    ``own``: the last statement of its own; None when none is here. ``notice``: word of its end, in its last run.
+    """
 
     id: str
     first: Statement
     last: Event
+    own: Event | None
     notes: list[str]
     streams: dict[str, StatedStream]
     refused: dict[str, int]
@@ -116,11 +132,18 @@ class Life:
     born: bool
     skipped: int  # statements that were made but are not here
     left: list[Left] = field(default_factory=list)
+    notice: Noticed | None = None
+    own_streams: dict[str, StatedStream] = field(default_factory=dict)  # as it stated them itself
 
     @property
     def heard_ns(self) -> int:
-        """When it was last heard of."""
+        """When it, or whoever adopted it, was last heard of."""
         return self.last.heard_ns
+
+    @property
+    def adopted_by(self) -> str:
+        """The life that ships, or has shipped, what this one left."""
+        return self.last.statement.adopted_by
 
 
 def events(payload: bytes, received_ns: int) -> Iterator[Event | str]:
@@ -154,6 +177,7 @@ def _together(life: str, ordered: list[Event]) -> Life:
         id=life,
         first=ordered[0].statement,
         last=ordered[-1],
+        own=next((event for event in reversed(ordered) if not event.statement.adopted_by), None),
         notes=[],
         streams={},
         refused={},
@@ -165,9 +189,16 @@ def _together(life: str, ordered: list[Event]) -> Life:
         statement = event.statement
         whole.notes.extend(note for note in statement.notes if note not in whole.notes)
         whole.streams.update((stream.id, stream) for stream in statement.streams)
+        if not statement.adopted_by:
+            whole.own_streams.update((stream.id, stream) for stream in statement.streams)
         whole.refused.update(statement.refused)
         whole.exposure = statement.exposure or whole.exposure
     whole.left = list(whole.last.statement.left)
+    if whole.own is not None:
+        run = whole.own.statement.run
+        whole.notice = next(
+            (e.statement.notice for e in reversed(ordered) if e.what == "notice" and e.statement.run == run), None
+        )
     return whole
 
 

@@ -103,6 +103,7 @@ def _lives_table(report: AuditReport, *, plain: bool) -> Table:
     return table
 
 
+_UNKNOWN = "unknown after"
 _COLUMNS = (
     "read",
     "archived",
@@ -129,9 +130,18 @@ def _figures(counts: Counts, shown: list[str], life: LifeReport | None = None) -
 
 def _ending(life: LifeReport) -> str:
     if life.unknown_after_ns is not None:
-        return f"{life.ended}, unknown after {moment(life.unknown_after_ns)}"
+        words = f"ended after a notice, {_UNKNOWN}" if life.ended == "notice" else f"ended in silence, {_UNKNOWN}"
+        return f"{words} {moment(life.unknown_after_ns)}" + _adopted(life)
     role = " (gateway)" if life.role == "gateway" else ""
-    return f"{life.ended}{role}" + (f", {printable(life.reason)}" if life.reason else "")
+    reason = f", {printable(life.reason)}" if life.reason and not life.adopted_by else ""
+    return f"{life.ended}{role}{reason}{_adopted(life)}"
+
+
+def _adopted(life: LifeReport) -> str:
+    if not life.adopted_by:
+        return ""
+    how = {"drained": "all of it sent", "expired": "not all of it sent"}.get(life.adoption, "being sent")
+    return f"; adopted by {printable(life.adopted_by[-12:])}, {how}"
 
 
 def _truth_table(report: AuditReport, *, plain: bool) -> Table:
@@ -153,6 +163,7 @@ def _remarks(report: AuditReport) -> Iterator[str]:
                 yield f"{who} {stream.name or stream.id}: {line}"
         for note in life.notes:
             yield f"{who}: {note}"
+        yield from (f"{who}: {line}" for line in _last_known(life))
         for receiver, count in life.refused.items():
             if count:
                 yield f"{who}: receiver {receiver} refused {count:,}"
@@ -162,6 +173,20 @@ def _remarks(report: AuditReport) -> Iterator[str]:
         yield f"damaged: {damage.key}: {damage.problem}"
     if report.unlisted_objects:
         yield f"{report.unlisted_objects} objects with {report.unlisted_records:,} records are in no range list: they prove no range"
+
+
+def _last_known(life: LifeReport) -> Iterator[str]:
+    """What a life that fell silent was known to lose at most when it was last heard of, and the word it had of its end."""
+    if life.notice is not None:
+        word = life.notice
+        due = f", by {moment(word['deadline_ns'])}" if word.get("deadline_ns") else ""
+        yield f"had a notice: {word.get('kind')} from {word.get('source')}{due}: {word.get('evidence')}"
+    if life.exposed is not None and life.unknown_after_ns is not None:
+        exposed = life.exposed
+        yield (
+            f"last statement at {moment(life.unknown_after_ns)}; then exposed: {exposed.bytes:,} bytes, "
+            f"the oldest for {exposed.oldest:.3f} s"
+        )
 
 
 def _stream_remarks(stream: StreamReport) -> Iterator[str]:

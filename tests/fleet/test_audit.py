@@ -80,8 +80,11 @@ def test_silence_is_named(writer: Writer) -> None:
 
 def test_notice_is_remembered(writer: Writer) -> None:
     """A life that had word of its end and then fell silent says so."""
-    writer.put(statement("a", "birth", 1, notes=["notice: spot interruption in 120 s"]))
-    assert run(writer).lives[0].ended == "notice"
+    word = {"kind": "imminent", "source": "aws-spot", "evidence": "terminate at 08:22:00Z", "ends_life": True}
+    writer.put(statement("a", "birth", 1), statement("a", "notice", 2, notice=word))
+    life = run(writer).lives[0]
+    assert life.ended == "notice"
+    assert life.notice == {**word, "deadline_ns": None}
 
 
 def test_what_a_living_host_has_not_sent_is_pending(writer: Writer) -> None:
