@@ -21,6 +21,7 @@ BUDGETS: Mapping[str, float] = {
     "kubernetes-node": 10.0,
     "gce-spot": 22.0,
     "gce-stop": 80.0,
+    "gce-maintenance": 50.0,  # the key changes 60 s before
     "azure-preempt": 20.0,
     "azure-terminate": 240.0,
     "azure-reboot": 240.0,
