@@ -129,6 +129,28 @@ class Stream(ABC):
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """Two cuts that together are ``cut``, at an event border near its middle; None for a single record."""
 
+    def border(self, position: int) -> int | None:
+        """The last event border at or before ``position``, where a cut may begin (``resume`` the same) or end.
+
+        None when it cannot be told, and always for a stream that is only ever cut from its beginning on: then nothing of it
+        is sent out of order. May read a little.
+        """
+        return None
+
+    def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The ranges in ``[start, end)``, from event border to event border, that hold errors; they go first in a drain.
+
+        Called with a megabyte or less; it may take a few milliseconds. Guessing is allowed: only order depends on it.
+        """
+        return []
+
+    def cut_up_to(self, at: int, resume: int, end: int, limit: int, observed_ns: int) -> Batch | None:
+        """As `cut`, but never beyond ``end``, where an earlier batch begins or `border` is; events end there.
+
+        A stream that has borders must keep to it. Others may cut across; what lies behind is then sent again.
+        """
+        return self.cut(at, resume, min(limit, end - at), observed_ns)
+
     def released(self, below: int) -> None:  # noqa: B027 - many streams hold nothing
         """Every destination is done with all positions below ``below``: resources that hold them may go."""
 

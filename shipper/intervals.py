@@ -39,15 +39,13 @@ class IntervalSet:
         """Take ``[start, end)`` out."""
         if end <= start:
             return
-        kept = [(a, b) for a, b in self if b <= start or a >= end]
-        for a, b in self.overlaps(start, end):
-            if a < start:
-                kept.append((a, start))
-            if b > end:
-                kept.append((end, b))
-        kept.sort()
-        self._starts = [a for a, _ in kept]
-        self._ends = [b for _, b in kept]
+        low = bisect_right(self._ends, start)
+        high = bisect_left(self._starts, end)
+        if low >= high:
+            return
+        kept = [(a, b) for a, b in ((self._starts[low], start), (end, self._ends[high - 1])) if a < b]
+        self._starts[low:high] = [a for a, _ in kept]
+        self._ends[low:high] = [b for _, b in kept]
 
     def overlaps(self, start: int, end: int) -> list[tuple[int, int]]:
         """The whole intervals of this set that share a position with ``[start, end)``."""

@@ -43,6 +43,7 @@ class State:
         # is the usual case, it is that very set. The sets are shared between copies: replaced, never changed.
         self.done = IntervalSet()
         self.ranges = dict.fromkeys(KINDS, self.done)
+        self.ahead = self.done  # in flight from ``cut_to`` on: cut out of order; replaced, never changed
         self.unwritten: dict[tuple[Kind, int], int | None] = {}  # (kind, start) -> end of changed rows, None: gone
 
     def copy(self) -> State:
@@ -72,6 +73,7 @@ class State:
             quarantined=self.ranges[QUARANTINED].copy(),
             shaping=self.shaping,
             pending=self.pending,
+            ahead=self.ahead.copy(),
         )
 
 
@@ -97,6 +99,10 @@ class Cursors(Streams):
     def cursor(self, destination: str, stream: str) -> Cursor:
         """Where the destination stands on the stream; at the stream's start when nothing was ever cut for it."""
         return self._state(destination, stream).cursor()
+
+    def destinations(self) -> list[str]:
+        """All that anything was ever cut for."""
+        return sorted({destination for (destination, _), _ in self._cursors.items()})
 
     def open_requests(self, destination: str) -> list[OpenRequest]:
         """The requests without an outcome, in the order of their commit: after a restart, send these unchanged first."""
@@ -254,7 +260,9 @@ class Cursors(Streams):
                 loaded.pending += cut.records
                 flying.setdefault((destination, stream), IntervalSet()).add(cut.start, cut.end)
         for state in by_id.values():
-            _prove(state, flying.get((state.destination, state.stream), IntervalSet()))
+            in_flight = flying.get((state.destination, state.stream), IntervalSet())
+            _prove(state, in_flight)
+            state.ahead = IntervalSet((max(a, state.cut_to), b) for a, b in in_flight if b > state.cut_to)
         self._store.journal.forget()
 
 

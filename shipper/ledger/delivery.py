@@ -34,22 +34,32 @@ class Delivery(Cursors):
     ) -> None:
         """Fix a request before it is sent: its cuts are in flight, the cursors move behind them, its events are read.
 
-        A stream's cuts follow one another from its ``cut_to``; what the destination is known to have may be skipped. A cut
-        over such a range is sent again: it is in flight, not done, from now on.
+        A cut that begins at its stream's ``cut_to``, or behind nothing but what is done or in flight from there on, moves it.
+        Any other cut behind it is one out of order: it is in flight, and ``cut_to`` stays. A cut over what the destination is
+        known to have is sent again: it is in flight, not done, from now on. A cut over what is in flight is refused.
         """
         if not cuts:
             raise ValueError(f"request {request_id} has no cuts")
         if self._in_flight.get((destination, request_id)) is not None:
             raise ValueError(f"request {request_id} is already open at {destination}")
-        self._check_follows(destination, cuts)
         states = self._edit_all(destination, cuts)
         for stream, cut in cuts:
             state = states[stream]
+            if cut.start >= cut.end or cut.start < state.cut_to or state.ahead.overlaps(cut.start, cut.end):
+                raise ValueError(
+                    f"[{cut.start}, {cut.end}) of {stream} for {destination} begins before {state.cut_to} or is in flight"
+                )
+            follows = _follows(state, cut.start)
             if state.done.overlaps(cut.start, cut.end):
                 self._unmark(state, cut.start, cut.end)
-            state.cut_to = cut.end
-            state.resume = cut.next_resume
-            state.guard = cut.guard
+            if follows:
+                state.cut_to = cut.end
+                state.resume = cut.next_resume
+                state.guard = cut.guard
+                if state.ahead:
+                    state.ahead = IntervalSet(pair for pair in state.ahead if pair[0] >= cut.end)
+            else:
+                state.ahead = IntervalSet([*state.ahead, (cut.start, cut.end)])
             state.shaping = shaping
             _count_cut(state, cut, 1)
         self._last_ordinal += 1
@@ -73,6 +83,7 @@ class Delivery(Cursors):
             state.rejected += refused
             state.acknowledged += cut.records - refused
             self._mark(state, ACKNOWLEDGED, cut.start, cut.end)
+            _landed(state, cut)
         self._keep(states.values())
 
     @atomic
@@ -121,6 +132,7 @@ class Delivery(Cursors):
             else:
                 state.dropped += cut.records
             self._mark(state, kind, cut.start, cut.end)
+            _landed(state, cut)
             self._lose(state, how, cause, cut.records, cut.end - cut.start)
         self._keep(states.values())
 
@@ -184,15 +196,20 @@ class Delivery(Cursors):
         """The cursors of all streams of a request, to change."""
         return {stream: self._edit(destination, stream) for stream in {name: None for name, _ in cuts}}
 
-    def _check_follows(self, destination: str, cuts: Iterable[tuple[str, Cut]]) -> None:
-        """Each cut must begin where its stream was cut to, or behind what is done there."""
-        at: dict[str, int] = {}
-        for stream, cut in cuts:
-            state = self._state(destination, stream)
-            reached = at.get(stream, state.cut_to)
-            if cut.start >= cut.end or cut.start < reached or not state.done.covers(reached, cut.start):
-                raise ValueError(f"[{cut.start}, {cut.end}) does not follow {reached} of {stream} for {destination}")
-            at[stream] = cut.end
+
+def _follows(state: State, start: int) -> bool:
+    """Whether everything from ``cut_to`` to ``start`` is done or in flight."""
+    if not state.ahead:
+        return state.done.covers(state.cut_to, start)
+    return all(state.ahead.covers(a, b) for a, b in state.done.missing(state.cut_to, start))
+
+
+def _landed(state: State, cut: Cut) -> None:
+    """A cut is not in flight any more."""
+    if state.ahead.overlaps(cut.start, cut.end):
+        ahead = state.ahead.copy()
+        ahead.remove(cut.start, cut.end)
+        state.ahead = ahead
 
 
 def _count_cut(state: State, cut: Cut, sign: int) -> None:

@@ -69,11 +69,14 @@ class Ledger(Facts, Delivery, Accepted):
     def _figures(self, destination: str, row: StreamRow) -> DestinationAccount:
         """What the account says of one stream at one destination."""
         state = self._state(destination, row.id)
+        unread = [gap for a, b in state.done.missing(state.cut_to, row.size) for gap in state.ahead.missing(a, b)]
+        read_to = max([state.cut_to, *(b for known in (state.done, state.ahead) for _, b in known.pairs()[-1:])])
         return DestinationAccount(
-            read_to=state.cut_to,
+            read_to=read_to,
+            skipped=tuple(gap for gap in unread if gap[1] <= read_to),
             counts=state.counts(),
             pending=state.pending,
-            unread=sum(b - a for a, b in state.done.missing(state.cut_to, row.size)),
+            unread=sum(b - a for a, b in unread),
             acknowledged=tuple(state.ranges[ACKNOWLEDGED].pairs()),
             lost=tuple(state.ranges[LOST].pairs()),
             quarantined=tuple(state.ranges[QUARANTINED].pairs()),

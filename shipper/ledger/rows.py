@@ -48,9 +48,10 @@ class Cursor:
     """Where one destination stands on one stream.
 
     ``cut_to``: cut up to here; every position from the stream's start to it is in ``done`` or in flight, never in both.
-    ``resume``/``guard``: of the last cut, see `Cut`. ``done`` is the union of ``acknowledged`` (the destination said it has
-    them), ``lost`` (dropped or destroyed) and ``quarantined``; it may reach beyond ``cut_to`` when a destination told us
-    what it has. ``pending``: records in flight. ``shaping``: the hash of the shaping configuration of the last cut.
+    ``resume``/``guard``: of the last cut that moved it, see `Cut`. ``done`` is the union of ``acknowledged`` (the destination
+    said it has them), ``lost`` (dropped or destroyed) and ``quarantined``; it may reach beyond ``cut_to`` when a destination
+    told us what it has, or when ranges were cut out of order. ``ahead``: in flight beyond ``cut_to``, for the same reason.
+    ``pending``: records in flight. ``shaping``: the hash of the shaping configuration of the last cut.
     """
 
     cut_to: int
@@ -63,6 +64,12 @@ class Cursor:
     quarantined: IntervalSet
     shaping: str
     pending: int = 0
+    ahead: IntervalSet = field(default_factory=IntervalSet)
+
+    @property
+    def reach(self) -> int:
+        """The end of what was ever cut, or is known to be there: no position below it may be given away again."""
+        return max([self.cut_to, *(end for known in (self.done, self.ahead) for _, end in known.pairs()[-1:])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,10 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class DestinationAccount:
-    """What the account says of one stream at one destination. ``unread``: bytes seen but not yet cut."""
+    """What the account says of one stream at one destination. ``unread``: bytes seen but not yet cut.
+
+    ``read_to``: nothing behind was cut. ``skipped``: ranges before it that were not cut either, as others went first.
+    """
 
     read_to: int
     counts: Counts
@@ -87,6 +97,7 @@ class DestinationAccount:
     acknowledged: tuple[tuple[int, int], ...]
     lost: tuple[tuple[int, int], ...]
     quarantined: tuple[tuple[int, int], ...]
+    skipped: tuple[tuple[int, int], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object of the account record (all but ``trusted``, which only the exporter knows)."""
@@ -105,6 +116,7 @@ class DestinationAccount:
             "acknowledged_ranges": [list(pair) for pair in self.acknowledged],
             "lost_ranges": [list(pair) for pair in self.lost],
             "quarantined_ranges": [list(pair) for pair in self.quarantined],
+            **({"skipped_ranges": [list(pair) for pair in self.skipped]} if self.skipped else {}),
         }
 
 

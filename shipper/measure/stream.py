@@ -96,4 +96,4 @@ class MetricsStream:
 def _known(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> tuple[int, int]:
     """Make the stream known; where it began, and the position up to which it was ever cut."""
     start = ledger.put_shrinking(row).start
-    return start, max((ledger.cursor(name, row.id).cut_to for name in destinations), default=start)
+    return start, max((ledger.cursor(name, row.id).reach for name in destinations), default=start)

@@ -35,6 +35,7 @@ from shipper.pump.backoff import LONGEST, UNREACHABLE, UNUSABLE_FIRST, Backoff
 from shipper.pump.books import Books
 from shipper.pump.gate import Gate
 from shipper.pump.gather import Parcel, Sizing
+from shipper.pump.health import Health
 from shipper.pump.lane import Piece
 from shipper.pump.window import Window
 
@@ -94,6 +95,7 @@ class Tools:
     books: Books
     gate: Gate
     window: Window
+    health: Health
     sizing: Sizing
     quarantine: QuarantineStore
     threads: ThreadPoolExecutor
@@ -163,6 +165,7 @@ class Courier:
                 await self._tools.gate.passed()
                 answer = await self._attempt(prepared)
             except (TooLarge, Rejected) as error:
+                self._tools.health.answered()
                 self._count("too_large" if isinstance(error, TooLarge) else "rejected")
                 return error
             except Retryable as error:
@@ -172,6 +175,7 @@ class Courier:
             except _ExporterFailed as error:
                 await self._survive(error, backoff)
             else:
+                self._tools.health.answered()
                 self._count("partial" if answer.rejected else "accepted")
                 return answer
 
@@ -204,13 +208,14 @@ class Courier:
     async def _attempt(self, prepared: Prepared) -> Accepted:
         async with self._tools.window.sending():
             began = self._tools.clock.monotonic()
-            with _exporter_at_work():
+            with _exporter_at_work(), self._tools.health.attempt():
                 answer = await self._tools.exporter.send(prepared, self._tools.gate.deadline)
             self._tools.window.answered(self._tools.clock.monotonic() - began)
         return answer
 
     async def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
         cause = cause_of(error)
+        self._tools.health.failed()
         self._count("retryable")
         self._tools.report(Retried(self._name, cause, str(error)))
         if error.wait is not None or cause in ("http_429", "http_503"):
@@ -221,6 +226,7 @@ class Courier:
             await self._tools.gate.pause(backoff, UNREACHABLE if cause == "connection" else math.inf)
 
     def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
+        self._tools.health.failed(unusable=True)
         self._count("unusable")
         self._tools.report(
             Problem("destination-unusable", f"{self._name} cannot be used as it is set up: {error}", self._name)
@@ -231,6 +237,7 @@ class Courier:
         backoff.attempts = slow.attempts
 
     async def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
+        self._tools.health.failed(unusable=True)
         self._count("failed")
         self._tools.report(
             Problem("exporter-bug", f"the exporter of {self._name} failed in a way it should not: {error}", self._name)

@@ -60,7 +60,7 @@ class Feed:
         """A request that may be sent now, of the signal that waits longest; None when there is none."""
         self._lanes.reconsider()
         waiting = [rotation for rotation in self._lanes.rotations.values() if rotation.waiting]
-        for rotation in sorted(waiting, key=lambda rotation: rotation.since):
+        for rotation in sorted(waiting, key=lambda rotation: (rotation.rank, rotation.since)):
             if self._wait_of(rotation) > 0:
                 continue
             await self._fill(rotation)
@@ -72,7 +72,9 @@ class Feed:
             if full or self._part_wait(rotation) <= 0:
                 if not full and not self._unpaced and any(batch.payload for batch in held.batches):
                     self._bucket.take()
-                return rotation.take(self._clock.monotonic())
+                filled = rotation.take(self._clock.monotonic())
+                filled.full = full
+                return filled
         return None
 
     def next_look(self) -> float:
@@ -98,6 +100,8 @@ class Feed:
             rotation.put(*cut, self._limits().max_raw_bytes)
             del cut  # or this frame would keep the bytes of the last one
             if lane.uncut() > 0:
+                if self._lanes.by_value:
+                    lane.weigh()
                 rotation.again(lane)
             else:
                 rotation.out(lane)
@@ -106,7 +110,7 @@ class Feed:
     async def _cut(self, lane: Lane, limit: int) -> tuple[Piece, Batch] | None:
         while True:
             try:
-                return lane.cut(limit, self._clock.wall_ns())
+                return lane.cut(limit, self._clock.wall_ns(), self._lanes.avoid(lane))
             except RangeGone as error:
                 start, end = lane.skip(error.end)
                 if start == end:  # nothing unread is gone, so there is nothing to go on behind

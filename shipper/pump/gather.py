@@ -13,7 +13,7 @@ ALMOST = 15 / 16  # so full that cutting a crumb more is not worth a batch
 class Parcel:
     """A committed request without its bytes, which can be read again whenever they are needed."""
 
-    __slots__ = ("began", "id", "pieces", "raw", "signal")
+    __slots__ = ("began", "full", "id", "pieces", "raw", "signal")
 
     def __init__(self, request_id: str, signal: Signal, pieces: list[Piece], began: float) -> None:
         self.id = request_id
@@ -21,6 +21,7 @@ class Parcel:
         self.pieces = pieces
         self.began = began
         self.raw = 0  # size before compression, once it was prepared
+        self.full = False  # see `Gathering.full`
 
     @property
     def records(self) -> int:
@@ -65,7 +66,7 @@ class Sizing:
 class Gathering:
     """A request being filled: batches cut from several streams of one signal, not yet committed."""
 
-    __slots__ = ("batches", "pieces", "raw", "signal", "source")
+    __slots__ = ("batches", "full", "pieces", "raw", "signal", "source")
 
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
@@ -73,6 +74,7 @@ class Gathering:
         self.batches: list[Batch] = []
         self.raw = 0
         self.source = 0
+        self.full = False  # it went because nothing more fits, so the destination decides how fast the next goes
 
     def add(self, piece: Piece, batch: Batch) -> None:
         """Put a batch in."""

@@ -10,6 +10,7 @@ from shipper.events import BytesLost, Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, LedgerThread
 from shipper.pump.books import Books
+from shipper.pump.value import Values
 
 
 class Follower(Protocol):
@@ -35,6 +36,7 @@ class Hub:
     """See `shipper.contracts.Hub`. A source makes a stream known to the ledger (`put_stream`) before it adds it here."""
 
     def __init__(self, ledger: LedgerThread, *, clock: Clock, report: Reporter) -> None:
+        self.values = Values()
         self._books = Books(ledger, clock, report)
         self._report = report
         self._streams: dict[str, Stream] = {}
@@ -114,6 +116,7 @@ class Hub:
         del self._ended[stream.id]
         self._released.pop(stream.id, None)
         self._lost.pop(stream.id, None)
+        self.values.forget(stream.id)
         self._report.metrics.streams.set(len(self._streams))
         for follower in self._followers:
             follower.forget(stream.id)

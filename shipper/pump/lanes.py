@@ -12,24 +12,50 @@ from shipper.events import Problem, Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Cursor, Ledger
 from shipper.pump.books import Books
+from shipper.pump.health import Health
 from shipper.pump.hub import Hub
 from shipper.pump.lane import Lane
 from shipper.pump.pulse import Pulse
 from shipper.pump.rotation import Rotation
+from shipper.pump.share import Share
+from shipper.pump.value import REST, Wanted, rank_of_kind
+from shipper.pump.window import Window
 
 BUSY_BYTES = 64 << 10  # uncut in one stream: from here on every growth may complete a request
 REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
+CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
+CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
 
 
 class Lanes:
-    """The `Follower` side of a pump. ``work`` beats when there may be something to do."""
+    """The `Follower` side of a pump. ``work`` beats when there may be something to do.
+
+    ``spare``: of a pump that stands by. It is owed nothing: nobody waits for it but for what it has on its way.
+    """
 
     def __init__(
-        self, exporter: Exporter, hub: Hub, books: Books, *, clock: Clock, report: Reporter, work: Pulse
+        self,
+        exporter: Exporter,
+        hub: Hub,
+        books: Books,
+        *,
+        clock: Clock,
+        report: Reporter,
+        work: Pulse,
+        progress: Pulse,
+        window: Window,
+        health: Health,
+        spare: bool = False,
     ) -> None:
         self.rotations = {signal: Rotation(signal) for signal in Signal}
         self.by_stream: dict[str, Lane] = {}
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
+        self.share: Share | None = None  # while a fallback works beside the others
+        self.by_value = False
+        self._spare = spare
+        self._window = window
+        self._health = health
+        self._progress = progress
         self._exporter = exporter
         self._hub = hub
         self._books = books
@@ -39,6 +65,7 @@ class Lanes:
         self._arriving: dict[str, Stream] = {}
         self._resting: dict[str, Lane] = {}  # could not be read a moment ago
         self._held: dict[str, Lane] = {}  # account streams, until it is known whether they are wanted
+        self._claims_looked_at = -math.inf
 
     def follow(self, stream: Stream) -> None:
         """See `Follower.follow`."""
@@ -64,6 +91,8 @@ class Lanes:
         if not self.wanted(stream):
             return None
         lane = self.by_stream.get(stream.id)
+        if self._spare:
+            return next((start for start, _ in self._window.flying(stream.id)), None)
         return stream.start if lane is None else lane.low
 
     def forget(self, stream: str) -> None:
@@ -93,6 +122,7 @@ class Lanes:
                 del self._arriving[name]
                 self.known.pop(name, None)
                 lane = self.by_stream[name] = Lane(stream, cursors[name], self._clock)
+                self._weigh(lane)
                 self._queue(lane)
                 self._hub.moved(stream)
         return arrived
@@ -107,6 +137,10 @@ class Lanes:
         for lane in [lane for lane in self._resting.values() if lane.rest_until <= now]:
             del self._resting[lane.stream.id]
             self._queue(lane)
+        if self.share is not None and now >= self._claims_looked_at + CLAIM_LOOK:
+            self._claims_looked_at = now
+            for lane in self.by_stream.values():
+                self._queue(lane)
 
     def rest(self, lane: Lane, error: Exception) -> None:
         """Leave a stream alone that cannot be read now."""
@@ -116,45 +150,118 @@ class Lanes:
         self._resting[lane.stream.id] = lane
 
     def rested(self) -> float:
-        """Seconds until the first resting lane is tried again; inf when none rests."""
+        """Seconds until a lane that was left alone is tried again; inf when there is none."""
         now = self._clock.monotonic()
-        return min((max(0.0, lane.rest_until - now) for lane in self._resting.values()), default=math.inf)
+        shared = math.inf
+        if self.share is not None and not self.idle(include_account=False):
+            shared = max(0.0, self._claims_looked_at + CLAIM_LOOK - now)
+        return min([shared, *(max(0.0, lane.rest_until - now) for lane in self._resting.values())])
 
     def settle(self, lane: Lane, start: int, end: int) -> None:
         """Positions need nothing more from this destination."""
         if lane.settle(start, end):
             self._hub.moved(lane.stream)
+        if self.share is not None:
+            self.share.moved(self)
 
     def wanted(self, stream: Stream) -> bool:
-        """False for the account at a destination that is known not to keep it."""
+        """False for the account at a destination that is known not to keep it, or stands by: a farewell has it all."""
         if stream.kind is not StreamKind.ACCOUNT:
             return True
+        return not self._spare and self._exporter_may_want_accounts()
+
+    def _exporter_may_want_accounts(self) -> bool:
         return self._exporter.keeps_accounts or not self._exporter.accounts_known
 
     def idle(self, include_account: bool) -> bool:
-        """True when everything seen is settled."""
+        """True when everything seen is settled; data also by another destination of the share."""
         if self._arriving:
             return False
         return all(
-            lane.idle()
+            lane.idle() or (lane.counts and not self.unsettled(lane))
             for lane in self.by_stream.values()
             if lane.counts or (include_account and self.wanted(lane.stream))
         )
 
     def backlog(self) -> dict[str, int]:
-        """Bytes of data seen but not settled, by stream, where there are any."""
-        return {name: size for name, lane in self.by_stream.items() if lane.counts and (size := lane.unsettled()) > 0}
+        """Bytes of data seen but not settled here (standing by: nor elsewhere), by stream, where there are any."""
+        measure = self.unsettled if self._spare else Lane.unsettled
+        return {name: size for name, lane in self.by_stream.items() if lane.counts and (size := measure(lane)) > 0}
+
+    def unsettled(self, lane: Lane) -> int:
+        """Bytes of a lane that no destination of the share has settled; without a share, that this one has not."""
+        return lane.unsettled(None if self.share is None else self.share.settled(lane.stream.id))
+
+    def avoid(self, lane: Lane) -> IntervalSet | None:
+        """What of a stream others have, or are sending."""
+        return self.share.taken(self, lane.stream.id) if self.share is not None and lane.counts else None
+
+    def settled_of(self, stream: str) -> IntervalSet:
+        """See `Member.settled_of`."""
+        lane = self.by_stream.get(stream)
+        return IntervalSet() if lane is None else lane.done
+
+    def claims_of(self, stream: str) -> IntervalSet:
+        """See `Member.claims_of`."""
+        usual = self._window.usual_answer
+        if self._health.failing(usual):
+            return IntervalSet()
+        return self._window.flying(stream, self._clock.monotonic() - max(CLAIM_SECONDS, 3 * usual))
+
+    def nudge(self) -> None:
+        """See `Member.nudge`."""
+        self._progress.beat()
+
+    def enter(self, share: Share | None) -> None:
+        """See `Member.enter`."""
+        self.share = share
+        for lane in self.by_stream.values():
+            self._queue(lane)
+        self._work.beat()
+
+    def unsettled_bytes(self) -> int:
+        """The sum of `unsettled` over all data."""
+        return sum(self.unsettled(lane) for lane in self.by_stream.values() if lane.counts)
+
+    def order_by_value(self, on: bool) -> None:
+        """Let value decide who is next, beginning anew; or turns again."""
+        self.by_value = on
+        for lane in self.by_stream.values():
+            self._weigh(lane)
+            self._queue(lane)
+        for rotation in self.rotations.values():
+            rotation.by_value = on
+
+    def look_for_errors(self) -> bool:
+        """Look at one more slice of the backlog; False when all of it was looked at."""
+        for lane in self.by_stream.values():
+            if lane.wanted is not None and not lane.idle() and self._hub.values.look(lane.stream, lane.low):
+                lane.weigh()
+                return True
+        return False
+
+    def _weigh(self, lane: Lane) -> None:
+        """Begin or end the order by value for one lane."""
+        lane.rank = rank_of_kind(lane.stream.kind) if self.by_value else REST
+        if not (self.by_value and lane.counts):
+            lane.wanted = None
+            return
+        if lane.wanted is None:
+            lane.wanted = Wanted(self._hub.values.of(lane.stream.id))
+        lane.wanted.renew()
+        lane.weigh()
 
     def oldest(self) -> float:
         """Age in seconds of the oldest data not settled; 0 when there is none."""
         now = self._clock.monotonic()
-        ages = (now - lane.oldest() for lane in self.by_stream.values() if lane.counts and not lane.idle())
+        lanes = () if self._spare else self.by_stream.values()
+        ages = (now - lane.oldest() for lane in lanes if lane.counts and not lane.idle())
         return max(ages, default=0.0)
 
     def _queue(self, lane: Lane) -> bool:
         """Give a lane a turn if it has something to cut and is wanted; True when that is news."""
-        if lane.stream.kind is StreamKind.ACCOUNT and not self._exporter.keeps_accounts:
-            if self._exporter.accounts_known:
+        if lane.stream.kind is StreamKind.ACCOUNT and (self._spare or not self._exporter.keeps_accounts):
+            if self._spare or self._exporter.accounts_known:
                 self._hub.moved(lane.stream)  # nobody waits for us
             else:
                 self._held[lane.stream.id] = lane

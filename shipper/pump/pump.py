@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Literal
@@ -25,10 +26,13 @@ from shipper.pump.exposure import ExposureHistogram, ExposureStats
 from shipper.pump.feed import Feed
 from shipper.pump.gate import Gate
 from shipper.pump.gather import Gathering, Parcel, Sizing
+from shipper.pump.health import Health
 from shipper.pump.hub import Hub
 from shipper.pump.lanes import Lanes
 from shipper.pump.pulse import Pulse
+from shipper.pump.rate import Rate
 from shipper.pump.resend import Resends
+from shipper.pump.share import Member, Share
 from shipper.pump.window import Window
 
 Mode = Literal["default", "low-exposure"]
@@ -36,6 +40,7 @@ Mode = Literal["default", "low-exposure"]
 BATCH_BYTES = 512 << 10  # of source in one batch: small enough that a turn takes milliseconds
 NAMED_STREAMS = 20  # streams with a backlog gauge of their own; the rest are "other"
 LOOK_SECONDS = 0.25  # how often a wait for idleness looks whether its deadline was moved
+RENEW_SECONDS = 1.0  # how often an order by value is made anew, as streams grow
 
 
 class Pump:
@@ -57,8 +62,9 @@ class Pump:
         ask_known: bool = False,
         batch_bytes: int = BATCH_BYTES,
         random: Random | None = None,
+        standby: bool = False,
     ) -> None:
-        """Join ``hub``; nothing else happens before `run`.
+        """Join ``hub``; nothing else happens before `run`, with ``standby`` before `activate`.
 
         ``limits`` stand in place of the exporter's own. ``mode`` low-exposure lifts the pacing for good. ``shaping`` is a hash of
         what decides the bytes of a batch. ``ask_known``: the ledger was lost, ask the destination what it has before cutting.
@@ -78,8 +84,15 @@ class Pump:
         self._window = Window(clock)
         self._resends = Resends(self.name, clock, report)
         self._loaded = False
+        self._standby = standby
+        self._joined = False  # a pump that stands by: it was activated, if only once
+        self._active = not standby
+        self._share: Share | None = None
+        self._orders = Pulse()
         self._work = Pulse()
         self._progress = Pulse()
+        self._health = Health(clock)
+        self._rate = Rate(clock)
         self._exposure = ExposureHistogram()
         self._named: set[str] = set()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"shipper-{self.name}")
@@ -87,7 +100,18 @@ class Pump:
         self._acknowledged_metric = report.metrics.acknowledged.labels(self.name)
         self._acknowledged_bytes_metric = report.metrics.acknowledged_bytes.labels(self.name)
         sizing = Sizing()
-        self._lanes = Lanes(exporter, hub, self._books, clock=clock, report=report, work=self._work)
+        self._lanes = Lanes(
+            exporter,
+            hub,
+            self._books,
+            clock=clock,
+            report=report,
+            work=self._work,
+            progress=self._progress,
+            window=self._window,
+            health=self._health,
+            spare=standby,
+        )
         self._feed = Feed(
             self.name,
             self._lanes,
@@ -105,6 +129,7 @@ class Pump:
             books=self._books,
             gate=self._gate,
             window=self._window,
+            health=self._health,
             sizing=sizing,
             quarantine=quarantine,
             threads=self._threads,
@@ -133,9 +158,61 @@ class Pump:
         self._gate.hurry()
         self._work.beat()
 
+    def order_by_value(self, on: bool) -> None:
+        """Send ranges with errors first, then the newest of each stream, then from the oldest on; or by turns again.
+
+        Saying it again looks anew at what streams have grown by; so it does by itself, every second.
+        """
+        self._lanes.order_by_value(on)
+        self._orders.beat()
+        self._work.beat()
+
+    def rate(self) -> float:
+        """Source bytes a second that the destination acknowledged lately while a backlog was sent; 0.0: not known yet."""
+        return self._rate.value()
+
+    def failing(self) -> bool:
+        """True while attempts fail in a row, or nothing was answered for seconds."""
+        return self._active and self._health.failing(self._window.usual_answer)
+
+    def activate(self, share: Share) -> None:
+        """Work on what the primaries of ``share`` have not settled, the most valuable first; for a pump that stands by.
+
+        From now on what one of them has settled the others need not send, and what one is sending they leave to it while it
+        makes progress. Birth and farewell go here too.
+        """
+        if not self._standby:
+            raise ValueError(f"{self.name} does not stand by")
+        self._share = share
+        self._active = self._joined = True
+        share.join(self._lanes)
+        self.order_by_value(True)
+
+    def stand_by(self) -> None:
+        """The opposite of `activate`: the drain was taken back, everybody works for himself again."""
+        if self._share is not None:
+            self._share.end()
+            self._share = None
+            self._active = False
+            self._lanes.order_by_value(False)
+
+    @property
+    def member(self) -> Member:
+        """What a `Share` is made of."""
+        return self._lanes
+
+    @property
+    def takes_part(self) -> bool:
+        """False for one that stood by all the time: no account speaks of it."""
+        return self._joined or not self._standby
+
     def backlog(self) -> dict[str, int]:
         """Bytes seen but not settled, by stream; only streams that have any, and only data."""
-        return self._lanes.backlog()
+        return self._lanes.backlog() if self._active else {}
+
+    def backlog_bytes(self) -> int:
+        """Bytes of data seen but settled by nobody: in a share, neither here nor by another member of it."""
+        return self._lanes.unsettled_bytes() if self._active else 0
 
     def oldest_unacknowledged(self) -> float:
         """Age in seconds of the oldest data not yet settled; 0 when there is none."""
@@ -146,7 +223,12 @@ class Pump:
         return self._exposure.stats(self.oldest_unacknowledged())
 
     def idle(self, include_account: bool = False) -> bool:
-        """True when everything seen so far is settled and nothing waits to be sent again."""
+        """True when everything seen so far is settled and nothing waits to be sent again; always while it stands by.
+
+        In a share, data that another member has settled counts as settled; birth, account and farewell do not.
+        """
+        if not self._active:
+            return True
         return self._loaded and not self._resends.hopeful() and self._lanes.idle(include_account)
 
     async def wait_idle(self, deadline: Deadline, include_account: bool = False) -> bool:
@@ -175,13 +257,16 @@ class Pump:
 
     async def run(self) -> None:
         """Send until cancelled; then the ledger holds what is open, and the next run goes on from there."""
-        await self.exporter.start()
         try:
+            while not self._active:
+                await self._orders.wait(self._clock)
+            await self.exporter.start()
             if self._ask_known:
                 await self._ask()
             self._resends.load(await self._books.call(Ledger.open_requests, self.name), self._shaping)
             self._loaded = True
             async with asyncio.TaskGroup() as deliveries:
+                deliveries.create_task(self._look_for_errors())
                 while True:
                     seen = self._work.beats
                     if await self._lanes.take_arrivals():
@@ -209,8 +294,20 @@ class Pump:
                 return
             await self._gate.pause(backoff)
 
+    async def _look_for_errors(self) -> None:
+        """While value decides: look through the backlog, slice by slice between other work, and make the order anew."""
+        while True:
+            seen = self._orders.beats
+            if self._lanes.by_value and self._lanes.look_for_errors():
+                await asyncio.sleep(0)
+                continue
+            await self._orders.wait(self._clock, RENEW_SECONDS if self._lanes.by_value else math.inf, seen)
+            if self._lanes.by_value:
+                self._lanes.order_by_value(True)
+                self._work.beat()
+
     async def _send_what_may_go(self, deliveries: asyncio.TaskGroup) -> None:
-        while self._window.has_room(self._limits().max_in_flight):
+        while self._active and self._window.has_room(self._limits().max_in_flight):
             again = self._resends.next(self._lanes.by_stream)
             if again is not None:
                 self._dispatch(deliveries, again, [])
@@ -222,6 +319,7 @@ class Pump:
 
     async def _commit(self, filled: Gathering) -> Parcel:
         parcel = Parcel(uuid7(self._clock.wall_ns()), filled.signal, filled.pieces, self._clock.monotonic())
+        parcel.full = filled.full
         cuts = [piece.key for piece in filled.pieces]
         await self._books.call(Ledger.commit, self.name, parcel.id, filled.signal, cuts, self._shaping)
         return parcel
@@ -232,12 +330,22 @@ class Pump:
 
     async def _deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
         entered_as = parcel.id
+        # Nobody waits for a pump that stands by, but for what it has on its way.
+        streams = [piece.lane.stream for piece in parcel.pieces] if self._standby else []
+        if parcel.full:
+            self._rate.began()
         await self._courier.deliver(parcel, batches)
+        if parcel.full:
+            self._rate.ended()
         self._window.leave(entered_as)
+        for stream in streams:
+            self._hub.moved(stream)
         self._work.beat()
 
     def _settle(self, done: Done) -> None:
         now = self._clock.monotonic()
+        if done.acknowledged:
+            self._rate.acknowledged(sum(piece.cut.end - piece.cut.start for piece in done.pieces))
         for piece in done.pieces:
             if done.acknowledged and piece.lane.counts and piece.cut.records:
                 exposed = max(0.0, now - piece.since)

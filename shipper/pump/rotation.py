@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 
 from shipper.contracts import Batch, Signal, StreamKind
 from shipper.pump.gather import Gathering
 from shipper.pump.lane import Lane, Piece
+from shipper.pump.value import REST
 
 
 class Rotation:
@@ -17,6 +19,7 @@ class Rotation:
         self.signal = signal
         self.gathering = Gathering(signal)
         self.since = float("inf")  # since when something waits here (monotonic seconds)
+        self.by_value = False  # the most valuable lane is next, not the one that waits longest
         self._lanes: deque[Lane] = deque()
         self._carried: tuple[Piece, Batch] | None = None
 
@@ -40,6 +43,10 @@ class Rotation:
 
     def next(self) -> Lane | None:
         """The lane whose turn it is, taken out; None when nobody has anything."""
+        if self.by_value and len(self._lanes) > 1:
+            lane = min(self._lanes, key=attrgetter("rank"))  # the first of them: they take turns
+            self._lanes.remove(lane)
+            return lane
         return self._lanes.popleft() if self._lanes else None
 
     def again(self, lane: Lane) -> None:
@@ -88,6 +95,11 @@ class Rotation:
     def life_first(self) -> bool:
         """True when a birth or farewell is next."""
         return bool(self._lanes) and self._lanes[0].stream.kind is StreamKind.LIFE
+
+    @property
+    def rank(self) -> int:
+        """The worth of what is next; the same for all while value does not decide."""
+        return min((lane.rank for lane in self._lanes), default=REST) if self.by_value else REST
 
     def lanes(self) -> Iterator[Lane]:
         """Those in the queue, in order."""

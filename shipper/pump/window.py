@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 from shipper.clock import Clock
+from shipper.intervals import IntervalSet
 from shipper.pump.gather import Parcel
 from shipper.pump.pulse import Pulse
 
@@ -49,6 +50,16 @@ class Window:
     def leave(self, entered_as: str) -> None:
         """All of a parcel is settled."""
         del self.open[entered_as]
+
+    def flying(self, stream: str, since: float = float("-inf")) -> IntervalSet:
+        """What is on its way of a stream; only in parcels that set out at or after ``since`` (monotonic seconds)."""
+        return IntervalSet(
+            (piece.cut.start, piece.cut.end)
+            for parcel in self.open.values()
+            if parcel.began >= since
+            for piece in parcel.pieces
+            if piece.lane.stream.id == stream
+        )
 
     def part_filled_wait(self, size: int, lifted: bool) -> float:
         """Seconds until a part-filled request need not gather any longer behind those in flight; 0: now.

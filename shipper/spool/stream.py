@@ -36,6 +36,17 @@ class SpoolStream(Stream):
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`. The batch is stamped with its oldest frame's own observed time, not with ``observed_ns``."""
+        return self.cut_up_to(at, resume, self._spool.frontier(), limit, observed_ns)
+
+    def border(self, position: int) -> int | None:
+        """See `Stream.border`: between two frames."""
+        if position >= self._spool.frontier():
+            return None
+        holding = self._spool.frames(position, 1)
+        return holding[0].start if holding and holding[0].start <= position else None
+
+    def cut_up_to(self, at: int, resume: int, end: int, limit: int, observed_ns: int) -> Batch | None:
+        """See `Stream.cut_up_to`, and `cut` for the stamp."""
         frontier = self._spool.frontier()
         if at >= frontier:
             return None
@@ -43,9 +54,9 @@ class SpoolStream(Stream):
         if not frames or frames[0].start > at:
             raise RangeGone(self.id, at, frames[0].start if frames else frontier, "it is not in the spool any more")
         first = self._splittable(frames[0])
-        if at > first.start or len(first.frame.payload) > limit:
-            return self._cut_within(first, first.unit(at), limit)
-        return self._batch(self._together(first, frames[1:], limit))
+        if at > first.start or first.end > end or len(first.frame.payload) > limit:
+            return self._cut_within(first, first.unit(at), limit, end)
+        return self._batch(self._together(first, [frame for frame in frames[1:] if frame.end <= end], limit))
 
     def reread(self, cut: Cut) -> Batch:
         """See `Stream.reread`."""
@@ -89,9 +100,10 @@ class SpoolStream(Stream):
             taken.append(more)
         return taken
 
-    def _cut_within(self, frame: Splittable, first: int, limit: int) -> Batch:
-        """About ``limit`` bytes of one frame, from a record on."""
-        count = frame.reach(first, limit) - first
+    def _cut_within(self, frame: Splittable, first: int, limit: int, end: int) -> Batch:
+        """About ``limit`` bytes of one frame, from a record on, and nothing behind ``end``."""
+        most = frame.units if end >= frame.end else frame.unit(end)
+        count = min(frame.reach(first, limit), most) - first
         while True:
             last = min(first + count, frame.units)
             batch = self._batch_within(frame, first, last, frame.position(last))

@@ -123,14 +123,13 @@ def test_what_was_never_made_known_is_refused(ledger: Ledger) -> None:
     ("cuts", "problem"),
     [
         ([], "no cuts"),
-        ([("a", cut(5, 9))], "does not follow 0"),
-        ([("a", cut(0, 0))], "does not follow 0"),
-        ([("a", cut(0, 5)), ("a", cut(4, 9))], "does not follow 5"),
-        ([("a", cut(0, 5)), ("a", cut(6, 9))], "does not follow 5"),
+        ([("a", cut(0, 0))], "begins before 0"),
+        ([("a", cut(0, 5)), ("a", cut(4, 9))], "begins before 5"),
+        ([("a", cut(6, 9)), ("a", cut(8, 12))], "is in flight"),
     ],
 )
-def test_cuts_follow_one_another(ledger: Ledger, cuts: list[tuple[str, Cut]], problem: str) -> None:
-    """A request whose cuts leave a hole, overlap or are empty is refused."""
+def test_cuts_do_not_meet(ledger: Ledger, cuts: list[tuple[str, Cut]], problem: str) -> None:
+    """A request whose cuts overlap one another, or what is in flight, or are empty is refused."""
     with pytest.raises(ValueError, match=problem):
         ledger.commit("otlp", "r", Signal.LOGS, cuts)
     assert ledger.cursor("otlp", "a").cut_to == 0

@@ -54,6 +54,19 @@ def _last_begin(window: Window, at: int, lines_end: int, rule: Multiline) -> int
     return at
 
 
+def border(window: Window, start: int, position: int, rule: Multiline) -> int | None:
+    """Where the last event that is seen to begin at or before ``position`` does; the stream begins at ``start``."""
+    end = position - window.base
+    while (newline := window.data.rfind(b"\n", 0, end)) >= 0:
+        line_end = window.data.find(b"\n", newline + 1)
+        if line_end >= 0:  # of an unfinished line nobody can tell
+            line = window.data[newline + 1 : line_end]
+            if rule.begins(line.removesuffix(b"\r")):
+                return window.base + newline + 1
+        end = newline
+    return start if window.base == start else None
+
+
 def _inner(window: Window, at: int, event: int) -> bool:
     return event < at and window.slice(at - 1, at) != b"\n"
 

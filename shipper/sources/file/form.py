@@ -30,6 +30,13 @@ class Form(ABC):
         """
 
     @abstractmethod
+    def border(self, window: Window, start: int, position: int) -> int | None:
+        """Where the last event that begins at or before ``position`` does; None when the window does not tell.
+
+        ``start``: where the stream begins. The window may begin anywhere.
+        """
+
+    @abstractmethod
     def render(self, window: Window, at: int, end: int, event: int) -> Rendered:
         """The records of ``[at, end)``, a range that `end` gave."""
 
@@ -53,6 +60,13 @@ class LineForm(Form):
                 return window.base + newline + 1
         return lines.due_end(window, at, event, self._limit, due=due, closing=closing)
 
+    def border(self, window: Window, start: int, position: int) -> int | None:
+        """See `Form.border`."""
+        newline = window.data.rfind(b"\n", 0, position - window.base)
+        if newline >= 0:
+            return window.base + newline + 1
+        return start if window.base == start else None
+
     def render(self, window: Window, at: int, end: int, event: int) -> Rendered:
         """See `Form.render`."""
         return lines.render(window, at, end, event, self._limit)
@@ -75,6 +89,10 @@ class EventForm(Form):
     def end(self, window: Window, at: int, event: int, *, due: bool, closing: bool, wide: bool) -> int:
         """See `Form.end`."""
         return events.due_end(window, at, event, self._rule, due=due, closing=closing)
+
+    def border(self, window: Window, start: int, position: int) -> int | None:
+        """See `Form.border`."""
+        return events.border(window, start, position, self._rule)
 
     def render(self, window: Window, at: int, end: int, event: int) -> Rendered:
         """See `Form.render`."""

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, StreamKind
@@ -23,7 +24,10 @@ from shipper.sources.file.form import AHEAD, EventForm, Form, LineForm
 from shipper.sources.file.handles import Replaced, TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
 from shipper.sources.file.lines import Window, border_near
+from shipper.sources.file.severity import tells_of_errors
 
+BLOCK = 64 << 10  # of a range whose value is judged; an event longer than this has no place of its own in the order
+PREFIX = 4 << 10  # bytes behind a position that tell whether an event begins there
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
 GUARDS = 32
 SIGHTINGS = 512
@@ -98,7 +102,9 @@ class FileStream(SizedStream):
             self._guards[position] = guard
 
     def sighted(self, size: int, when: float) -> None:
-        """The stream reaches to ``size`` and did so at ``when`` (monotonic seconds)."""
+        """The stream reaches to ``size`` and did so at ``when`` (monotonic seconds); a final one reaches no further."""
+        if self._final:
+            return
         if size > self._size and when > -math.inf:
             self._sizes.append(size)
             self._times.append(when)
@@ -158,8 +164,9 @@ class FileStream(SizedStream):
 
     def seal(self, readable_to: int, because: str) -> None:
         """Nothing will be appended. What lies behind ``readable_to`` was destroyed, ``because`` of what somebody did."""
+        if not self._final:
+            self._size = max(self._size, readable_to)
         self._final = True
-        self._size = max(self._size, readable_to)
         if readable_to < self._size:
             self._readable_to = readable_to
             self._gone_because = because
@@ -227,27 +234,70 @@ class FileStream(SizedStream):
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""
+        return self._cut_if_there(at, resume, limit, observed_ns, None)
+
+    def cut_up_to(self, at: int, resume: int, end: int, limit: int, observed_ns: int) -> Batch | None:
+        """See `Stream.cut_up_to`."""
+        return self._cut_if_there(at, resume, limit, observed_ns, end)
+
+    def border(self, position: int) -> int | None:
+        """See `Stream.border`."""
+        found = self._bytes_around(position)
+        return None if found is None else self._form.border(found, self.start, position)
+
+    def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
+        """See `Stream.valuable`: 64 KiB each, from one line's or event's beginning to another's."""
+        borders = [self.border(position) for position in (*range(start, end, BLOCK), end)]
+        known = [border for border in borders if border is not None]
+        if self.file is None or not known:
+            return []
+        try:
+            data = self.file.read(known[-1] - known[0], known[0])
+        except OSError:
+            return []
+        blocks = [(a, b) for a, b in pairwise(known) if a < b]
+        return [(a, b) for a, b in blocks if tells_of_errors(data[a - known[0] : b - known[0]])]
+
+    def _bytes_around(self, position: int) -> Window | None:
+        """What is needed to tell where an event begins that lies around a position."""
+        if self.file is None or not self.start <= position <= min(self._size, self._readable_to):
+            return None
+        base = max(self.start, position - BLOCK)
+        try:
+            return Window(self.file.read(int(min(self._size, position + PREFIX)) - base, base), base)
+        except OSError:
+            return None
+
+    def _cut_if_there(self, at: int, resume: int, limit: int, observed_ns: int, bound: int | None) -> Batch | None:
         frontier = self.frontier()
         if at >= frontier:
             return None
         if self.file is None or at >= self._readable_to:
             raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
         try:
-            return self._cut(self.file, at, resume, limit, observed_ns)
+            return self._cut(self.file, at, resume, limit, observed_ns, bound)
         except Changed:
             self._suspicious(self)  # finds out what happened to the file, and may give us a copy of it
         return None
 
-    def _cut(self, file: TailedFile, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
+    def _cut(
+        self, file: TailedFile, at: int, resume: int, limit: int, observed_ns: int, bound: int | None
+    ) -> Batch | None:
         until = int(min(self.frontier(), self._readable_to))
+        if bound is None or bound > until:
+            bound = None
+        else:
+            until = bound
         window = self._window(file, at, min(until, at + min(limit, READ_BYTES)))
-        end = self._due_end(window, at, resume, until, wide=False)
+        end = self._due_end(window, at, resume, until, bound, wide=False)
         if end == at and window.end < until:  # a line or an event longer than the limit
             window = self._window(file, at, min(until, at + self._form.reach))
-            end = self._due_end(window, at, resume, until, wide=True)
-        return None if end == at else self._batch(window, at, end, resume, observed_ns)
+            end = self._due_end(window, at, resume, until, bound, wide=True)
+        return None if end == at else self._batch(window, at, end, resume, observed_ns, bound)
 
-    def _due_end(self, window: Window, at: int, resume: int, until: int, *, wide: bool) -> int:
+    def _due_end(self, window: Window, at: int, resume: int, until: int, bound: int | None, *, wide: bool) -> int:
+        if window.end == bound:
+            return window.end  # what lies behind was cut before, so nothing goes on there
         at_end = window.end >= until
         closing = at_end and (self._closing or self._final)
         due = at_end and self._clock.monotonic() + EPSILON >= self.due_at
@@ -262,7 +312,9 @@ class FileStream(SizedStream):
             raise Changed(f"{self.name} no longer holds what was read")
         return window
 
-    def _batch(self, window: Window, at: int, end: int, resume: int, observed_ns: int) -> Batch:
+    def _batch(
+        self, window: Window, at: int, end: int, resume: int, observed_ns: int, bound: int | None = None
+    ) -> Batch:
         rendered = self._form.render(window, at, end, resume)
         guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
         self._guards[end] = guard
@@ -270,7 +322,8 @@ class FileStream(SizedStream):
         if len(self._guards) > GUARDS:
             self._guards.popitem(last=False)
         self.read_to = max(self.read_to, end)
-        cut = Cut(at, end, resume, rendered.next_resume, len(rendered.lines), observed_ns, guard)
+        next_resume = end if end == bound else rendered.next_resume
+        cut = Cut(at, end, resume, next_resume, len(rendered.lines), observed_ns, guard)
         batch = self._carry(cut, rendered.lines, rendered.extra)
         if self._seen is not None:
             self._seen(self.path, batch.payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -33,11 +34,17 @@ class Segment:
     grown_at: float = 0.0
     records: int = 0
     next_base: int = 0  # as its seal says
+    borders: list[int] = field(default_factory=list)  # offsets between frames, each a good piece behind the one before
 
     @property
     def reach(self) -> int:
         """The position up to which there is something to ship: with a final segment all of it, garbage at its end too."""
         return self.base + (self.size if self.final else self.whole)
+
+    def border_before(self, offset: int) -> int:
+        """The last known border between frames at or before ``offset``."""
+        index = bisect_right(self.borders, offset)
+        return self.borders[index - 1] if index else 0
 
 
 @dataclass(slots=True)

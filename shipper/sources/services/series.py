@@ -23,6 +23,7 @@ from shipper.sources.services.segment import Found, Segment, look, resync
 from shipper.sources.services.settings import MAX_DAMAGES, MAX_DECLARATION, MAX_POSITION, MAX_RUNS, MAX_SEGMENT
 
 CHUNK = 1 << 20
+BORDER_BYTES = 64 << 10  # a border between frames is remembered once in so many bytes
 SEAL_PATIENCE = 10.0  # seconds without growth after which a segment that has a successor counts as done with
 NOTES = 5
 _LATE = 64
@@ -213,6 +214,8 @@ class Series:
         for frame in found.special:
             self._special(segment, frame)
         segment.whole += found.end
+        if segment.whole - (segment.borders[-1] if segment.borders else 0) >= BORDER_BYTES:
+            segment.borders.append(segment.whole)
         segment.records += found.records
         segment.newest_ns = max(segment.newest_ns, found.newest_ns)
         self.newest_ns = max(self.newest_ns, found.newest_ns)

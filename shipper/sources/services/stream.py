@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from zlib import crc32
 
 from shipper.contracts import Batch, Cut, Signal, StreamKind
 from shipper.errors import RangeGone
-from shipper.handoff.frame import OVERHEAD, Frame, walk
+from shipper.handoff.frame import CRC, ERROR, HEAD, MAGIC, MAX_BODY, OVERHEAD, Frame, walk
 from shipper.sources.books import SizedStream
 from shipper.sources.services.place import Strange
 from shipper.sources.services.sampling import Sampling
 from shipper.sources.services.segment import Segment
 from shipper.sources.services.series import Series
+from shipper.sources.services.settings import MAX_POSITION
 from shipper.sources.services.splicing import BODY_KIND, envelope, request
 
 LARGEST = 1 << 20  # of source in one batch; one frame may be larger
+BLOCK = 64 << 10  # of a range whose value is judged
 _REMEMBERED = 64
 
 
@@ -75,7 +78,34 @@ class ServiceStream(SizedStream):
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""
-        if at >= self.frontier():
+        return self.cut_up_to(at, resume, MAX_POSITION, limit, observed_ns)
+
+    def border(self, position: int) -> int | None:
+        """See `Stream.border`: between two frames."""
+        segment = self.series.at(position)
+        if segment is None or position > segment.base + segment.whole:
+            return None
+        start = segment.base + segment.border_before(position - segment.base)
+        ends = [start + end for _, end, _ in self._heads(segment, start, position)]
+        return max([start, *(end for end in ends if end <= position)])
+
+    def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
+        """See `Stream.valuable`: as the heads of frames say, in pieces of 64 KiB."""
+        found: list[tuple[int, int]] = []
+        while start < end:
+            segment = self.series.at(start)
+            begin = self.border(start)
+            if segment is None or begin is None:
+                return found
+            until = min(end, segment.base + segment.whole)
+            found += _with_errors(self._heads(segment, begin, until), begin, until)
+            start = self.series.until(segment)
+        return found
+
+    def cut_up_to(self, at: int, resume: int, end: int, limit: int, observed_ns: int) -> Batch | None:
+        """See `Stream.cut_up_to`."""
+        bound, frontier = end, self.frontier()
+        if at >= frontier:
             return None
         segment = self.series.at(at)
         if segment is None:
@@ -83,7 +113,7 @@ class ServiceStream(SizedStream):
                 return None  # behind the whole frames of a segment whose writer is not done with it
             raise self._gone(at)
         try:
-            frames, end = self._frames(segment, at, min(limit, LARGEST))
+            frames, end = self._frames(segment, at, min(limit, LARGEST), bound)
         except (FileNotFoundError, Strange):
             raise self._gone(at) from None
         if self._sample is not None and frames and frames[-1].kind == BODY_KIND[self.signal]:
@@ -170,9 +200,31 @@ class ServiceStream(SizedStream):
 
     # Inside ------------------------------------------------------------------------------------------------------------
 
-    def _frames(self, segment: Segment, at: int, limit: int) -> tuple[list[Frame], int]:
-        """The frames from ``at`` on, about ``limit`` bytes, with offsets from ``at``; and where the batch ends."""
-        until = self._until(segment)
+    def _heads(self, segment: Segment, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """Where each frame of ``[start, end)`` begins and ends, from ``start`` on, and whether it tells of an error.
+
+        Ends at the first bytes that are no whole frame.
+        """
+        try:
+            data = self.series.read(segment, start, end)
+        except (OSError, Strange):
+            return
+        at = 0
+        while at + OVERHEAD <= len(data):
+            magic, kind, flags, length, *_ = HEAD.unpack_from(data, at + CRC.size)
+            behind = at + OVERHEAD + length
+            whole = magic == MAGIC and length <= MAX_BODY and behind <= len(data)
+            if not whole or crc32(memoryview(data)[at + CRC.size : behind]) != CRC.unpack_from(data, at)[0]:
+                return
+            yield at, behind, bool(flags & ERROR) and kind == BODY_KIND[self.signal]
+            at = behind
+
+    def _frames(self, segment: Segment, at: int, limit: int, bound: int = MAX_POSITION) -> tuple[list[Frame], int]:
+        """The frames from ``at`` on, about ``limit`` bytes, with offsets from ``at``; and where the batch ends.
+
+        Nothing lies behind ``bound``.
+        """
+        until = min(self._until(segment), bound)
         reach = min(until, segment.base + segment.size)
         data = self.series.read(segment, at, min(reach, at + limit)) if at < reach else b""
         walked = walk(data)
@@ -245,3 +297,20 @@ class ServiceStream(SizedStream):
             elif start < at < end:
                 held += max(0, records - self._counted.get(at, records))
         return held
+
+
+def _with_errors(heads: Iterable[tuple[int, int, bool]], base: int, until: int) -> list[tuple[int, int]]:
+    """Ranges of about 64 KiB, at frames, in which one tells of an error; what is no frame belongs to no range."""
+    found: list[tuple[int, int]] = []
+    start = end = 0
+    error = False
+    for begin, behind, tells in heads:
+        if behind - start > BLOCK and begin > start:
+            if error:
+                found.append((base + start, base + begin))
+            start, error = begin, False
+        error = error or tells
+        end = behind
+    if error and base + end <= until:
+        found.append((base + start, base + end))
+    return found
