@@ -69,6 +69,7 @@ class Account:
         self._interval = interval
         self._clock = clock
         self._report = report
+        self._over = False  # nothing is stated after a farewell
         self._stated = -1  # the ledger's change marker of the last statement
         self._spools: dict[StreamKind, Spool] = {}
         self._streams: dict[StreamKind, SpoolStream] = {}
@@ -98,10 +99,16 @@ class Account:
         """State that this life (or this run of it) has begun. ``notes``: what a reader should know, for example lost state."""
         await self._state("shipper.birth", StreamKind.LIFE, {"notes": list(notes)})
 
+    async def notice(self, words: Mapping[str, Any]) -> None:
+        """State that word came of this life's end; ``words``: kind, source, evidence, deadline_ns (or None), ends_life."""
+        await self._state("shipper.notice", StreamKind.LIFE, {"notice": dict(words)}, ())
+
     async def run(self) -> None:
-        """State the account every interval, until cancelled."""
+        """State the account every interval, until the farewell."""
         while True:
             await self._clock.sleep(self._interval)
+            if self._over:
+                return
             try:
                 await self._state("shipper.account", StreamKind.ACCOUNT, {})
             except (ShipperError, OSError) as problem:
@@ -109,6 +116,7 @@ class Account:
 
     async def farewell(self, words: Mapping[str, Any]) -> None:
         """State how the run ended; ``words`` holds reason, ends_life, outcome. What is left is worked out here."""
+        self._over = True
         # A farewell is complete: where no account is kept, it is the only statement there is.
         streams = await self._changed(since=-1)
         left = [gap for account in streams for gap in _left(account)]
@@ -183,7 +191,7 @@ class Account:
 def _known(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> tuple[int, int]:
     """Make the stream known; where it began, and the position up to which it was ever cut."""
     start = ledger.put_shrinking(row).start
-    return start, max((ledger.cursor(name, row.id).cut_to for name in destinations), default=start)
+    return start, max((ledger.cursor(name, row.id).reach for name in destinations), default=start)
 
 
 def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[str], since: int) -> list[StreamAccount]:

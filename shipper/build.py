@@ -31,8 +31,8 @@ from shipper.labels.detect import detect
 from shipper.labels.finding import Surroundings
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision, adopt_or_begin
-from shipper.labels.platform import Network
 from shipper.labels.machine import boot_time_ns
+from shipper.labels.platform import Network
 from shipper.labels.state import lock_state
 from shipper.labels.volume import own_volume
 from shipper.labels.witness import witness

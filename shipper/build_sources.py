@@ -6,6 +6,7 @@ Each is imported where it is made: a gateway has no use for the tailer, a sideca
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import SET_ASIDE, LifeDecision
 from shipper.ledger import Ledger, LedgerThread, StreamRow
-from shipper.otlp.encode import resource
+from shipper.otlp.encode import AttributeValue, resource
 from shipper.pump.hub import Hub
 from shipper.spool import Fsync, Spool
 
@@ -82,7 +83,7 @@ class SourceMaker:
 
             sources.append(
                 FileSource(
-                    _file_settings(self.config, self.identity),
+                    file_settings(self.config, self.identity.attributes()),
                     hub=hub,
                     ledger=ledger,
                     life=self.decision.life,
@@ -213,7 +214,8 @@ def _token(path: str) -> str:
     return token
 
 
-def _file_settings(config: Config, identity: Identity) -> Any:
+def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> Any:
+    """How files are read, with ``attributes`` of the host on all of their records."""
     from shipper.sources.file.settings import FileGroup, FileSettings
 
     groups = tuple(
@@ -223,7 +225,7 @@ def _file_settings(config: Config, identity: Identity) -> Any:
             start_at=group.start_at,
             max_line_bytes=group.max_line_bytes,
             hold=group.hold,
-            resource=resource({**group.attributes, **identity.attributes()}) if group.attributes else None,
+            resource=resource({**group.attributes, **attributes}) if group.attributes else None,
             multiline=_multiline(group),
         )
         for group in config.files

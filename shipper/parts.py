@@ -14,6 +14,7 @@ from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
+from shipper.remains import Remains
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Parts:
     notes: list[str]
     open: AsyncExitStack = field(repr=False)
     services: Callable[[], list[dict[str, Any]]] = list
+    remains: Remains | None = None  # of earlier lives; a gateway has none
 
     async def aclose(self) -> None:
         """Take everything apart again, last opened first."""
@@ -57,6 +59,7 @@ class Parts:
             "streams": len(self.hub.streams()),
             "open_files": int(_value(metrics.open_files)),
             "services": self.services(),
+            "remains": self.remains.status() if self.remains is not None else [],
             "destinations": {pump.name: self._destination(pump) for pump in self.pumps},
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }

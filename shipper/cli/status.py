@@ -30,6 +30,8 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         _print_service(service)
     for name, destination in status["destinations"].items():
         _print_destination(name, destination)
+    for earlier in status.get("remains", ()):
+        _print_earlier(earlier)
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
 
@@ -50,6 +52,12 @@ def _print_service(figures: Mapping[str, Any]) -> None:
         click.echo("  lost by it: " + ", ".join(lost))
     for note in figures["notes"]:
         click.echo(f"  it says: {note}")
+
+
+def _print_earlier(figures: Mapping[str, Any]) -> None:
+    left = figures["backlog_bytes"]
+    what = "waits for its turn" if left is None else f"{left:,} bytes not acknowledged"
+    click.echo(f"earlier life {figures['life']} of this host: what it left is shipped as its own; {what}")
 
 
 def _print_destination(name: str, figures: Mapping[str, Any]) -> None:

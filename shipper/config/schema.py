@@ -304,6 +304,13 @@ class Config(Section, frozen=True):
         str, Meta(description="Ledger, life, quarantine; /var/lib/shipper, or the XDG state directory when not root.")
     ] = ""
     spool_dir: Annotated[str, Meta(description="Where services spool to; <state_dir>/spool.")] = ""
+    adopt: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="Ship what an earlier life (before a reboot, the pod before) left in state_dir under its own "
+            "identity: if it surely was this host's, in any case, or never."
+        ),
+    ] = "auto"
     labels: Annotated[Labels, Meta(description="Who this host is.")] = Labels()
     files: Annotated[list[Files], Meta(description="Log files to tail.")] = msgspec.field(default_factory=list)
     file_limits: Annotated[FileLimits, Meta(description="Bounds on tailing.")] = FileLimits()

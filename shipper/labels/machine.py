@@ -18,6 +18,7 @@ APP_ID = uuid.UUID("5b0c2d6e-94f1-4c0e-8a3b-7d1e6f2a9c44")  # Shipper's own, for
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 DMI_UUID_FILE = "/sys/class/dmi/id/product_uuid"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+BOOT_TIME_FILE = "/proc/stat"
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 # vendors ship these instead of a UUID
 _PLACEHOLDER_UUIDS = {"03000200-0400-0500-0006-000700080009", "00000000-0000-0000-0000-000000000000"}
@@ -47,6 +48,15 @@ def host_name(around: Surroundings) -> str:
 def boot_id(around: Surroundings) -> str:
     """The id of this boot of the kernel (shared by all containers on it), or empty."""
     return around.read_or_empty(BOOT_ID_FILE).lower()
+
+
+def boot_time_ns(around: Surroundings) -> int:
+    """When this boot of the kernel began, in nanoseconds since the epoch, to the second; 0 when that cannot be told."""
+    for line in around.read_or_empty(BOOT_TIME_FILE).splitlines():
+        name, _, value = line.partition(" ")
+        if name == "btime" and value.strip().isdecimal():
+            return int(value) * 1_000_000_000
+    return 0
 
 
 def machine_id(around: Surroundings) -> str:

@@ -18,6 +18,12 @@ KINDS = ("explicit", "pod", "task", "container", "hostname", "instance", "dmi", 
 CONTAINER_KINDS = frozenset({"explicit", "pod", "task", "container", "hostname"})
 """The kinds that tell containers of one machine apart."""
 
+PROVING_MACHINE = frozenset({"explicit", "instance", "dmi"})
+"""Those of which one proves, over a boot, that a machine is the same; images share the machine-id."""
+
+PROVING_CONTAINER = frozenset({"pod", "task", "container"})
+"""The same for containers; a host name may be in the image's start script, a stated host in its environment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Witness:
@@ -77,6 +83,26 @@ def same_life(old: Witness, new: Witness) -> tuple[bool, str]:
     proofs = [_WORDS[kind] for kind in both if kind in decisive]
     if boot_counts and not new.in_container:
         proofs.insert(0, "boot id")
+    if not proofs:
+        return False, "nothing tells that it belongs to this host"
+    return True, f"same {' and '.join(proofs)}"
+
+
+def same_host(old: Witness, new: Witness, *, own_volume: bool) -> tuple[bool, str]:
+    """Whether an earlier life was one of this host, so that what it left is shipped as its own; and the reason in a few words.
+
+    All that both know must agree, and one besides the machine-id must be among them; only the boot may be another. What tells
+    containers apart differs by nature from one to the next: there it is enough that the state lay, then and now, on a volume
+    of its own (``own_volume``), with which it cannot have come along in an image. A stated host must agree also then.
+    """
+    both = [kind for kind in KINDS if kind in old.known and kind in new.known]
+    other = next((kind for kind in both if old.known[kind] != new.known[kind]), "")
+    if old.in_container and new.in_container and own_volume and other != "explicit":
+        return True, "its state lies on a volume of its own"
+    if other or old.in_container != new.in_container:
+        return False, f"it belongs to another host (another {_WORDS[other]})" if other else "it belongs to another host"
+    decisive = PROVING_CONTAINER if new.in_container else PROVING_MACHINE
+    proofs = [_WORDS[kind] for kind in both if kind in decisive]
     if not proofs:
         return False, "nothing tells that it belongs to this host"
     return True, f"same {' and '.join(proofs)}"

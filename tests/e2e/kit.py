@@ -39,6 +39,7 @@ class Shipper:
         self.arguments = list(arguments)
         self.output = directory / "output"
         self.prefix: tuple[str, ...] = ()  # a command to start it by
+        self.program: tuple[str, ...] = (sys.executable, "-m", "shipper")
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPPER_", "OTEL_"))} | dict(env)
         self._process: Process | None = None
         self._said_before = 0
@@ -50,9 +51,7 @@ class Shipper:
         with open(self.output, "ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self.prefix,
-                sys.executable,
-                "-m",
-                "shipper",
+                *self.program,
                 *self.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

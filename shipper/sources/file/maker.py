@@ -78,24 +78,18 @@ class Maker(Announcer):
 
     def make(self, id: str, path: str, start: int, group: FileGroup) -> FileStream:
         """A stream with everything that its group says; not yet on any file, and not yet known to anybody."""
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        attributes = {"log.file.path": shown, "log.file.name": os.path.basename(shown)}
-        stream = FileStream(
+        stream = make_stream(
             id,
-            name=shown,
-            start=start,
+            path,
+            start,
+            group,
             life=self._life,
-            resource=self._resource if group.resource is None else group.resource,
-            scope=scope(SCOPE, attributes=attributes),
-            line_limit=group.max_line_bytes,
-            hold=group.hold,
+            resource=self._resource,
             clock=self._clock,
             suspicious=self._suspicious,
             idle=self._idle,
-            multiline=group.multiline,
             seen=self._seen,
         )
-        stream.path = path
         if self.closing:
             stream.close_events()
         self.ids.add(id)
@@ -154,6 +148,41 @@ class Maker(Announcer):
             return
         self.held.forget(stream)
         self.streams.pop(stream.id, None)
+
+
+def make_stream(
+    id: str,
+    path: str,
+    start: int,
+    group: FileGroup,
+    *,
+    life: str,
+    resource: bytes,
+    clock: Clock,
+    suspicious: Callable[[FileStream], None],
+    idle: Callable[[FileStream], None],
+    seen: Callable[[str, bytes], None] | None = None,
+) -> FileStream:
+    """A stream with everything that its group says, not yet on any file. See `FileStream`."""
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    attributes = {"log.file.path": shown, "log.file.name": os.path.basename(shown)}
+    stream = FileStream(
+        id,
+        name=shown,
+        start=start,
+        life=life,
+        resource=resource if group.resource is None else group.resource,
+        scope=scope(SCOPE, attributes=attributes),
+        line_limit=group.max_line_bytes,
+        hold=group.hold,
+        clock=clock,
+        suspicious=suspicious,
+        idle=idle,
+        multiline=group.multiline,
+        seen=seen,
+    )
+    stream.path = path
+    return stream
 
 
 def _needs_own_watch(file: TailedFile) -> bool:

@@ -50,7 +50,7 @@ class Remembered:
     @property
     def size(self) -> int:
         """How far it was seen to reach."""
-        return max([self.row.size, *(cursor.cut_to for cursor in self.cursors)])
+        return max([self.row.size, *(cursor.reach for cursor in self.cursors)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,399 @@
+"""Takes over what earlier lives of this host left, and puts the runs together that ship it under their own identity.
+
+Taking over happens before this life reads its first byte: the borders in the files are drawn and what dead processes left
+goes to the life they ran in, so that every byte has one owner whatever happens afterwards. Shipping is a small run beside
+the main one: the earlier life's ledger, a hub, pumps and exporters of its own, slower than the main ones, and an account
+that ends with its farewell. It may be killed at any moment: its ledger knows how to go on at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shipper.account import Account, Who
+from shipper.build_sources import SourceMaker, file_settings
+from shipper.clock import Clock, Deadline
+from shipper.config import Config
+from shipper.contracts import Exporter, Signal, Source
+from shipper.errors import DeliveryError, StateDamaged, StateError
+from shipper.events import Problem, Reporter, Said
+from shipper.intervals import IntervalSet
+from shipper.labels.identity import Identity
+from shipper.labels.life import LifeDecision
+from shipper.labels.remains import EarlierLife, earlier_lives, set_aside
+from shipper.ledger import Ledger, LedgerThread
+from shipper.otlp import decode
+from shipper.otlp.encode import resource
+from shipper.pump.hub import Hub
+from shipper.pump.pump import Pump
+from shipper.pump.quarantine import Quarantine
+from shipper.remains import Remains
+from shipper.sources.file import borders
+from shipper.sources.file.known import KnownFiles
+from shipper.sources.services.attribution import Claimant, attribute
+from shipper.sources.services.memory import SOURCE as SERVICES
+from shipper.spool import Fsync, Spool
+
+LEDGER_FILE = "ledger.db"
+IDENTITY_KEY = "identity"
+ENDED_KEY = "remains.ended"  # how the life ended, as its own last statement tells
+CLOSED_KEY = "remains.closed"  # everything is out, the farewell too
+TOLD_SECONDS = 2.0  # for a destination to say what it has of an earlier life: shipping waits for it, once after a boot
+PACE = 5  # an earlier life sends so many times less often than the present one
+RESERVE_SECONDS = 2.0  # of a drain's time, for the farewell
+
+MakeExporters = Callable[[str, int, Reporter], Mapping[str, Exporter]]
+"""By life and run: exporters of one's own for all destinations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a life ended by its own word: its last statement, and what that said when it was a farewell."""
+
+    last: str  # "birth", "notice", "farewell"; empty: it said nothing that is still here
+    reason: str = ""
+    final: bool = False  # it said that the life ends with it
+
+    def words(self, by: str) -> str:
+        """The reason, as the farewell in its place gives it."""
+        if self.last == "farewell":
+            return f"{'ended' if self.final else 'stopped'} because of {self.reason}; adopted by life {by}"
+        return f"ended {'after a notice' if self.last == 'notice' else 'in silence'}; adopted by life {by}"
+
+
+class RemainsMaker:
+    """Everything that earlier lives need of the present one."""
+
+    def __init__(
+        self,
+        config: Config,
+        decision: LifeDecision,
+        *,
+        boot: str,
+        boot_ns: int,
+        exporters: MakeExporters,
+        shaping: str,
+        quarantine: Quarantine,
+        note: Callable[[str], None],
+        clock: Clock,
+        report: Reporter,
+    ) -> None:
+        """``boot`` and ``boot_ns``: the present boot and when it began. ``note``: told to people and in the birth record."""
+        self._config = config
+        self._decision = decision
+        self._boot = boot
+        self._boot_ns = boot_ns
+        self._exporters = exporters
+        self._shaping = shaping
+        self._quarantine = quarantine
+        self._note = note
+        self._clock = clock
+        self._report = report
+        # Figures of their own: what happens to remains would look like this run's doing.
+        self._beside = Reporter(clock, logger=logging.getLogger("shipper.remains"))
+
+    # Taking over -------------------------------------------------------------------------------------------------------
+
+    async def take_over(self, ledger: LedgerThread) -> Remains:
+        """Make everything an earlier life left its own, and tell this life's ledger what is not. Raises `ShipperError`."""
+        state_dir, spool_dir = self._config.state_dir, self._config.spool_dir
+        found, unknown = earlier_lives(state_dir, spool_dir)
+        for directory in unknown:
+            self._note(f"nobody can tell whose {directory} is; it lies in {set_aside(state_dir, directory)}")
+        waiting: list[EarlierLife] = []
+        claimants: list[Claimant] = []
+        for earlier in found:
+            known = await self._draw(earlier, ledger)
+            if known is not None:
+                waiting.append(earlier)
+                claimants.append(Claimant(earlier.record.boot_id, known, earlier.spool))
+        attribute(spool_dir, claimants, self._boot, self._report)
+        return Remains(waiting, self.put_together, self._give_up, clock=self._clock, report=self._report)
+
+    async def _draw(self, earlier: EarlierLife, ledger: LedgerThread) -> frozenset[str] | None:
+        """Draw one life's borders; the processes its ledger knows, or None where nothing can be shipped of it."""
+        try:
+            old = Ledger.open(Path(earlier.directory) / LEDGER_FILE, report=self._beside)
+        except StateDamaged as damage:
+            told = await self._told(earlier)
+            await ledger.call(borders.take, earlier.life, borders.told_only(told))
+            self._give_up(earlier, str(damage))
+            return None
+        try:
+            if old.get(IDENTITY_KEY) is None:
+                await ledger.call(borders.take, earlier.life, borders.told_only(await self._told(earlier)))
+                self._give_up(earlier, "its ledger does not say who it was")
+                return None
+            told = {} if old.get(borders.BORDERS) is not None else await self._told(earlier)
+            settings = file_settings(self._config, {})
+            drawn = borders.draw(old, settings, told, boot_ns=self._boot_ns, clock=self._clock, report=self._beside)
+            known = frozenset(
+                account.stream.id.rpartition(".")[0] for account in old.account(()) if account.stream.source == SERVICES
+            )
+        finally:
+            old.close()
+        await ledger.call(borders.take, earlier.life, drawn)
+        return known
+
+    async def _told(self, earlier: EarlierLife) -> dict[str, IntervalSet]:
+        """What destinations say they have: after a power cut the ledger may have forgotten what it sent last."""
+        exporters = self._exporters(earlier.life, earlier.record.runs, self._beside)
+        answers = await asyncio.gather(*(self._ask(exporter, earlier.life) for exporter in exporters.values()))
+        told: dict[str, IntervalSet] = {}
+        for answer in answers:
+            for stream, ranges in answer.items():
+                told[stream] = IntervalSet([*told.get(stream, ()), *ranges])
+        return told
+
+    async def _ask(self, exporter: Exporter, life: str) -> Mapping[str, IntervalSet]:
+        try:
+            async with asyncio.timeout(TOLD_SECONDS):
+                await exporter.start()
+                return await exporter.known(life) or {}
+        except (DeliveryError, TimeoutError) as problem:
+            why = str(problem) or f"no answer within {TOLD_SECONDS:g} s"
+            self._report(Said(f"{exporter.name} does not say what it has of life {life} ({why}); its ledger has to do"))
+            return {}
+        finally:
+            await exporter.aclose()
+
+    def _give_up(self, earlier: EarlierLife, why: str) -> None:
+        try:
+            where = set_aside(self._config.state_dir, earlier.directory)
+        except OSError as problem:
+            where = f"{earlier.directory} ({problem.strerror})"
+        self._note(f"what life {earlier.life} of this host left cannot be shipped: {why}; it lies in {where}")
+
+    # Shipping ----------------------------------------------------------------------------------------------------------
+
+    async def put_together(self, earlier: EarlierLife) -> AdoptedRun:
+        """The run that ships what one life left. Raises `ShipperError` with everything closed again."""
+        async with AsyncExitStack() as stack:
+            run = await self._put_together(earlier, stack)
+            run.open = stack.pop_all()
+            return run
+
+    async def _put_together(self, earlier: EarlierLife, stack: AsyncExitStack) -> AdoptedRun:
+        directory, clock, report = earlier.directory, self._clock, self._beside
+        ledger = LedgerThread(Ledger.open(Path(directory) / LEDGER_FILE, report=report))
+        stack.push_async_callback(ledger.aclose)
+        kept = await ledger.call(Ledger.get, IDENTITY_KEY)
+        try:
+            identity = Identity.restore(kept or "")
+        except ValueError as damage:
+            raise StateDamaged(directory, f"its identity is damaged ({damage})") from damage
+        ended = await self._ended(ledger, directory)
+        run = await ledger.call(_begin_run, earlier.record.runs + 1)
+        hub = Hub(ledger, clock=clock, report=report)
+        exporters = self._exporters(earlier.life, run, report)
+        pumps = [self._pump(exporter, earlier, hub, ledger) for exporter in exporters.values()]
+        config = _only_remains(self._config, earlier)
+        decision = replace(self._decision, life=earlier.life, born_ns=earlier.record.born_ns, run=run)
+        maker = SourceMaker(config, "sidecar", decision, identity, "", clock, report, stack)
+        account = Account(
+            Who(
+                life=earlier.life,
+                run=run,
+                born_ns=earlier.record.born_ns,
+                role="sidecar",
+                host=identity.host.value,
+                labels=identity.values(),
+                resource=resource(identity.attributes()),
+            ),
+            directory=os.path.join(directory, "account"),
+            hub=hub,
+            ledger=ledger,
+            exporters=exporters,
+            extras=lambda: {"adopted_by": self._decision.life, "refused": maker.refused()},
+            interval=self._config.account.interval,
+            clock=clock,
+            report=report,
+        )
+        stack.callback(account.close)
+        await account.open()
+        files = KnownFiles(
+            file_settings(self._config, identity.attributes()),
+            hub=hub,
+            ledger=ledger,
+            life=earlier.life,
+            resource=resource(identity.attributes()),
+            destinations=tuple(exporters),
+            clock=clock,
+            report=report,
+        )
+        stack.push_async_callback(files.aclose)
+        await files.open()
+        sources = [files, *(await maker.make(hub, ledger, tuple(exporters), frozenset()))]
+        return AdoptedRun(ledger, pumps, sources, account, ended, self._decision.life, clock)
+
+    def _pump(self, exporter: Exporter, earlier: EarlierLife, hub: Hub, ledger: LedgerThread) -> Pump:
+        limits = exporter.limits
+        return Pump(
+            exporter,
+            hub,
+            ledger,
+            life=earlier.life,
+            clock=self._clock,
+            report=self._beside,
+            quarantine=self._quarantine,
+            limits=replace(limits, max_in_flight=1, requests_per_second=limits.requests_per_second / PACE, burst=1),
+            shaping=self._shaping,
+            ask_known=True,
+        )
+
+    async def _ended(self, ledger: LedgerThread, directory: str) -> Ended:
+        """How the life ended; found out once, because what is said in its place follows its own last words."""
+        kept = await ledger.call(Ledger.get, ENDED_KEY)
+        if kept is None:
+            ended = _last_words(os.path.join(directory, "account", "life"), self._beside)
+            kept = msgspec.json.encode(ended).decode()
+            await ledger.call(Ledger.put, ENDED_KEY, kept)
+        return msgspec.json.decode(kept, type=Ended)
+
+
+class AdoptedRun:
+    """See `shipper.remains.EarlierRun`."""
+
+    def __init__(
+        self,
+        ledger: LedgerThread,
+        pumps: Sequence[Pump],
+        sources: Sequence[Source],
+        account: Account,
+        ended: Ended,
+        by: str,
+        clock: Clock,
+    ) -> None:
+        self.open = AsyncExitStack()
+        self._ledger = ledger
+        self._pumps = pumps
+        self._sources = sources
+        self._account = account
+        self._ended = ended
+        self._by = by
+        self._clock = clock
+
+    def backlog(self) -> int:
+        """See `EarlierRun.backlog`."""
+        return max((sum(pump.backlog().values()) for pump in self._pumps), default=0)
+
+    async def aclose(self) -> None:
+        """See `EarlierRun.aclose`."""
+        await self.open.aclose()
+
+    async def ship(self, deadline: Deadline) -> bool:
+        """See `EarlierRun.ship`."""
+        if await self._ledger.call(Ledger.get, CLOSED_KEY) is not None:
+            return True
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(each) for each in self._work()]
+            try:
+                done = await self._ship(deadline)
+            finally:
+                for task in work:
+                    task.cancel()
+        if done:
+            await self._ledger.call(Ledger.put, CLOSED_KEY, "1")
+        return done
+
+    def _work(self) -> list[Any]:
+        return [
+            *(pump.run() for pump in self._pumps),
+            *(source.run() for source in self._sources),
+            self._account.run(),
+        ]
+
+    async def _ship(self, deadline: Deadline) -> bool:
+        limited = deadline.remaining() < float("inf")
+        for pump in self._pumps:
+            pump.deadline = deadline
+            pump.urgent(limited)
+        early = (
+            Deadline(self._clock, deadline.at - min(RESERVE_SECONDS, deadline.remaining() / 4)) if limited else deadline
+        )
+        for source in self._sources:
+            source.stop_reading()
+            source.close_events()
+        await asyncio.gather(*(source.settled() for source in self._sources))
+        silent = self._ended.last != "farewell"
+        if not silent and await self._all_out():
+            return True  # its own farewell says it all
+        await self._account.birth([self._ended.words(self._by)])
+        idle = await asyncio.gather(*(pump.wait_idle(early) for pump in self._pumps))
+        drained = all(idle) and await self._all_out()
+        await self._account.farewell(
+            {
+                "reason": self._ended.words(self._by),
+                "ends_life": True,
+                "why": "what it left was shipped by a later life",
+                "outcome": "drained" if drained else "expired",
+            }
+        )
+        sent = await asyncio.gather(*(pump.wait_idle(deadline, include_account=True) for pump in self._pumps))
+        return all(idle) and all(sent)
+
+    async def _all_out(self) -> bool:
+        """Whether every destination has everything, as far as the ledger knows."""
+        return await self._ledger.call(_nothing_left, [pump.name for pump in self._pumps])
+
+
+def _nothing_left(ledger: Ledger, destinations: Sequence[str]) -> bool:
+    if any(ledger.open_requests(name) for name in destinations):
+        return False
+    for account in ledger.account(destinations):
+        for figures in account.destinations.values():
+            done = IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined])
+            if done.missing(account.stream.start, account.stream.size):
+                return False
+    return True
+
+
+def _begin_run(ledger: Ledger, at_least: int) -> int:
+    run = ledger.begin_run()
+    while run < at_least:  # runs that could not be counted in the ledger
+        run = ledger.begin_run()
+    return run
+
+
+def _only_remains(config: Config, earlier: EarlierLife) -> Config:
+    """The configuration of a run that looks for nothing new: no files but the known ones, no endpoints."""
+    return msgspec.structs.replace(
+        config,
+        state_dir=earlier.directory,
+        spool_dir=earlier.spool,
+        files=[],
+        services=msgspec.structs.replace(config.services, enabled=True),
+        metrics=msgspec.structs.replace(config.metrics, scrape=[], multiprocess_dirs=[]),
+    )
+
+
+def _last_words(directory: str, report: Reporter) -> Ended:
+    """The last statement of a life for everybody, out of the spool it was written to."""
+    if not os.path.isdir(directory):
+        return Ended("")
+    last = b""
+    try:
+        spool = Spool.open(directory, name="life", fsync=Fsync.NEVER, report=report)
+        try:
+            at = spool.first()
+            while frames := spool.frames(at, 1 << 20):
+                last, at = frames[-1].payload, frames[-1].end
+        finally:
+            spool.close()
+        for record in decode.records(Signal.LOGS, last) if last else ():
+            said = json.loads(str(record.body))
+            name = record.event_name.removeprefix("shipper.")
+            return Ended(name, str(said.get("reason", "")), said.get("ends_life") is True)
+    except (StateError, OSError, ValueError, AttributeError) as problem:
+        report(Problem("remains", f"the last words in {directory} cannot be read: {problem}", directory))
+    return Ended("")

@@ -1,0 +1,247 @@
+"""Where the bytes of an earlier life end and those of the next begin, in every file the earlier one read.
+
+The border is drawn once, before the new life reads its first byte, and written into the earlier life's ledger: each of its
+streams gets its end there. A file nobody has written to since this boot began is the earlier life's to its end. In one that
+has grown since, nobody can tell who wrote what lies behind the last size the earlier life saw: up to there, at the border
+between two events, it is the earlier life's, and what lies behind is the new one's. So every byte has exactly one owner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shipper.clock import Clock
+from shipper.events import Reporter
+from shipper.intervals import IntervalSet
+from shipper.ledger import Ledger, StreamRow
+from shipper.shape import Multiline
+from shipper.sources.file.handles import TailedFile, regular
+from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, Key, guard_of, parse_id
+from shipper.sources.file.known import READABLE, Resumed
+from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Memory, Recovery, Remembered, recall, row_of
+from shipper.sources.file.settings import FileSettings
+from shipper.sources.file.stream import FileStream
+
+BORDERS = "file.borders"
+_TAKEN = "file.borders.taken"
+_WINDOW = 1 << 20  # before the last size seen, in which a border is looked for
+_LINE = 4096  # behind it, to see whether another event begins there
+
+Entries = dict[Key, tuple[int, Head]]  # how many bytes of a file are not the new life's, and what it begins with
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A stream and its end. ``readable``: what lies behind was destroyed; None: nothing was."""
+
+    row: StreamRow
+    final: int
+    readable: int | None = None
+
+
+def draw(
+    ledger: Ledger,
+    settings: FileSettings,
+    told: Mapping[str, IntervalSet],
+    *,
+    boot_ns: int,
+    clock: Clock,
+    report: Reporter,
+) -> str:
+    """Give every stream of an earlier life its end, once; the borders, as `take` wants them.
+
+    ``told``: what destinations say they have of that life, of which its ledger may know nothing after a power cut.
+    ``boot_ns``: when this boot began; 0 where that cannot be told. Raises `StateError`; then nothing was drawn.
+    """
+    drawn = ledger.get(BORDERS)
+    if drawn is not None:
+        return drawn
+    ended, entries = _Surveyor(ledger, settings, told, boot_ns, clock, report).survey()
+    drawn = _dump(entries, started=ledger.get(STARTED) is not None)
+    with ledger.transaction():
+        for each in ended:
+            meta = {**each.row.meta, **({} if each.readable is None else {READABLE: each.readable})}
+            ledger.put_stream(replace(each.row, meta=meta, size=each.final))
+            ledger.finish(each.row.id, each.final)
+        ledger.put(BORDERS, drawn)
+    return drawn
+
+
+def told_only(told: Mapping[str, IntervalSet]) -> str:
+    """The borders of a life whose ledger is gone, by what destinations say they have of it: nothing of that is read again."""
+    entries: Entries = {}
+    for stream, ranges in told.items():
+        parsed = parse_id(stream)
+        if parsed is not None and ranges:
+            key, head = parsed
+            first = ranges.pairs()[0]
+            entries[key] = max(entries.get(key, (0, head)), (first[1], head), key=lambda entry: entry[0])
+    return _dump(entries, started=bool(entries))
+
+
+def take(ledger: Ledger, life: str, drawn: str) -> None:
+    """Tell the new life's ledger, once, what is not its own: it reads on from there. Before its first file is read."""
+    taken = json.loads(ledger.get(_TAKEN) or "[]")
+    if life in taken:
+        return
+    borders = json.loads(drawn)
+    entries = {(entry[0], entry[1]): entry for entry in json.loads(ledger.get(COPIES) or "[]")}
+    entries.update({(entry[0], entry[1]): entry for entry in borders["files"]})
+    with ledger.transaction():
+        ledger.put(COPIES, json.dumps(list(entries.values())))
+        if borders["started"]:  # "start_at: end" is for the very first start on this disk
+            ledger.put(STARTED, "1")
+        ledger.put(_TAKEN, json.dumps([*taken, life]))
+
+
+def _dump(entries: Entries, *, started: bool) -> str:
+    files = [[*key, size, head.length, head.digest] for key, (size, head) in entries.items()]
+    return json.dumps({"started": started, "files": files})
+
+
+class _Surveyor:
+    """Finds the files of an earlier life and decides their borders."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: FileSettings,
+        told: Mapping[str, IntervalSet],
+        boot_ns: int,
+        clock: Clock,
+        report: Reporter,
+    ) -> None:
+        self._ledger = ledger
+        self._told = told
+        self._boot_ns = boot_ns
+        self._clock = clock
+        self._destinations = tuple(ledger.destinations())
+        self._memory: Memory = recall(ledger, self._destinations)
+        self._resumed = Resumed(settings, clock=clock, report=report)
+
+    def survey(self) -> tuple[list[_Ended], Entries]:
+        """The ends of all streams, and what is not the new life's. Closes every file again."""
+        try:
+            return self._survey()
+        finally:
+            self._resumed.pool.close_all()
+
+    def _survey(self) -> tuple[list[_Ended], Entries]:
+        table, memory = self._resumed.table, self._memory
+        table.copies.known.update(memory.copies)
+        paths = self._resumed.patterns.walk().files
+        recovery = Recovery(table, self._clock, paths)
+        ended: dict[str, _Ended] = {}
+        cut_short: Entries = {}
+        for known in memory.streams:
+            stream = self._resumed.make(known)
+            shorter = None if known.row.finished else self._cut_short(known)
+            if shorter is None:
+                recovery.resume(stream, known)
+                self._close(stream)
+            else:
+                cut_short[known.key] = shorter
+                ended[known.row.id] = _Ended(known.row, known.size, shorter[0])
+        recovery.finish()
+        borders: Entries = {}
+        for known in memory.streams:
+            if known.row.id not in ended:
+                ended[known.row.id] = self._end(known, borders)
+        self._over(recovery, {**table.copies.known, **cut_short, **borders})
+        return list(ended.values()), {**table.copies.known, **cut_short, **borders}
+
+    def _close(self, stream: FileStream) -> None:
+        if stream.file is not None:
+            self._resumed.pool.close(stream.file)  # as many as there are files may be more than can be open
+
+    def _cut_short(self, known: Remembered) -> tuple[int, Head] | None:
+        """A file that a power cut left shorter than it was seen, and otherwise the same: its size and head."""
+        try:
+            status = regular(known.path)
+            if (status.st_dev, status.st_ino) != known.key or not status.st_size < known.size:
+                return None
+            with open(known.path, "rb") as file:
+                head = file.read(HEAD_BYTES)
+                length, fingerprint = known.row.meta["head"]
+                whole = min(int(length), status.st_size)
+                if whole < int(length) or not Head(int(length), str(fingerprint)).matches(head):
+                    return None
+                for cursor in known.cursors:
+                    if cursor.guard and cursor.cut_to <= status.st_size:
+                        file.seek(max(0, cursor.cut_to - GUARD_BYTES))
+                        if guard_of(file.read(min(GUARD_BYTES, cursor.cut_to))) != cursor.guard:
+                            return None
+        except OSError:
+            return None
+        return status.st_size, Head.of(head)
+
+    def _end(self, known: Remembered, borders: Entries) -> _Ended:
+        """The end of one stream; where it is on its file, also what of that is not the new life's."""
+        stream = self._resumed.streams[known.row.id]
+        if stream.finished or stream.file is None:
+            if not stream.finished and known.size:  # it cannot be opened now: what the ledger knows has to do
+                length, fingerprint = known.row.meta["head"]
+                borders[known.key] = (known.size, Head(int(length), str(fingerprint)))
+                return _Ended(known.row, known.size)
+            destroyed = not known.row.finished and stream.extent < stream.size
+            return _Ended(row_of(stream), stream.size, stream.extent if destroyed else None)
+        border = self._border(stream, stream.file, known)
+        head = stream.file.read(HEAD_BYTES, 0)
+        self._close(stream)
+        if border:
+            borders[stream.file.key] = (border, Head.of(head))
+        return _Ended(row_of(stream), border)
+
+    def _border(self, stream: FileStream, file: TailedFile, known: Remembered) -> int:
+        status = file.status()
+        if status.st_size <= known.size or (self._boot_ns and status.st_mtime_ns < self._boot_ns):
+            return status.st_size
+        low = max([known.row.start, *(cursor.reach for cursor in known.cursors)])
+        told = self._told.get(known.row.id)
+        if told:
+            low = max(low, min(told.pairs()[-1][1], status.st_size))
+        return event_border(file, low, max(low, known.size), self._resumed.group_of(known).multiline)
+
+    def _over(self, recovery: Recovery, entries: Mapping[Key, Any]) -> None:
+        """Streams that are over: what their files hold of them is not read again, should a pattern match them now."""
+        open_ = {known.row.id for known in self._memory.streams}
+        for account in self._ledger.account(()):
+            row = account.stream
+            if row.source != SOURCE or row.id in open_:
+                continue
+            cursors = tuple(self._ledger.cursor(name, row.id) for name in self._destinations)
+            known = Remembered(row, cursors, row.size)
+            if known.key in entries or not os.path.exists(known.path):
+                continue
+            stream = self._resumed.make(replace(known, row=replace(row, finished=True)))
+            recovery.resume(stream, replace(known, row=replace(row, finished=True)))
+            self._close(stream)
+
+
+def event_border(file: TailedFile, low: int, size: int, rule: Multiline | None) -> int:
+    """The last position at or below ``size`` where an event ends, but not below ``low``; ``file`` goes on behind ``size``.
+
+    Raises OSError.
+    """
+    base = max(low, size - _WINDOW)
+    data = file.read(size - base + _LINE, base)
+    borders = _line_borders(data, min(size - base, len(data)), 1 if rule is None else rule.max_lines)
+    if rule is not None:
+        for at in borders:
+            line = data[at:].partition(b"\n")[0].removesuffix(b"\r")
+            if rule.begins(line):
+                return base + at
+    return base + borders[0] if borders else low
+
+
+def _line_borders(data: bytes, end: int, most: int) -> Sequence[int]:
+    """Where lines begin in ``data``, at ``end`` or before, the last first."""
+    found: list[int] = []
+    while len(found) < most and (newline := data.rfind(b"\n", 0, end)) >= 0:
+        found.append(newline + 1)
+        end = newline
+    return found
