@@ -66,10 +66,6 @@ class Known:
     make: Maker
 
 
-PLATFORMS: dict[str, Known] = {}
-"""By name, in the order they are shown; filled below."""
-
-
 def choose(watch: list[str], around: Around, *, hold: bool) -> Platform:
     """The watchers and holds wanted. A part that is not installed is said and left out. Raises `ConfigError` for a name
     nobody knows.
@@ -95,3 +91,54 @@ def choose(watch: list[str], around: Around, *, hold: bool) -> Platform:
         watchers += made.watchers
         holds += made.holds if hold else ()
     return Platform(tuple(watchers), tuple(holds))
+
+
+# -- the platforms ---------------------------------------------------------------------------------------------------
+
+
+def _gce(around: Around) -> Platform:
+    from shipper.notices.gce import ENDPOINT, GceWatcher
+
+    return Platform(
+        (GceWatcher(clock=around.clock, times=around.times, endpoint=around.endpoint("gce", ENDPOINT)),),
+    )
+
+
+def _azure(around: Around) -> Platform:
+    from shipper.notices.azure import ENDPOINT, AzureWatcher, ScheduledEvents
+    from shipper.notices.azure_hold import AzureHold
+
+    events = ScheduledEvents(clock=around.clock, endpoint=around.endpoint("azure", ENDPOINT))
+    return Platform(
+        (AzureWatcher(clock=around.clock, times=around.times, events=events),),
+        (AzureHold(clock=around.clock, report=around.report, events=events),),
+    )
+
+
+def _alibaba(around: Around) -> Platform:
+    from shipper.notices.alibaba import ENDPOINT, AlibabaWatcher
+
+    return Platform(
+        (AlibabaWatcher(clock=around.clock, times=around.times, endpoint=around.endpoint("alibaba", ENDPOINT)),)
+    )
+
+
+def _touch_file(around: Around) -> Platform:
+    from shipper.notices.touch_file import TouchFileWatcher
+
+    if not around.touch_file:
+        raise ConfigError("notices.touch_file", "is empty, and notices.watch names touch-file: say which file")
+    return Platform((TouchFileWatcher(clock=around.clock, path=around.touch_file),))
+
+
+def _cloud(name: str) -> Sign:
+    return lambda around: around.cloud(name) is not None
+
+
+PLATFORMS: Mapping[str, Known] = {
+    "gce": Known(_cloud("gce"), _gce),
+    "azure": Known(_cloud("azure"), _azure),
+    "alibaba": Known(_cloud("alibaba"), _alibaba),
+    "touch-file": Known(lambda around: bool(around.touch_file), _touch_file),
+}
+"""By name, in the order they are shown. What a platform needs is imported only where it is listened to."""
