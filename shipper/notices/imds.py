@@ -1,0 +1,139 @@
+"""The EC2 instance metadata service as the watchers ask it, all life long: IMDSv2, one token for all, renewed before its end.
+
+Source: Amazon EC2 User Guide, "Use the Instance Metadata Service". What decides here:
+
+* Where the request for a token brings none (in a container behind a hop limit of 1 its answer never arrives), the items are
+  asked for without: such requests pass where version 1 is allowed, and a missed interruption costs more than a tokenless
+  request that only reads. ``version_1`` False (``AWS_EC2_METADATA_V1_DISABLED``) forbids it. A 403 means that the service is
+  off, a 400 that our request is wrong: neither is a reason to try version 1.
+* 401 means that the token is gone early: one new one is taken at once, not more.
+* Bodies of errors are web pages and are never looked into.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+
+from shipper.clock import Clock
+from shipper.errors import ConfigError
+from shipper.labels.metadata import Answer, NoMetadata, expected, one_line
+from shipper.notices.http import Asker
+
+ENDPOINT = "http://169.254.169.254"
+ENDPOINT_IPV6 = "http://[fd00:ec2::254]"  # Nitro only, and only where it is turned on
+TOKEN_PATH = "/latest/api/token"
+TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
+TOKEN_HEADER = "X-aws-ec2-metadata-token"
+TOKEN_SECONDS = 21_600  # the longest there is
+TIMEOUT_SECONDS = 2.0
+WITHOUT_SECONDS = 300.0  # how long we go on without a token before asking for one again
+RENEWAL_SECONDS = 60.0  # before its end
+META = "/latest/meta-data/"
+
+
+class Imds:
+    """One instance's metadata at ``endpoint`` (a base URL); one for all watchers and holds of the instance."""
+
+    def __init__(
+        self, *, clock: Clock, endpoint: str = ENDPOINT, timeout: float = TIMEOUT_SECONDS, version_1: bool = True
+    ) -> None:
+        """``timeout``: seconds for each request."""
+        self.endpoint = endpoint
+        self._clock = clock
+        self._timeout = timeout
+        self._version_1 = version_1
+        self._asker = Asker(endpoint, clock=clock)
+        self._taking = asyncio.Lock()
+        self._token = ""
+        self._expires = -math.inf
+        self._next = -math.inf  # when to ask for a token, again
+        self._why = ""  # why there is none
+
+    async def get(self, path: str) -> Answer:
+        """An item (200), or that there is none (404). Raises `NoMetadata` for everything else."""
+        await self._take(only_due=True)
+        shown = self._token
+        answer = await self._ask(path)
+        if answer.status == 401 and shown:
+            await self._take(only_due=self._token != shown)  # unless another request has just renewed it
+            answer = await self._ask(path)
+        if answer.status == 401:
+            raise NoMetadata(self._why or "refuses the token it has just given (401)")
+        if answer.status == 403:
+            raise NoMetadata("is switched off for this instance, or refuses us (403)")
+        return expected(answer)
+
+    async def text(self, path: str) -> str:
+        """An item of one line; empty where there is none. Raises `NoMetadata`."""
+        return one_line(await self.get(path))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._asker.aclose()
+
+    async def _ask(self, path: str) -> Answer:
+        headers = {TOKEN_HEADER: self._token} if self._token else {}
+        return await self._asker.ask("GET", path, timeout=self._timeout, headers=headers)
+
+    async def _take(self, *, only_due: bool) -> None:
+        async with self._taking:
+            now = self._clock.monotonic()
+            if only_due and now < self._next:
+                return
+            try:
+                self._token, seconds = await self._new_token()
+            except NoMetadata as problem:
+                self._why = f"{problem} (to the request for a token; in a container: is the hop limit 1?)"
+                self._keep_without(now)
+                return
+            self._why = ""
+            self._expires = now + seconds
+            self._next = self._expires - min(RENEWAL_SECONDS, seconds / 2)
+
+    def _keep_without(self, now: float) -> None:
+        """No token came: go on with the old one while it lasts, else without, if that is allowed."""
+        if now < self._expires and self._token:
+            self._next = min(self._expires, now + RENEWAL_SECONDS / 4)
+            return
+        self._token = ""
+        self._next = now + (WITHOUT_SECONDS if self._version_1 else 0.0)
+        if not self._version_1:
+            raise NoMetadata(self._why)
+
+    async def _new_token(self) -> tuple[str, float]:
+        answer = await self._asker.ask(
+            "PUT", TOKEN_PATH, timeout=self._timeout, headers={TTL_HEADER: str(TOKEN_SECONDS)}
+        )
+        if answer.status == 403:
+            raise NoMetadata("is switched off for this instance, or refuses us (403)")
+        token = one_line(expected(answer))
+        if not token or not token.isascii():
+            raise NoMetadata("answered without a token")
+        stated = answer.headers.get(TTL_HEADER.lower(), "")
+        seconds = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 6 else TOKEN_SECONDS
+        return token, float(min(max(seconds, 1), TOKEN_SECONDS))
+
+
+def endpoint_of(env: Mapping[str, str], configured: str = "") -> str:
+    """Where the service is: as configured, else as the variables of the AWS SDKs say; empty where they turn it off.
+
+    Raises `ConfigError` for an address that cannot be one.
+    """
+    if not configured and env.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
+        return ""
+    stated = configured or env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip()
+    if not stated:
+        six = env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "").strip().lower() == "ipv6"
+        return ENDPOINT_IPV6 if six else ENDPOINT
+    if not stated.startswith(("http://", "https://")):
+        raise ConfigError(
+            "notices.endpoints", f"the EC2 metadata service is not at {stated!r}: an http:// URL is wanted"
+        )
+    return stated.rstrip("/")
+
+
+def version_1_allowed(env: Mapping[str, str]) -> bool:
+    """Whether requests without a token may be made, by the variable of the AWS SDKs."""
+    return env.get("AWS_EC2_METADATA_V1_DISABLED", "").strip().lower() != "true"
