@@ -110,7 +110,7 @@ class Metadata:
             if self._given_up.is_set():
                 raise NoMetadata(self._no_answer(end)) from None
             return None, f"cannot be reached ({error.strerror or type(error).__name__})"
-        except HTTPException as error:
+        except (HTTPException, ValueError) as error:  # ValueError: what it said goes into no request
             self.close()
             raise NoMetadata(f"does not speak HTTP ({type(error).__name__})") from None
 
@@ -127,7 +127,7 @@ class Metadata:
         return connection
 
     def _no_answer(self, end: float) -> str:
-        return f"gave no answer within {self._seconds - (self._end - end):.3g} s"
+        return f"gave no answer within {self._seconds - (self._end - end):.2g} s"
 
 
 def _whole(response: HTTPResponse) -> Answer:

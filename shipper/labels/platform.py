@@ -47,14 +47,17 @@ class Platform:
     """A platform we know. ``recognise`` gives what names it, or empty text.
 
     ``service``: where its metadata service is, unless a variable of ``overrides`` or `notices.endpoints` (by ``name`` or
-    ``alias``) says otherwise; empty: nowhere. ``off``: a variable that forbids asking. ``workload``: it runs a task, pod or
-    function rather than a machine. ``alone``: the cloud below cannot be asked from within, or has nothing to add.
+    ``alias``) says otherwise; empty: nowhere. ``service_six``: the same by IPv6, where the variable ``mode`` says IPv6.
+    ``off``: a variable that forbids asking. ``workload``: it runs a task, pod or function rather than a machine. ``alone``: the
+    cloud below cannot be asked from within, or has nothing to add.
     """
 
     name: str
     recognise: Callable[[Surroundings], str]
     service: str = ""
     alias: str = ""
+    service_six: str = ""
+    mode: str = ""
     overrides: tuple[str, ...] = ()
     off: str = ""
     workload: bool = False
@@ -108,7 +111,9 @@ def _look(platform: Platform, around: Surroundings, endpoints: Mapping[str, str]
         return None
     if platform.off and around.variable(platform.off).lower() in ("true", "1", "yes", "on"):
         return Recognised(platform, evidence or f"{override} is set", note=f"not asked: {platform.off} is set")
-    endpoint = _url(around.variable(override)) if override else platform.service
+    six = platform.mode and around.variable(platform.mode).lower() == "ipv6"
+    usual = platform.service_six if six else platform.service
+    endpoint = _url(around.variable(override)) if override else usual
     return Recognised(platform, evidence or f"{override} is set", endpoint, bool(override), bool(evidence))
 
 
@@ -195,8 +200,17 @@ PLATFORMS = (
     Platform("fly", _set("FLY_MACHINE_ID", "FLY_ALLOC_ID"), workload=True, alone=True),
     Platform("kubernetes", _kubernetes, workload=True),
     Platform("nomad", _set("NOMAD_ALLOC_ID"), workload=True),
-    Platform("ec2", _ec2, _LINK_LOCAL, "aws", ("AWS_EC2_METADATA_SERVICE_ENDPOINT",), off="AWS_EC2_METADATA_DISABLED"),
-    Platform("gce", _gce, _LINK_LOCAL, "gcp", ("GCE_METADATA_HOST",)),
+    Platform(
+        "ec2",
+        _ec2,
+        _LINK_LOCAL,
+        "aws",
+        "http://[fd00:ec2::254]",
+        mode="AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+        overrides=("AWS_EC2_METADATA_SERVICE_ENDPOINT",),
+        off="AWS_EC2_METADATA_DISABLED",
+    ),
+    Platform("gce", _gce, _LINK_LOCAL, "gcp", overrides=("GCE_METADATA_HOST",)),
     Platform("azure", _dmi_is("chassis_asset_tag", AZURE_CHASSIS), _LINK_LOCAL),
     Platform("openstack", _openstack, _LINK_LOCAL),
     Platform("digitalocean", _dmi_is("sys_vendor", "DigitalOcean"), _LINK_LOCAL),

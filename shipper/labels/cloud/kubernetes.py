@@ -50,7 +50,7 @@ def detect(around: Surroundings) -> Finding:
     attributes.update(stated)
     name, place = (pod, "pod name") if pod else (host_name(around), "host name")
     candidates = (
-        *(one for one in as_candidates(stated, f"annotation {STATED}") if one.value),
+        *(one for one in as_candidates(stated, "annotation") if one.value),
         Candidate("generation", around.variable("K_REVISION"), "K_REVISION"),  # set by Knative
         *(_of_label(labels, "generation", key) for key in _HASHES),
         Candidate("generation", _hash(name), f"{place} (its template's hash)"),
