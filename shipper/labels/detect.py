@@ -106,7 +106,8 @@ def _ask(
 def _problem(one: Recognised, problem: str, inside: bool) -> str:
     if not problem:
         return ""
-    hint = " (in a container the machine's hop limit has to be 2)" if inside and one.name == "ec2" else ""
+    silent = "gave no answer" in problem and inside and one.name == "ec2"
+    hint = " (in a container the machine's hop limit has to be 2)" if silent else ""
     return f"{one.name}: {problem}{hint}; what only it knows stays unknown for this life"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from shipper.cli import main
+from shipper.testing.platforms.imds import FakeImds
 
 
 def test_each_label_is_shown_with_value_and_origin(tmp_path: Path) -> None:
@@ -50,3 +53,66 @@ def test_it_works_without_the_sidecar_parts() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("service")
+
+
+def _imds(tags: dict[str, str]) -> FakeImds:
+    return FakeImds(tags={"aws:ec2launchtemplate:id": "lt-1", "aws:ec2launchtemplate:version": "7", **tags})
+
+
+async def _whoami(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The real command, in a process of its own: the fake it asks runs on this one's loop."""
+    command = [sys.executable, "-m", "shipper", "whoami", *arguments]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "OTEL_", "AWS_"))}
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, env={**clean, **env}
+    )
+
+
+def test_platforms_are_shown_with_evidence_answer_and_time() -> None:
+    """Why it was taken for that platform, what its service did, and which label came of it; the same as JSON."""
+
+    async def run() -> None:
+        async with _imds({}) as imds:
+            said = await _whoami(AWS_EC2_METADATA_SERVICE_ENDPOINT=imds.url)
+            lines = said.stdout.splitlines()
+            (platform,) = (line for line in lines if line.startswith("platform"))
+            evidence = f"ec2 (AWS_EC2_METADATA_SERVICE_ENDPOINT is set); {imds.url} answered ("
+            assert platform.split(maxsplit=1)[1].startswith(evidence)
+            assert platform.endswith("ms)")
+            assert any(line.startswith("generation   lt-1:7") for line in lines), said.stdout
+            assert lines[-1].startswith("found out    in ")
+            content = json.loads((await _whoami("--json", AWS_EC2_METADATA_SERVICE_ENDPOINT=imds.url)).stdout)
+            (one,) = content["platforms"]
+            assert (one["platform"], one["asked"], one["note"]) == ("ec2", True, f"{imds.url} answered")
+            assert one["seconds"] <= content["seconds"]
+
+    asyncio.run(run())
+
+
+def test_without_the_network_nobody_is_asked() -> None:
+    """The platform is still named, with its service that was not asked."""
+
+    async def run() -> None:
+        async with _imds({}) as imds:
+            said = await _whoami("--no-network", "-v", AWS_EC2_METADATA_SERVICE_ENDPOINT=imds.url)
+            assert imds.asked == []
+        assert "ec2 (AWS_EC2_METADATA_SERVICE_ENDPOINT is set); not asked" in said.stdout
+        assert "not seen: ecs, lambda" in said.stdout
+
+    asyncio.run(run())
+
+
+def test_a_configured_endpoint_is_asked_and_what_went_wrong_is_said(tmp_path: Path) -> None:
+    """The configuration's endpoint beats the variable; a problem goes to stderr, the labels are printed all the same."""
+
+    async def run() -> None:
+        async with _imds({}) as imds:
+            imds.switch_off()
+            config = tmp_path / "shipper.yaml"
+            config.write_text(f"notices: {{endpoints: {{aws: '{imds.url}'}}}}\n")
+            said = await _whoami("--config", str(config), AWS_EC2_METADATA_SERVICE_ENDPOINT="http://127.0.0.1:1")
+            assert said.returncode == 0
+            assert f"platform     ec2 (notices.endpoints.aws is set); {imds.url} answered 403 (" in said.stdout
+            assert f"warning: ec2: {imds.url} answered 403; what only it knows stays unknown" in said.stderr
+
+    asyncio.run(run())
