@@ -40,11 +40,11 @@ class LifecycleLook(Look):
         state = await imds.text(TARGET)
         evidence = f"the Auto Scaling group wants this instance to be {state}"
         if state in _ENDS:
-            self._say(Notice(SOURCE, NoticeKind.IMMINENT, evidence, budget="ec2-asg", key=KEY))
+            self._say(Notice(SOURCE, NoticeKind.IMMINENT, evidence, budget="ec2-asg", key=KEY), board)
         elif state in _RETURNS:
             # Until it has served, it is on its way from launch into the pool: that stop comes when set-up is done.
             kind = NoticeKind.IMMINENT if self._served else NoticeKind.ADVISORY
-            self._say(Notice(SOURCE, kind, evidence, budget="ec2-asg", key=KEY, ends_life=False))
+            self._say(Notice(SOURCE, kind, evidence, budget="ec2-asg", key=KEY, ends_life=False), board)
         elif state in _STAYS:
             self._served = True
             self._notice = None
@@ -53,14 +53,14 @@ class LifecycleLook(Look):
             raise NoMetadata(f"answered a lifecycle state nobody knows, {state[:60]!r}")
 
     def ends_at(self, at: float | None) -> None:
-        """The API says when the group will go on (monotonic seconds); None: nobody can tell."""
-        if self._notice is not None:
-            self._say(dataclasses.replace(self._notice, deadline=at))
+        """The API says when the group will go on (monotonic seconds); None: it waits no longer, the shut-down comes next."""
+        if self._notice is not None and self._board is not None:
+            budget = "ec2-asg" if at is not None else "ec2-shutdown"
+            self._notice = dataclasses.replace(self._notice, deadline=at, budget=budget)
+            self._once.say(self._board, self._notice)
 
-    def _say(self, notice: Notice) -> None:
-        before, board = self._notice, self._board
-        if before is not None and notice.deadline is None and before.evidence == notice.evidence:
-            return  # said before, perhaps with what the API knew of the time
-        self._notice = notice
-        if board is not None:
+    def _say(self, notice: Notice, board: NoticeBoard) -> None:
+        before = self._notice
+        if before is None or (before.evidence, before.kind) != (notice.evidence, notice.kind):
+            self._notice = notice  # else it was said before, perhaps with what the API knew of the time
             self._once.say(board, notice)
