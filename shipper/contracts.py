@@ -194,9 +194,20 @@ class Source(ABC):
     def silent(self, quiet_seconds: float) -> bool:
         """True when no writer is left (as far as that can be told), nothing came for ``quiet_seconds``, and all is seen."""
 
+    def writers(self) -> bool | None:
+        """Whether anybody can still write: True some live, False there were some and all are gone, None not known.
+
+        A host that only has been given notice is not silent because it is quiet: its services will write once they are
+        told to stop. With None a drain waits longer before it takes quiet for the end.
+        """
+        return None
+
     @abstractmethod
     def close_events(self) -> None:
         """Make held incomplete events due now, marked as incomplete (the last step of a drain)."""
+
+    def reopen(self) -> None:  # noqa: B027 - only where `close_events` lasts
+        """The drain was taken back after `close_events`: hold incomplete events again."""
 
     async def settled(self) -> None:  # noqa: B027 - most sources announce at once
         """Return when all streams found so far are announced; awaited after `stop_reading`, before pumps are found idle."""

@@ -8,54 +8,32 @@ left is worth more than one more request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import math
+from collections.abc import Callable, Sequence
+from random import Random
 
 from shipper.clock import Clock, Deadline
 from shipper.contracts import Source
-from shipper.drain.state import DrainState, Input, State
-from shipper.events import Problem, Reporter, Said
+from shipper.drain.course import Course, Crew, Farewell, show
+from shipper.drain.drainable import Drainable, Fallback
+from shipper.drain.endings import Endings
+from shipper.drain.holds import Holds
+from shipper.drain.order import Order, Outcome
+from shipper.drain.plan import Plan, Sight, make_plan
+from shipper.drain.state import DrainState, Input
+from shipper.events import Reporter, Said
+from shipper.notice import Hold, Need, Notice
 
-LOOK_SECONDS = 0.02  # how often silence is looked for; a look costs microseconds a file
-
-
-class Drainable(Protocol):
-    """What a drain needs of a pump."""
-
-    deadline: Deadline
-
-    def urgent(self, on: bool) -> None:
-        """Lift the pacing."""
-
-    async def wait_idle(self, deadline: Deadline) -> bool:
-        """True when everything known is settled; False when the deadline came first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Why and how to drain."""
-
-    reason: str  # "SIGTERM", "shipper drain", ...
-    ends_life: bool
-    why: str  # evidence for ``ends_life``
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a drain ended."""
-
-    state: State
-    order: Order
-
-    @property
-    def exit_code(self) -> int:
-        """0 drained, 3 expired."""
-        return 0 if self.state is State.DRAINED else 3
+__all__ = ["Drain", "Fallback", "Order", "Outcome", "show"]
 
 
 class Drain:
-    """Carries out one drain. ``farewell`` writes the last record of the run and returns when it was sent or time is up."""
+    """One per run, made at its start; `run` it beside the pumps. It can be carried out again after it was taken back.
+
+    ``farewell`` writes the last record of the run and returns when it was sent or its deadline came. ``fallback`` gets
+    the farewell too, and the rest when the ``pumps`` do not get it done. ``notices`` are those that stand, ``unproved``
+    the names of destinations that took data but are local relays nobody trusts: for these, holds are kept.
+    """
 
     def __init__(
         self,
@@ -63,126 +41,123 @@ class Drain:
         state: DrainState,
         sources: Sequence[Source],
         pumps: Sequence[Drainable],
-        farewell: Callable[[Outcome, Deadline], Awaitable[None]],
+        farewell: Farewell,
         clock: Clock,
         report: Reporter,
         quiet_seconds: float,
         reserve_seconds: float,
+        services_grace: float = 30.0,
+        endings: Endings | None = None,
+        holds: Sequence[Hold] = (),
+        notices: Callable[[], tuple[Notice, ...]] = tuple,
+        unproved: Callable[[], Sequence[str]] = tuple,
+        fallback: Fallback | None = None,
+        random: Random | None = None,
     ) -> None:
-        self._state = state
-        self._sources = sources
-        self._pumps = pumps
-        self._farewell = farewell
+        self._endings = endings or Endings([], clock=clock, report=report)
+        self._notices = notices
         self._clock = clock
         self._report = report
-        self._quiet = quiet_seconds
-        self._reserve = reserve_seconds
-        self._aborted = asyncio.Event()
-        self.deadline = Deadline(clock)
-
-    def abort(self) -> None:
-        """Somebody lost patience: stop sending, write the farewell, go."""
-        self._aborted.set()
-
-    async def carry_out(self, order: Order, deadline: Deadline) -> Outcome:
-        """Drain until empty, the deadline, or an abort; then the farewell. Never raises for what a destination does."""
-        self.deadline = deadline
-        self._state.on(Input.STOP)
-        show(self._state.state, self._report)
-        self._report(
-            Said(f"draining because of {order.reason} ({order.why}); {self._left_to_say(deadline)}"),
+        self._holds = Holds(holds, need=self.need, clock=clock, report=report)
+        self._crew = Crew(
+            state=state,
+            sources=sources,
+            pumps=pumps,
+            fallback=fallback,
+            farewell=farewell,
+            holds=self._holds,
+            noticed=lambda: bool(notices()),
+            unproved=unproved,
+            ended=self._endings.ended,
+            quiet=quiet_seconds,
+            reserve=reserve_seconds,
+            services_grace=services_grace,
+            clock=clock,
+            report=report,
+            random=random or Random(),
         )
-        for pump in self._pumps:
-            pump.deadline = deadline
-            pump.urgent(True)
-        work = asyncio.ensure_future(self._empty(order))
-        abort = asyncio.ensure_future(self._aborted.wait())
-        try:
-            await asyncio.wait({work, abort}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                self._state.on(Input.EMPTY if work.result() else Input.DEADLINE)
-            else:
-                self._state.on(Input.ABORT)
-        finally:
-            for task in (work, abort):
-                task.cancel()
-            await asyncio.gather(work, abort, return_exceptions=True)
-        show(self._state.state, self._report)
-        outcome = Outcome(self._state.state, order)
-        # After an abort the farewell still gets its reserve, no more: the person at the keyboard waits.
-        last = (
-            Deadline.after(self._clock, min(self._reserve, deadline.remaining()))
-            if self._aborted.is_set()
-            else deadline
-        )
-        await self._farewell(outcome, last)
-        return outcome
+        self._course: Course | None = None
+        self._aborted = False
 
-    async def _empty(self, order: Order) -> bool:
-        """True when nothing is left to send before the deadline less the reserve."""
-        early = _Earlier(self._clock, self.deadline, self._reserve)
-        writers_gone = True
-        if order.ends_life:
-            # Reading stops last: the services are still writing their own last words.
-            while not all(source.silent(self._quiet) for source in self._sources):
-                if early.expired():
-                    self._report(Problem("drain-writers", "the deadline came while files were still being written"))
-                    writers_gone = False
-                    break
-                await self._clock.sleep(min(LOOK_SECONDS, max(0.001, early.remaining())))
-        else:
-            for source in self._sources:
-                source.stop_reading()
-        for source in self._sources:
-            source.close_events()
-        if not await self._settled(early):
-            return False
-        results = await asyncio.gather(*(pump.wait_idle(early) for pump in self._pumps))
-        return writers_gone and all(results)  # what a writer says after this is not shipped: that is no empty host
-
-    async def _settled(self, early: Deadline) -> bool:
-        """Wait until the pumps know of everything the sources have seen; False when the deadline came first."""
-        settling = asyncio.gather(*(source.settled() for source in self._sources))
-        try:
-            while not settling.done():
-                # Looked for before the time is: writing down takes a moment, and is worth it also when time is up.
-                await self._clock.sleep(LOOK_SECONDS)
-                if early.expired() and not settling.done():
-                    self._report(Problem("drain-sources", "the deadline came before everything found was written down"))
-                    return False
-        finally:
-            settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
-        settling.result()
-        return True
-
-    def _left_to_say(self, deadline: Deadline) -> str:
-        left = deadline.remaining()
-        return f"{left:.1f} s to go" if left < 1e9 else "no deadline"
-
-
-def show(current: State, report: Reporter) -> None:
-    """Bring the gauge of the state up to date."""
-    for state in State:
-        report.metrics.drain_state.labels(state.value).set(1 if state is current else 0)
-
-
-class _Earlier(Deadline):
-    """The same moment less a reserve, always derived from the shared one so that a moved deadline moves this too."""
-
-    __slots__ = ("_of", "_reserve")
-
-    def __init__(self, clock: Clock, of: Deadline, reserve: float) -> None:
-        super().__init__(clock)
-        self._of = of
-        self._reserve = reserve
+    async def run(self) -> None:
+        """Hold what is to be held, and get to know whose end to wait for, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._holds.run(), name="holds")
+            tasks.create_task(self._endings.run(), name="endings")
 
     @property
-    def at(self) -> float:
-        return self._of.at - self._reserve
+    def deadline(self) -> Deadline:
+        """The deadline of the drain under way; without one, a deadline that never comes."""
+        return self._course.deadline if self._course is not None else Deadline(self._clock)
 
-    def remaining(self) -> float:
-        return max(0.0, self.at - self._clock.monotonic())
+    @property
+    def holds(self) -> list[str]:
+        """Names of the holds that have not been released."""
+        return self._holds.kept
 
-    def expired(self) -> bool:
-        return self._clock.monotonic() >= self.at
+    def need(self) -> Need:
+        """Why the host should live on, for holds."""
+        backlog = sum(pump.backlog_bytes() for pump in self._crew.pumps)
+        return Need(backlog, self._course is not None, self._notices(), self.deadline.at)
+
+    # -- carrying out --------------------------------------------------------------------------------------------
+
+    async def carry_out(self, order: Order, deadline: Deadline) -> Outcome:
+        """Drain until empty, the deadline, or an abort; then the farewell. Never raises for what a destination does.
+
+        With ``order.stop`` false it may be taken back meanwhile (`withdraw`): then nothing of it remains, and the outcome is
+        `State.RUNNING`.
+        """
+        course = self._course = Course(order, deadline, self._crew)
+        course.aborted = self._aborted
+        self._crew.state.on(Input.STOP)
+        show(self._crew.state.state, self._report)
+        self._report(Said(f"draining because of {order.reason} ({order.why}); {_time_left(deadline)}"))
+        try:
+            return await course.run()
+        finally:
+            self._course = None
+
+    def stop_said(self, order: Order) -> None:
+        """Somebody demands the exit while a drain is under way that only a notice began. Nothing takes this back."""
+        if self._course is not None and not self._course.order.stop:
+            self._course.order = order
+            self._report(Said(f"{order.reason} while draining ({order.why}); {_time_left(self._course.deadline)}"))
+
+    def withdraw(self, why: str) -> bool:
+        """The notice that began the drain under way is taken back; False when a stop was said, or it is too late."""
+        return self._course is not None and self._course.withdraw(why)
+
+    def abort(self) -> None:
+        """Somebody lost patience: stop sending, write the farewell, go. Before a drain, it holds for the next one."""
+        self._aborted = True
+        if self._course is not None:
+            self._course.aborted = True
+
+    # -- looking ahead -------------------------------------------------------------------------------------------
+
+    def plan(self, seconds: float, origin: str) -> Plan:
+        """What a drain would do now that had ``seconds``; ``origin`` says where that figure comes from.
+
+        While one is under way, its own remaining time counts, and ``seconds`` is not looked at.
+        """
+        crew, course = self._crew, self._course
+        if course is not None and math.isfinite(course.deadline.at):
+            seconds = course.deadline.remaining()
+        return make_plan(
+            [Sight.of(pump) for pump in crew.pumps],
+            state=crew.state.state.value,
+            seconds=seconds,
+            origin=origin,
+            reserve=course.early.reserve if course is not None else min(crew.reserve, seconds / 4),
+            fallback=crew.fallback.pump.name if crew.fallback is not None else "",
+            taken_over=course is not None and course.steering.needed,
+            holds=self._holds.kept,
+            unproved=list(crew.unproved()),
+            waiting_for=self._endings.describe(),
+        )
+
+
+def _time_left(deadline: Deadline) -> str:
+    left = deadline.remaining()
+    return f"{left:.1f} s to go" if left < 1e9 else "no deadline"

@@ -3,8 +3,9 @@
 ::
 
     RUNNING ──notice──> NOTICED ──stop──> DRAINING ──empty────> DRAINED
-       ^                   │                  │ └──deadline───> EXPIRED
-       └────withdrawn──────┘                  └────abort──────> EXPIRED
+       ^                   │                │ │ └──deadline───> EXPIRED
+       ├────withdrawn──────┘                │ └────abort──────> EXPIRED
+       └────withdrawn (no stop was said)────┘
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class State(StrEnum):
 
     RUNNING = "running"
     NOTICED = "noticed"  # word came that the host will die; shipping harder, not stopping
-    DRAINING = "draining"  # told to stop; everything left is being sent
+    DRAINING = "draining"  # told to stop, or that the end is imminent; everything left is being sent
     DRAINED = "drained"  # nothing is left
     EXPIRED = "expired"  # the deadline came, or somebody lost patience; the farewell names what is left
 
@@ -27,7 +28,7 @@ class Input(StrEnum):
 
     NOTICE = "notice"
     WITHDRAWN = "withdrawn"
-    STOP = "stop"
+    STOP = "stop"  # a drain begins: somebody said stop, or an imminent notice stands
     EMPTY = "empty"
     DEADLINE = "deadline"
     ABORT = "abort"
@@ -49,10 +50,10 @@ TABLE: dict[tuple[State, Input], State] = {
     # A notice's deadline that passes without a stop: the platform did not do what it said. Shipping goes on.
     (State.NOTICED, Input.DEADLINE): State.NOTICED,
     (State.NOTICED, Input.ABORT): State.EXPIRED,
-    # Further notices and withdrawals move the deadline of a drain under way; they do not end it: whoever said stop
-    # waits for the exit.
+    # Further notices move the deadline of a drain under way.
     (State.DRAINING, Input.NOTICE): State.DRAINING,
-    (State.DRAINING, Input.WITHDRAWN): State.DRAINING,
+    # Only said where a notice alone began the drain: after a stop somebody waits for the exit, and nothing takes it back.
+    (State.DRAINING, Input.WITHDRAWN): State.RUNNING,
     (State.DRAINING, Input.STOP): State.DRAINING,
     (State.DRAINING, Input.EMPTY): State.DRAINED,
     (State.DRAINING, Input.DEADLINE): State.EXPIRED,

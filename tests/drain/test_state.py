@@ -14,6 +14,23 @@ def test_every_cell_of_the_table_is_decided(state: State, happened: Input) -> No
     assert (state, happened) in TABLE
 
 
+R, N, D, E, X = State.RUNNING, State.NOTICED, State.DRAINING, State.DRAINED, State.EXPIRED
+CELLS = {  # one row for each state, one column for each input
+    #    NOTICE WITHDRAWN STOP EMPTY DEADLINE ABORT
+    R: (N, R, D, R, R, X),
+    N: (N, R, D, N, N, X),
+    D: (D, R, D, E, X, X),
+    E: (E, E, E, E, E, E),
+    X: (X, X, X, X, X, X),
+}
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_cell_is_as_designed(state: State) -> None:
+    """Each state answers each input as the design says, and not by chance."""
+    assert tuple(TABLE[(state, happened)] for happened in Input) == CELLS[state]
+
+
 @pytest.mark.parametrize("final", sorted(FINAL))
 @pytest.mark.parametrize("happened", Input)
 def test_what_is_over_stays_over(final: State, happened: Input) -> None:
@@ -29,13 +46,14 @@ def test_what_is_over_stays_over(final: State, happened: Input) -> None:
         ([Input.STOP, Input.ABORT], State.EXPIRED),
         ([Input.NOTICE, Input.WITHDRAWN], State.RUNNING),
         ([Input.NOTICE, Input.DEADLINE], State.NOTICED),
-        ([Input.NOTICE, Input.STOP, Input.WITHDRAWN, Input.EMPTY], State.DRAINED),
+        ([Input.NOTICE, Input.STOP, Input.WITHDRAWN], State.RUNNING),
+        ([Input.NOTICE, Input.STOP, Input.WITHDRAWN, Input.STOP, Input.EMPTY], State.DRAINED),
         ([Input.STOP, Input.STOP, Input.NOTICE], State.DRAINING),
         ([Input.EMPTY], State.RUNNING),
     ],
 )
 def test_a_story_ends_where_the_table_says(inputs: list[Input], end: State) -> None:
-    """A drain, a lost one, an aborted one, a withdrawn notice, and a stop that is said twice."""
+    """A drain, a lost one, an aborted one, a withdrawn notice, a drain taken back, and a stop that is said twice."""
     drain = DrainState()
     for happened in inputs:
         drain.on(happened)

@@ -78,6 +78,7 @@ class FileSource(Source):
         self._walk_timer: asyncio.TimerHandle | None = None
         self._begun = asyncio.Event()
         self._stop_wanted = False
+        self._met_writers = False
 
     # The life of the source --------------------------------------------------------------------------------------------
 
@@ -160,6 +161,24 @@ class FileSource(Source):
         # Quiet is wanted also where no writer is left: between two files of a rotation, and between two lines of a
         # script that opens its log for each of them, nobody has anything open.
         return file.size == before and not writers and grown_at <= since
+
+    def writers(self) -> bool | None:
+        """See `Source.writers`: asked of the kernel (`lease`). That nobody has a file open says something only where somebody had."""
+        answers = [
+            has_writers(file.fd) if file.fd >= 0 else None
+            for file in self._table
+            if file.stream is None or not file.stream.finished
+        ]
+        if True in answers:
+            self._met_writers = True
+            return True
+        return False if self._met_writers and None not in answers else None
+
+    def reopen(self) -> None:
+        """See `Source.reopen`."""
+        self._maker.closing = False
+        for stream in list(self._maker.streams.values()):
+            stream.reopen()
 
     def close_events(self) -> None:
         """See `Source.close_events`."""

@@ -180,6 +180,10 @@ class FileStream(SizedStream):
         """Do not hold unfinished lines and events any longer."""
         self._closing = True
 
+    def reopen(self) -> None:
+        """Hold them again: the drain was taken back."""
+        self._closing = False
+
     @property
     def size(self) -> int:
         """How far the file was seen to reach, also where that is no longer shipped."""

@@ -92,6 +92,10 @@ class Follower:
         """Whether every process is gone or has handed nothing over since then (monotonic seconds)."""
         return all(not process.alive or process.grown_at() <= since for process in self._processes.values())
 
+    def alive(self) -> bool:
+        """Whether any process lives, as of the last look."""
+        return any(process.alive for process in self._processes.values())
+
     def status(self) -> list[dict[str, Any]]:
         """One entry for each process."""
         return [self._status(process) for process in self._processes.values()]

@@ -82,6 +82,7 @@ class ServiceSource(Source):
         self._begun = asyncio.Event()
         self._stop_wanted = False
         self._stopped = False
+        self._met_writers = False
 
     # The life of the source --------------------------------------------------------------------------------------------
 
@@ -147,6 +148,16 @@ class ServiceSource(Source):
         since = self._clock.monotonic() - quiet_seconds
         return self._follower.silent(since) and not self._books.pending
 
+    def writers(self) -> bool | None:
+        """See `Source.writers`: every process holds a lock while it lives."""
+        if not self._begun.is_set():
+            return None
+        self._watcher.read()
+        self._everything()
+        if self._follower.alive():
+            return True
+        return False if self._met_writers else None
+
     def close_events(self) -> None:
         """See `Source.close_events`: every frame is whole, so nothing is held."""
 
@@ -187,6 +198,7 @@ class ServiceSource(Source):
             return
         for process in self._scan():
             self._follower.look(process)
+        self._met_writers = self._met_writers or self._follower.alive()
         self._follower.releases.tend()
         self._cover()
         self._desk.publish(full=self._follower.releases.cap())

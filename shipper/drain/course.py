@@ -1,0 +1,261 @@
+"""One drain from its order to its farewell: read until the services are silent, send what is left, say the truth, let go.
+
+Everything that can happen meanwhile (the deadline moves, a stop is said, the notice is taken back, somebody loses patience) is
+looked at in one loop, a few dozen times a second. Nothing but this loop acts, so no two of these can meet halfway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from shipper.clock import Clock, Deadline
+from shipper.contracts import Source
+from shipper.drain.drainable import Drainable, Fallback
+from shipper.drain.earlier import Earlier
+from shipper.drain.holds import Holds
+from shipper.drain.order import Order, Outcome
+from shipper.drain.silence import Silence
+from shipper.drain.state import DrainState, Input, State
+from shipper.drain.steering import Steering
+from shipper.events import Problem, Reporter, Said
+
+LOOK_SECONDS = 0.02  # how often silence is looked for; a look costs microseconds a file
+SOON_SECONDS = 0.005  # the same once the services are silent: the host waits for nothing but us
+RELEASE_SHARE = 4  # of the reserve, this part is kept for letting go of holds after the farewell
+
+Farewell = Callable[[Outcome, Deadline], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Everybody who takes part in a drain. See `shipper.drain.drain.Drain` for what each is."""
+
+    state: DrainState
+    sources: Sequence[Source]
+    pumps: Sequence[Drainable]
+    fallback: Fallback | None
+    farewell: Farewell
+    holds: Holds
+    noticed: Callable[[], bool]
+    unproved: Callable[[], Sequence[str]]
+    ended: Callable[[], bool | None]
+    quiet: float
+    reserve: float
+    services_grace: float
+    clock: Clock
+    report: Reporter
+    random: Random
+
+
+class Phase(Enum):
+    """How far a drain has come."""
+
+    READING = 1  # services may still write
+    SETTLING = 2  # their end is read; it is being written down
+    SENDING = 3  # everything is known; it is being sent
+
+
+class Course:
+    """A drain under way."""
+
+    def __init__(self, order: Order, deadline: Deadline, crew: Crew) -> None:
+        self.order = order
+        self.deadline = deadline
+        self.early = Earlier(crew.clock, deadline, crew.reserve)
+        self.steering = Steering(
+            crew.pumps,
+            crew.fallback,
+            deadline=deadline,
+            early=self.early,
+            clock=crew.clock,
+            report=crew.report,
+            random=crew.random,
+        )
+        self.aborted = False
+        self.over = False  # the farewell is being said: too late to take anything back
+        self._crew = crew
+        self._withdrawn = ""
+        self._began = crew.clock.monotonic()
+        self._phase = Phase.READING
+        self._settling: asyncio.Future[list[None]] | None = None
+        self._writing = True
+        self._empty_since: float | None = None
+        self._ahead: asyncio.Task[None] | None = None
+        self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, self._began)
+
+    def withdraw(self, why: str) -> bool:
+        """The notice is taken back; False when somebody said stop, or it is too late."""
+        if self.order.stop or self.over:
+            return False
+        self._withdrawn = why or "it was taken back"
+        return True
+
+    async def run(self) -> Outcome:
+        """See `Drain.carry_out`."""
+        crew = self._crew
+        try:
+            happened = await self._until_something_ends_it()
+        finally:
+            await self._cancel_side_work()
+        crew.state.on(happened)
+        show(crew.state.state, crew.report)
+        if happened is Input.WITHDRAWN:
+            return self._go_on()
+        return await self._finish()
+
+    # -- until it ends -------------------------------------------------------------------------------------------
+
+    async def _until_something_ends_it(self) -> Input:
+        while True:
+            if self.aborted:
+                return Input.ABORT
+            if self._withdrawn and not self.order.stop:
+                return Input.WITHDRAWN
+            self._read_on()
+            if self._phase is Phase.SENDING and self._nothing_left():
+                return Input.EMPTY
+            if self.early.expired():
+                return await self._late()
+            self.steering.look()
+            self._let_go_early()
+            turn = LOOK_SECONDS if self._phase is Phase.READING else SOON_SECONDS
+            # A look at the very moment of the deadline, not one turn later; never a turn of no time.
+            await self._crew.clock.sleep(min(turn, max(0.001, self.early.remaining())))
+
+    def _read_on(self) -> None:
+        if self._phase is Phase.READING:
+            if self.order.stop and not self.order.ends_life:
+                for source in self._crew.sources:
+                    source.stop_reading()
+                self._close()
+            elif self._silence.reached(self.order):
+                self._close()
+        elif self._phase is Phase.SETTLING and self._settling is not None and self._settling.done():
+            self._settling.result()
+            self._phase = Phase.SENDING
+
+    def _close(self) -> None:
+        """Nobody writes any more: what is incomplete stays so, and is sent as it is."""
+        self._writing = False
+        self._end_events()
+
+    def _end_events(self) -> None:
+        for source in self._crew.sources:
+            source.close_events()
+        self._settling = asyncio.gather(*(source.settled() for source in self._crew.sources))
+        self._phase = Phase.SETTLING
+
+    def _nothing_left(self) -> bool:
+        return all(pump.idle() for pump in self._crew.pumps)
+
+    async def _late(self) -> Input:
+        """The deadline less the reserve has come: write down what was seen, which is worth a moment also now."""
+        report = self._crew.report
+        if self._phase is Phase.READING:
+            if self._crew.sources:
+                report(Problem("drain-writers", "the deadline came while files were still being written"))
+            self._end_events()
+        if self._phase is Phase.SETTLING and self._settling is not None:
+            await self._crew.clock.sleep(LOOK_SECONDS)
+            if not self._settling.done():
+                report(Problem("drain-sources", "the deadline came before everything found was written down"))
+            elif not self._writing and self._nothing_left():
+                return Input.EMPTY
+        return Input.DEADLINE  # also with nothing left to send while somebody writes: what comes now is not shipped
+
+    def _let_go_early(self) -> None:
+        """Release holds that need not wait for the services, and those that have waited long enough for them."""
+        crew = self._crew
+        if not (self.order.ends_life or crew.noticed()) or not crew.holds.kept:
+            return
+        now = crew.clock.monotonic()
+        if not self._nothing_left():
+            self._empty_since = None
+            return
+        if self._empty_since is None:
+            self._empty_since = now  # one turn more: what the sources saw in this one may be there by then
+            return
+        if crew.unproved():
+            return
+        crew.holds.release_empty()
+        if now - self._began < crew.services_grace or self._phase is not Phase.READING:
+            return
+        if crew.holds.waiting() and self._ahead is None:
+            self._ahead = asyncio.create_task(self._let_go_while_writing())
+
+    async def _let_go_while_writing(self) -> None:
+        """The services do not end by themselves: the platform will end them, and we read what they say to that.
+
+        The farewell goes first, since the host may be gone the moment it is let go. If it is not, another one follows.
+        """
+        crew = self._crew
+        crew.report(Said(f"services still write after {crew.services_grace:.0f} s: the host is let go all the same"))
+        await crew.farewell(self._outcome(State.DRAINED), self.early)
+        while not self._nothing_left():
+            await crew.clock.sleep(LOOK_SECONDS)
+        crew.holds.release_all(drained=True)
+
+    async def _cancel_side_work(self) -> None:
+        side = [task for task in (self._settling, self._ahead) if task is not None]
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> Outcome:
+        self.steering.release()
+        for source in self._crew.sources:
+            source.reopen()
+        self._crew.report(Said(f"the drain is taken back ({self._withdrawn}); shipping goes on"))
+        return self._outcome(State.RUNNING)
+
+    async def _finish(self) -> Outcome:
+        crew = self._crew
+        self.over = True
+        outcome = self._outcome(crew.state.state)
+        self.steering.activate()
+        await crew.farewell(outcome, self._last_moment(outcome))
+        if crew.holds.kept and (self.order.ends_life or crew.noticed()):
+            await self._let_go(outcome)
+        await crew.holds.released()
+        return outcome
+
+    async def _let_go(self, outcome: Outcome) -> None:
+        """Let the platforms go on. What a local relay took is not off this host: it gets the time that is left."""
+        crew = self._crew
+        drained = outcome.state is State.DRAINED
+        if drained and (names := crew.unproved()):
+            crew.report(Said(f"{', '.join(names)} may still need this host: it is kept until the deadline"))
+            while (unproved := bool(crew.unproved())) and not (self.early.expired() or self.aborted):
+                await crew.clock.sleep(min(LOOK_SECONDS, max(0.001, self.early.remaining())))
+            drained = not unproved
+        crew.holds.release_all(drained=drained)
+
+    def _last_moment(self, outcome: Outcome) -> Deadline:
+        """By when the farewell has to be done.
+
+        After an abort it gets its reserve, no more: the person at the keyboard waits. The same where the fallback has
+        everything and another destination fails: it would hold up the end until the deadline.
+        """
+        clock = self._crew.clock
+        lost = outcome.fallback and any(pump.failing() for pump in self._crew.pumps)
+        if self.aborted or lost:
+            return Deadline.after(clock, min(self._crew.reserve, self.deadline.remaining()))
+        if self._crew.holds.kept:
+            return Earlier(clock, self.deadline, self.early.reserve / RELEASE_SHARE)
+        return self.deadline
+
+    def _outcome(self, state: State) -> Outcome:
+        fallback = self._crew.fallback.pump.name if self.steering.needed and self._crew.fallback is not None else ""
+        return Outcome(state, self.order, fallback, writing=self._writing and self.order.ends_life)
+
+
+def show(current: State, report: Reporter) -> None:
+    """Bring the gauge of the state up to date."""
+    for state in State:
+        report.metrics.drain_state.labels(state.value).set(1 if state is current else 0)
