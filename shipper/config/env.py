@@ -36,7 +36,14 @@ ARCHIVE = "SHIPPER_ARCHIVE"
 OTLP = "SHIPPER_OTLP_"
 _DESTINATION = "SHIPPER_DESTINATIONS_"
 # read by other rooms, or names of the file itself
-_KNOWN_ELSEWHERE = {"SHIPPER_CONFIG", "SHIPPER_HOST_ID", "SHIPPER_LOGS", "SHIPPER_POD_UID"}
+_KNOWN_ELSEWHERE = {
+    "SHIPPER_CONFIG",
+    "SHIPPER_HOST_ID",
+    "SHIPPER_LOGS",
+    "SHIPPER_NATIVE_SIDECAR",
+    "SHIPPER_POD_UID",
+    "SHIPPER_TERMINATION_GRACE",
+}
 # what Kubernetes and Docker links inject for a Service whose name begins with "shipper"
 _SERVICE_LINK = re.compile(
     r"SHIPPER_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP).*)?)"

@@ -131,6 +131,40 @@ def _touch_file(around: Around) -> Platform:
     return Platform((TouchFileWatcher(clock=around.clock, path=around.touch_file),))
 
 
+def _systemd(around: Around) -> Platform:
+    from shipper.notices.sd_notify import ServiceManager
+    from shipper.notices.shutdown_file import ShutdownFileWatcher
+    from shipper.notices.systemd_hold import SystemdHold
+
+    manager = ServiceManager(env=around.env, report=around.report)
+    watcher = ShutdownFileWatcher(clock=around.clock, times=around.times, root=around.surroundings.root)
+    return Platform((watcher,), (SystemdHold(clock=around.clock, manager=manager),) if manager.listens else ())
+
+
+def _logind(around: Around) -> Platform:
+    from shipper.notices.budgets import BUDGETS
+    from shipper.notices.logind import Logind, LogindHold, LogindWatcher
+
+    stop_seconds = 0.0
+    if around.env.get(
+        "INVOCATION_ID"
+    ):  # a unit is stopped only after the delay; how long the machine then lasts is its cloud's
+        budget = next((name for cloud, name in _MACHINE_STOPS.items() if around.cloud(cloud)), "systemd")
+        stop_seconds = BUDGETS[budget]
+    logind = Logind(address=around.endpoints.get("logind", "") or around.env.get("DBUS_SYSTEM_BUS_ADDRESS", ""))
+    return Platform(
+        (LogindWatcher(clock=around.clock, logind=logind, stop_seconds=stop_seconds),),
+        (LogindHold(clock=around.clock, report=around.report, logind=logind),),
+    )
+
+
+_MACHINE_STOPS = {"ec2": "ec2-shutdown", "gce": "gce-stop"}
+
+
+def _booted_by_systemd(around: Around) -> bool:
+    return around.surroundings.exists("/run/systemd/system")  # sd_booted(3)
+
+
 def _cloud(name: str) -> Sign:
     return lambda around: around.cloud(name) is not None
 
@@ -139,6 +173,8 @@ PLATFORMS: Mapping[str, Known] = {
     "gce": Known(_cloud("gce"), _gce),
     "azure": Known(_cloud("azure"), _azure),
     "alibaba": Known(_cloud("alibaba"), _alibaba),
+    "systemd": Known(lambda around: _booted_by_systemd(around) or bool(around.env.get("NOTIFY_SOCKET")), _systemd),
+    "logind": Known(lambda around: _booted_by_systemd(around) or "logind" in around.endpoints, _logind),
     "touch-file": Known(lambda around: bool(around.touch_file), _touch_file),
 }
 """By name, in the order they are shown. What a platform needs is imported only where it is listened to."""
