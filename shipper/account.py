@@ -59,7 +59,12 @@ class Account:
         interval: float,
         clock: Clock,
         report: Reporter,
+        fallback: str = "",
+        helping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``fallback``: the one of ``exporters`` that takes part only in need, and ``helping`` whether it ever did."""
+        self._fallback = fallback
+        self._helping = helping
         self._who = who
         self._directory = directory
         self._hub = hub
@@ -119,7 +124,7 @@ class Account:
         self._over = True
         # A farewell is complete: where no account is kept, it is the only statement there is.
         streams = await self._changed(since=-1)
-        left = [gap for account in streams for gap in _left(account)]
+        left = [gap for account in streams for gap in _left(account, self._fallback)]
         await self._state("shipper.farewell", StreamKind.LIFE, {**words, "left": left}, streams)
 
     def close(self) -> None:
@@ -129,7 +134,11 @@ class Account:
 
     async def _changed(self, since: int) -> list[StreamAccount]:
         sizes = {stream.id: stream.frontier() for stream in self._hub.streams() if stream.kind is StreamKind.DATA}
-        return await self._ledger.call(_figures, sizes, tuple(self._exporters), since)
+        return await self._ledger.call(_figures, sizes, self._destinations(), since)
+
+    def _destinations(self) -> tuple[str, ...]:
+        """Those the account speaks of."""
+        return tuple(name for name in self._exporters if name != self._fallback or self._helping())
 
     async def _state(
         self, event: str, kind: StreamKind, more: Mapping[str, Any], streams: Sequence[StreamAccount] | None = None
@@ -152,6 +161,7 @@ class Account:
             "born_ns": who.born_ns,
             "interval": self._interval,
             "streams": [self._stream(account) for account in streams],
+            **({"fallback": self._fallback} if self._helping() else {}),
             **self._extras(),
             **more,
         }
@@ -201,12 +211,14 @@ def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[st
     return ledger.account(destinations, since)
 
 
-def _left(account: StreamAccount) -> list[dict[str, Any]]:
-    """The ranges of one stream that a destination has not got and that were not given up either."""
+def _left(account: StreamAccount, fallback: str) -> list[dict[str, Any]]:
+    """The ranges of one stream that a destination has not got, nor the fallback, and that were not given up either."""
+    helped = account.destinations[fallback].acknowledged if fallback in account.destinations else ()
     return [
         {"stream": account.stream.id, "destination": name, "start": start, "end": end}
         for name, figures in account.destinations.items()
-        for start, end in IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined]).missing(
+        if name != fallback
+        for start, end in IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined, *helped]).missing(
             account.stream.start, account.stream.size
         )
     ]

@@ -31,6 +31,7 @@ class Admin:
         listen: str,
         status: Callable[[], Mapping[str, Any]],
         drain: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]],
+        notice: Callable[[Mapping[str, Any]], str],
         ready: Callable[[], bool],
         refresh: Callable[[], None],
         report: Reporter,
@@ -39,6 +40,7 @@ class Admin:
         self._listen = listen
         self._status = status
         self._drain = drain
+        self._notice = notice
         self._ready = ready
         self._refresh = refresh
         self._report = report
@@ -49,6 +51,7 @@ class Admin:
         private = self._questions()
         private.router.add_get("/status", self._get_status)
         private.router.add_post("/drain", self._post_drain)
+        private.router.add_post("/notice", self._post_notice)
         runner = await self._run(private)
         with short_socket_path(self._socket) as path:
             old_mask = os.umask(0o177)
@@ -122,11 +125,22 @@ class Admin:
         return web.Response(text="ok\n" if ready else "draining\n", status=200 if ready else 503)
 
     async def _post_drain(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._drain)
+
+    async def _post_notice(self, request: web.Request) -> web.Response:
+        async def told(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"message": self._notice(wanted)}
+
+        return await self._answer(request, told)
+
+    async def _answer(
+        self, request: web.Request, act: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+    ) -> web.Response:
         try:
             wanted = json.loads(await request.text() or "{}")
             if not isinstance(wanted, dict):
                 raise ValueError("a JSON object is wanted")
-            answer = await self._drain(wanted)
+            answer = await act(wanted)
         except (ValueError, ShipperError) as problem:
             return web.json_response({"error": str(problem)}, status=400)
         return web.json_response(dict(answer))

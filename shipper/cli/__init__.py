@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "config": "shipper.cli.config",
     "status": "shipper.cli.status",
     "drain": "shipper.cli.drain",
+    "notice": "shipper.cli.notice",
     "whoami": "shipper.cli.whoami",
     "bake": "shipper.cli.bake",
     "audit": "shipper.cli.audit",

@@ -44,6 +44,11 @@ def socket_option(function: F) -> F:
 
 def admin_socket(state_dir: str, socket: str) -> str:
     """Where the running sidecar's admin socket is, by the same rules by which it was started."""
+    return running(state_dir, socket)[1]
+
+
+def running(state_dir: str, socket: str) -> tuple[str, str]:
+    """State directory and admin socket of the sidecar that runs here, by the same rules by which it was started."""
     from shipper.config import load
 
     overrides: dict[str, Any] = {}
@@ -51,12 +56,10 @@ def admin_socket(state_dir: str, socket: str) -> str:
         overrides["state_dir"] = state_dir
     if socket:
         overrides["admin.socket"] = socket
-    found = [
-        load(None, env=os.environ, overrides=overrides, role=role, complete=False).config.admin.socket
-        for role in _ROLES
-    ]
+    loaded = [load(None, env=os.environ, overrides=overrides, role=role, complete=False).config for role in _ROLES]
+    found = [(config.state_dir, config.admin.socket) for config in loaded]
     # With nothing said, whichever runs here is meant; the sidecar when both or neither do.
-    return next((path for path in found if os.path.exists(path)), found[0])
+    return next((paths for paths in found if os.path.exists(paths[1])), found[0])
 
 
 def set_up_logging(level: str, style: str) -> None:
