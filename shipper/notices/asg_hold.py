@@ -52,13 +52,12 @@ class AsgHold(Hold):
         imds: Imds,
         look: LifecycleLook,
         hooks: Sequence[str] = (),
-        region: str = "",
         endpoint: str = "",
         imds_endpoint: str = "",
     ) -> None:
         """``look`` is told when the group will go on. ``hooks``: names of those that are ours; none: see the module.
 
-        ``region``: empty: the instance's own. ``endpoint``: of the API, instead of AWS's; ``imds_endpoint``: where botocore
+        ``endpoint``: of the API, instead of AWS's; ``imds_endpoint``: where botocore
         finds the instance's credentials, if not where it looks by itself.
         """
         self._clock = clock
@@ -66,7 +65,6 @@ class AsgHold(Hold):
         self._imds = imds
         self._look = look
         self._named = tuple(hooks)
-        self._region = region
         self._endpoint = endpoint
         self._imds_endpoint = imds_endpoint
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shipper-asg")
@@ -136,7 +134,7 @@ class AsgHold(Hold):
 
     async def _find_once(self) -> None:
         self._instance = await self._imds.text(META + "instance-id")
-        region = self._region or await self._imds.text(META + "placement/region")
+        region = await self._imds.text(META + "placement/region")
         self._group = await self._imds.text(GROUP_TAG)
         api = self._api
         if api is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from shipper.clock import Clock
 from shipper.errors import ConfigError, ShipperError
-from shipper.events import Problem, Reporter
+from shipper.events import Problem, Reporter, Said
 from shipper.labels.finding import Surroundings
 from shipper.labels.platform import Recognised, recognise
 from shipper.notice import Hold, NoticeWatcher
@@ -123,6 +123,66 @@ def _alibaba(around: Around) -> Platform:
     )
 
 
+def _lambda(around: Around) -> Platform:
+    from shipper.notices.lambda_extension import LambdaWatcher
+
+    api = around.endpoints.get("lambda") or around.env.get("AWS_LAMBDA_RUNTIME_API", "")
+    if not api:
+        raise ConfigError("notices.watch", "names lambda, but AWS_LAMBDA_RUNTIME_API is not set: this is no extension")
+    return Platform(
+        (LambdaWatcher(clock=around.clock, report=around.report, times=around.times, runtime_api=api),),
+    )
+
+
+def _ec2(around: Around) -> Platform:
+    from shipper.notices.asg import LifecycleLook
+    from shipper.notices.asg_hold import AsgHold
+    from shipper.notices.ec2 import Ec2Watcher
+    from shipper.notices.ec2_rebalance import RebalanceLook
+    from shipper.notices.ec2_scheduled import ScheduledLook
+    from shipper.notices.ec2_spot import SpotLook
+    from shipper.notices.imds import ENDPOINT, Imds, version_1_allowed
+
+    found = around.cloud("ec2")
+    if found is not None and found.note:
+        around.report(Said(f"ec2 is not listened to: {found.note}"))
+        return Platform()
+    clock, endpoint = around.clock, around.endpoint("ec2", ENDPOINT)
+    imds = Imds(clock=clock, endpoint=endpoint, version_1=version_1_allowed(around.env))
+    group = LifecycleLook()
+    spot, scheduled = SpotLook(clock=clock, times=around.times), ScheduledLook(times=around.times)
+    hold = AsgHold(
+        clock=clock,
+        report=around.report,
+        imds=imds,
+        look=group,
+        endpoint=around.endpoints.get("autoscaling", ""),
+        imds_endpoint=endpoint,
+    )
+    return Platform((Ec2Watcher(clock=clock, imds=imds, looks=(spot, group, RebalanceLook(), scheduled)),), (hold,))
+
+
+def _ecs(around: Around) -> Platform:
+    from shipper.notices.ecs import EcsWatcher, seconds_of
+    from shipper.notices.ecs_hold import EcsHold
+
+    metadata = around.endpoint("ecs", "")
+    if not metadata:
+        raise ConfigError("notices.watch", "ecs: ECS_CONTAINER_METADATA_URI_V4 does not say where to ask")
+    stop_timeout = seconds_of(around.surroundings.variable("ECS_CONTAINER_STOP_TIMEOUT"))
+    agent = around.surroundings.variable("ECS_AGENT_URI")
+    return Platform(
+        (EcsWatcher(clock=around.clock, metadata_uri=metadata, stop_timeout=stop_timeout),),
+        (EcsHold(clock=around.clock, report=around.report, agent_uri=agent),) if agent else (),
+    )
+
+
+def _is_ec2_machine(around: Around) -> bool:
+    """Fargate and Lambda look like EC2 machines, but have none of their metadata."""
+    inside = around.surroundings.variable("AWS_EXECUTION_ENV")
+    return around.cloud("ec2") is not None and inside != "AWS_ECS_FARGATE" and not inside.startswith("AWS_Lambda")
+
+
 def _touch_file(around: Around) -> Platform:
     from shipper.notices.touch_file import TouchFileWatcher
 
@@ -170,11 +230,14 @@ def _cloud(name: str) -> Sign:
 
 
 PLATFORMS: Mapping[str, Known] = {
+    "ec2": Known(_is_ec2_machine, _ec2),
+    "ecs": Known(_cloud("ecs"), _ecs),
     "gce": Known(_cloud("gce"), _gce),
     "azure": Known(_cloud("azure"), _azure),
     "alibaba": Known(_cloud("alibaba"), _alibaba),
     "systemd": Known(lambda around: _booted_by_systemd(around) or bool(around.env.get("NOTIFY_SOCKET")), _systemd),
     "logind": Known(lambda around: _booted_by_systemd(around) or "logind" in around.endpoints, _logind),
+    "lambda": Known(lambda around: bool(around.env.get("AWS_LAMBDA_RUNTIME_API")), _lambda),
     "touch-file": Known(lambda around: bool(around.touch_file), _touch_file),
 }
 """By name, in the order they are shown. What a platform needs is imported only where it is listened to."""

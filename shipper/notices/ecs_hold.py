@@ -1,7 +1,7 @@
 """Task scale-in protection: ECS does not choose this task to be stopped while much is not yet sent.
 
-It works ahead only: against scale-in and deployments, for tasks of a service; not against Spot, StopTask, or once the task is
-stopping. So it is taken while the backlog is above a threshold, renewed, and taken off as soon as the backlog is gone
+It works ahead only: against scale-in and deployments, for tasks of a service; not against Spot or StopTask, and it is refused
+once the task is stopping. So it is taken while the backlog is above a threshold, renewed, and taken off as soon as the backlog is gone
 (Amazon ECS Developer Guide, "Task scale-in protection endpoint"). A failure comes with status 200, an error with its own.
 """
 

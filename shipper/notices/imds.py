@@ -17,12 +17,10 @@ import math
 from collections.abc import Mapping
 
 from shipper.clock import Clock
-from shipper.errors import ConfigError
 from shipper.labels.metadata import Answer, NoMetadata, expected, one_line
 from shipper.notices.http import Asker
 
 ENDPOINT = "http://169.254.169.254"
-ENDPOINT_IPV6 = "http://[fd00:ec2::254]"  # Nitro only, and only where it is turned on
 TOKEN_PATH = "/latest/api/token"
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
@@ -114,24 +112,6 @@ class Imds:
         stated = answer.headers.get(TTL_HEADER.lower(), "")
         seconds = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 6 else TOKEN_SECONDS
         return token, float(min(max(seconds, 1), TOKEN_SECONDS))
-
-
-def endpoint_of(env: Mapping[str, str], configured: str = "") -> str:
-    """Where the service is: as configured, else as the variables of the AWS SDKs say; empty where they turn it off.
-
-    Raises `ConfigError` for an address that cannot be one.
-    """
-    if not configured and env.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
-        return ""
-    stated = configured or env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip()
-    if not stated:
-        six = env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "").strip().lower() == "ipv6"
-        return ENDPOINT_IPV6 if six else ENDPOINT
-    if not stated.startswith(("http://", "https://")):
-        raise ConfigError(
-            "notices.endpoints", f"the EC2 metadata service is not at {stated!r}: an http:// URL is wanted"
-        )
-    return stated.rstrip("/")
 
 
 def version_1_allowed(env: Mapping[str, str]) -> bool:
