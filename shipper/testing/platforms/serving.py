@@ -93,7 +93,8 @@ class Asked:
 class FakeService(ABC):
     """An HTTP server on loopback that answers as one platform's service does, on as many connections as there are.
 
-    ``fault``: what every request gets, until it is None again; `script` puts faults in front of it, one request each.
+    ``fault``: what every request gets, until it is None again; `script` puts faults in front of it, one request each, and
+    ``faults`` has those that only requests for one path get.
     ``date_skew``: seconds by which the ``Date`` header differs from the clock's wall time; ``date``: exactly this header,
     if not None.
     """
@@ -102,6 +103,7 @@ class FakeService(ABC):
         self.clock: Clock = clock or SystemClock()
         self.asked: list[Asked] = []
         self.fault: Fault | None = None
+        self.faults: dict[str, Fault] = {}
         self.date_skew = 0.0
         self.date: str | None = None
         self.host = "127.0.0.1"
@@ -162,7 +164,7 @@ class FakeService(ABC):
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         asked = Asked(self.clock.monotonic(), request.method, request.path, request.query, request.headers, body)
-        fault = self._script.popleft() if self._script else self.fault
+        fault = self._script.popleft() if self._script else self.faults.get(request.path, self.fault)
         self.asked.append(asked)
         async with self._news:
             self._news.notify_all()
