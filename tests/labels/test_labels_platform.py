@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.labels.cloud.kubernetes import VARIABLES
 from shipper.labels.detect import detect
 from shipper.labels.finding import Surroundings
 from shipper.labels.identity import Identity
@@ -289,3 +290,15 @@ def test_a_cloud_run_job_has_no_revision(found) -> None:
     assert (identity.service.value, identity.generation.value) == ("nightly", "")
     assert identity.attributes()["gcp.cloud_run.job.execution"] == "nightly-x1"
     assert identity.attributes()["gcp.cloud_run.job.task_index"] == 3
+
+
+def test_the_page_about_identity_names_what_is_read() -> None:
+    """Every platform has its row, every variable of the downward API and every way to state an endpoint is told."""
+    page = (Path(__file__).parents[2] / "docs" / "identity.md").read_text()
+    for platform in PLATFORMS:
+        assert f"| `{platform.name}` |" in page
+        variables = [*platform.overrides, platform.off, platform.mode]
+        assert all(variable in page for variable in variables if variable not in ("", "ECS_CONTAINER_METADATA_URI"))
+    for attribute, names in VARIABLES.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{attribute}` |"))
+        assert [name in row for name in names] == [True] * len(names)
