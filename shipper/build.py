@@ -187,6 +187,7 @@ class _Builder:
         network = Network(self.config.notices.endpoints)
         found = await asyncio.to_thread(detect, self.config.labels, self.env, network=network)
         identity = found.with_life(decision.life)
+        self.report(Said(f"generation {identity.generation.value or 'unknown'}: {identity.generation.origin}"))
         for problem in identity.problems:
             self.report(Problem("identity", problem, about=problem))
         await ledger.call(Ledger.put, IDENTITY_KEY, identity.dump())
