@@ -31,6 +31,7 @@ FIRST_TIMEOUT = 150.0  # the documented two minutes, and some
 TIMEOUT = 3.0
 POLL_SECONDS = 1.0
 NAME_RETRY_SECONDS = 5.0
+NAMED_AT_MOST = 5  # machines of an event in its evidence; a whole set may be named
 
 BUDGETS = {
     "Preempt": "azure-preempt",
@@ -69,7 +70,9 @@ class Event:
         """In the platform's words."""
         when = "has started" if self.started else f"not before {self.not_before or 'a time that is not stated'}"
         more = f" ({self.source}: {self.description})" if self.description else ""
-        return f"{self.type} of {', '.join(self.resources)} {when}{more}"
+        others = len(self.resources) - NAMED_AT_MOST
+        names = ", ".join(self.resources[:NAMED_AT_MOST]) + (f" and {others} more" if others > 0 else "")
+        return f"{self.type} of {names or 'no machine'} {when}{more}"[:500]
 
 
 class ScheduledEvents:

@@ -47,6 +47,10 @@ class AzureHold(Hold):
         except NoMetadata as problem:
             self._failed(str(problem))
 
+    async def aclose(self) -> None:
+        """See `Hold.aclose`: the watcher may have closed the connections before the release opened one again."""
+        await self._events.aclose()
+
     async def _approve_ours(self) -> None:
         # asked anew: what the watcher saw may have been called off, or may name more machines by now
         events, _, _ = await self._events.listed(RELEASE_SECONDS)

@@ -18,6 +18,11 @@ MAX_REASON = 200
 OFF = frozenset({"false", "0", "no", "off", "none"})
 """Values of a cloud's flag that mean it is not set; a file has none, it exists or it does not."""
 
+UNITS = {
+    word: unit
+    for unit, words in {"s": "s sec secs second seconds", "m": "m min mins minute minutes", "h": "h hour hours"}.items()
+    for word in words.split()
+}
 _LIKE_A_TIME = re.compile(r"[-+]?[.]?\d")
 
 
@@ -37,11 +42,13 @@ def read_wish(text: str) -> Wish:
         words.pop(0)
     seconds, problem = None, ""
     if words and _LIKE_A_TIME.match(words[0]):
+        stated = words.pop(0)[:40]
+        if words and stated[-1].isdigit() and words[0].lower() in UNITS:  # as people write it: 20 minutes
+            stated += UNITS[words.pop(0).lower()]
         try:
-            seconds = parse_seconds(words[0])
+            seconds = parse_seconds(stated)
         except ValueError as error:
             problem = str(error)
-        words.pop(0)
     return Wish(seconds, " ".join(words)[:MAX_REASON], problem)
 
 

@@ -123,6 +123,12 @@ def _alibaba(around: Around) -> Platform:
     )
 
 
+def _digitalocean(around: Around) -> Platform:
+    from shipper.notices.digitalocean import ENDPOINT, DigitalOceanWatcher
+
+    return Platform((DigitalOceanWatcher(clock=around.clock, endpoint=around.endpoint("digitalocean", ENDPOINT)),))
+
+
 def _lambda(around: Around) -> Platform:
     from shipper.notices.lambda_extension import LambdaWatcher
 
@@ -235,6 +241,7 @@ PLATFORMS: Mapping[str, Known] = {
     "gce": Known(_cloud("gce"), _gce),
     "azure": Known(_cloud("azure"), _azure),
     "alibaba": Known(_cloud("alibaba"), _alibaba),
+    "digitalocean": Known(_cloud("digitalocean"), _digitalocean),
     "systemd": Known(lambda around: _booted_by_systemd(around) or bool(around.env.get("NOTIFY_SOCKET")), _systemd),
     "logind": Known(lambda around: _booted_by_systemd(around) or "logind" in around.endpoints, _logind),
     "lambda": Known(lambda around: bool(around.env.get("AWS_LAMBDA_RUNTIME_API")), _lambda),

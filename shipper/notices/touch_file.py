@@ -26,6 +26,7 @@ class TouchFileWatcher(NoticeWatcher):
     def __init__(self, *, clock: Clock, path: str) -> None:
         self._clock = clock
         self._path = path
+        self._complaint = ""
         self._flag = Flag(source=self.name, key=path, what=f"the file {path}", clock=clock)
 
     async def run(self, board: NoticeBoard) -> None:
@@ -42,17 +43,23 @@ class TouchFileWatcher(NoticeWatcher):
             self._gone(board)
             return
         except (OSError, ValueError) as problem:  # ValueError: a path with a null byte
-            board.unknown(self.name, f"{self._path}: {_why(problem)}")
+            self._complain(board, f"{self._path}: {_why(problem)}")
             return
         if not stat.S_ISREG(kind):
             what = "a directory" if stat.S_ISDIR(kind) else "no regular file"
-            board.unknown(
-                self.name, f"{self._path} is {what}; a drain begins with a file, so there is none because of it"
-            )
+            self._complain(board, f"{self._path} is {what}; a drain begins with a file, so there is none because of it")
             return
+        self._complaint = ""
         board.notice(self._flag.notice(self._text()))
 
+    def _complain(self, board: NoticeBoard, why: str) -> None:
+        """Said when it is new: what is looked at four times a second would otherwise be counted as often."""
+        if why != self._complaint:
+            self._complaint = why
+            board.unknown(self.name, why)
+
     def _gone(self, board: NoticeBoard) -> None:
+        self._complaint = ""
         board.seen(self.name)
         if self._flag.is_set:
             self._flag.clear()
