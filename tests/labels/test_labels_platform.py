@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -290,6 +292,22 @@ def test_a_cloud_run_job_has_no_revision(found) -> None:
     assert (identity.service.value, identity.generation.value) == ("nightly", "")
     assert identity.attributes()["gcp.cloud_run.job.execution"] == "nightly-x1"
     assert identity.attributes()["gcp.cloud_run.job.task_index"] == 3
+
+
+def test_a_service_loads_no_http_client_for_its_labels(tree) -> None:
+    """On a machine of EC2 too; and asking needs the standard library only."""
+    root = tree({"sys_vendor": "Amazon EC2"})
+    script = (
+        "import sys\nfrom shipper.labels.detect import detect\n"
+        f"assert detect(None, {{}}, {root!r}).considered\n"
+        "loaded = {'http.client', 'shipper.labels.asking'} & set(sys.modules)\n"
+        "import shipper.labels.asking\nfrom shipper.labels.cloud import local\n"
+        "from shipper.labels.platform import PLATFORMS\nfor platform in PLATFORMS: local(platform.name)\n"
+        "loaded |= {'aiohttp', 'msgspec', 'yaml', 'botocore', 'google.protobuf', 'opentelemetry.sdk'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_about_identity_names_what_is_read() -> None:
