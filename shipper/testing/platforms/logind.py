@@ -76,6 +76,8 @@ class PrivateLogind:
     def __init__(self, directory: Path, *, longest_delay: int = 5) -> None:
         self.root = directory / "root"
         """The file tree in which ``run/systemd`` is this logind's."""
+        self.refuse_jobs = False
+        """Have systemd refuse what logind asks for at the end of the delay: then logind calls the shutdown off."""
         self._directory = directory
         self._longest_delay = longest_delay
         self._config = directory / "logind.conf"
@@ -154,8 +156,7 @@ class PrivateLogind:
         with contextlib.suppress(FileNotFoundError):
             self._socket.unlink()
         await self._start("bus", "dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog")
-        await _until(self._socket.exists, "the bus is up")
-        await self._become_systemd()
+        await _until(self._become_systemd, "the bus is up")
 
     async def start_logind(self) -> None:
         """logind itself, after `kill_logind` too; back when it answers."""
@@ -203,13 +204,20 @@ class PrivateLogind:
             raise RuntimeError(f"{member}: {reply.error_name} {reply.body}")
         return list(reply.body)
 
-    async def _become_systemd(self) -> None:
+    async def _become_systemd(self) -> bool:
         from dbus_fast.aio import MessageBus
         from dbus_fast.constants import BusType
 
-        self._bus = await MessageBus(self.address, BusType.SYSTEM).connect()
-        self._bus.add_message_handler(self._as_systemd)
-        await self._bus.request_name(SYSTEMD)
+        bus = MessageBus(self.address, BusType.SYSTEM)
+        try:
+            await bus.connect()
+        except OSError:
+            bus.disconnect()
+            return False
+        bus.add_message_handler(self._as_systemd)
+        await bus.request_name(SYSTEMD)
+        self._bus = bus
+        return True
 
     def _as_systemd(self, message: Any) -> Any:
         """What systemd would answer, as far as logind asks."""
@@ -218,6 +226,8 @@ class PrivateLogind:
 
         if message.message_type is not MessageType.METHOD_CALL or not str(message.path).startswith(SYSTEMD_PATH):
             return None
+        if message.member == "StartUnit" and self.refuse_jobs:
+            return Message.new_error(message, f"{SYSTEMD}.TransactionIsDestructive", "refused by the test")
         if message.member == "StartUnit":
             self._jobs.put_nowait(str(message.body[0]))
             return Message.new_method_return(message, "o", [f"{SYSTEMD_PATH}/job/1"])
@@ -267,7 +277,7 @@ async def _until(condition: Any, what: str) -> None:
     """Wait in real time for a condition of another process. Raises RuntimeError."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not (await value if asyncio.iscoroutine(value := condition()) else value):
+            while not (await value if asyncio.iscoroutine(value := condition()) else value):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise RuntimeError(f"this did not happen within {PATIENCE:g} s: {what}") from None
