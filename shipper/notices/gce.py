@@ -53,6 +53,8 @@ class GceWatcher(NoticeWatcher):
             try:
                 answer = await self._ask()
                 self._tell(answer, board)
+                # only now: an answer that could not be read has to be asked for again, not waited out
+                self._etag = answer.headers.get("etag") or NO_ETAG
             except NoMetadata as problem:
                 board.unknown(self.name, f"the metadata server {problem}")
                 await self._clock.sleep(IDLE_SECONDS)
@@ -78,7 +80,6 @@ class GceWatcher(NoticeWatcher):
             raise NoMetadata("is not Google's: its answer carries no Metadata-Flavor header")
         if answer.status != 200:
             raise NoMetadata(f"answered {answer.status}")
-        self._etag = answer.headers.get("etag") or NO_ETAG
         return answer
 
     def _tell(self, answer: Answer, board: NoticeBoard) -> None:

@@ -16,6 +16,8 @@ from shipper.clock import Clock
 from shipper.labels.metadata import MAX_BODY, Answer, NoMetadata
 
 T = TypeVar("T")
+CONNECT_SECONDS = 3.0
+"""For the connection alone, in real time: at boot a first packet may be lost, and the kernel repeats it ever more rarely."""
 
 
 async def within(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
@@ -60,6 +62,8 @@ class Asker:
         asking = self._exchange(method, path, params or {}, headers or {}, body)
         try:
             return await (asking if timeout is None else within(self._clock, timeout, asking))
+        except aiohttp.ServerTimeoutError:
+            raise NoMetadata(f"cannot be reached (no connection within {CONNECT_SECONDS:g} s)") from None
         except TimeoutError:
             raise NoMetadata(f"gave no answer within {timeout or 0:g} s") from None
         except (OSError, aiohttp.ClientError, ValueError) as problem:  # ValueError: an address that is none
@@ -93,7 +97,7 @@ class Asker:
             self._session = aiohttp.ClientSession(
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the clock decides
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # else the clock decides
                 headers={"Accept-Encoding": "identity", "User-Agent": "shipper"},
                 auto_decompress=False,  # a small body must not unfold into a large one
             )

@@ -295,6 +295,21 @@ def test_an_answer_that_makes_no_sense_is_unknown(fault: Fault) -> None:
     on_gce(story, before=broken)
 
 
+def test_an_answer_that_broke_off_is_asked_for_again_at_once() -> None:
+    """Its ETag does not count: the change that it was to tell of would otherwise wait for the next one."""
+
+    def broken(gce: FakeGce) -> None:
+        gce.preempt()
+        gce.script(raw(b'{"id":1,"preempted":"TR', Metadata_Flavor="Google", ETag=gce.etag("instance/")))
+
+    async def story(scene: Scene) -> None:
+        await until(lambda: scene.clock.waits[IDLE_SECONDS])
+        scene.clock.advance(IDLE_SECONDS)
+        await until(lambda: scene.board.drains)
+
+    on_gce(story, before=broken)
+
+
 def test_a_server_that_hangs_is_given_up_after_its_own_time() -> None:
     """The long poll may take its minute; ten seconds more and the server counts as silent."""
 

@@ -129,18 +129,18 @@ class FakeGce(FakeService):
         if isinstance(value, dict) and path and not path.endswith("/"):
             return self._respond(301, "", "text/html", Location=f"{asked.path}/")
         if query.get("wait_for_change", "").lower() == "true":
-            last = query.get("last_etag", self._etag(path))
-            if last == self._etag(path):
+            last = query.get("last_etag", self.etag(path))
+            if last == self.etag(path):
                 await self._until_other(path, last, float(query.get("timeout_sec", 3600)))
         return self._tell(path, query)
 
     async def _until_other(self, path: str, etag: str, seconds: float) -> None:
         end = self.clock.monotonic() + seconds
-        while self._etag(path) == etag and (left := end - self.clock.monotonic()) > 0:
+        while self.etag(path) == etag and (left := end - self.clock.monotonic()) > 0:
             await self._wait_for_change(left)
 
     def _tell(self, path: str, query: Mapping[str, str]) -> web.Response:
-        value, etag = self.find(path), self._etag(path)
+        value, etag = self.find(path), self.etag(path)
         if value is None:  # it went while somebody waited for it
             return self._missing()
         directory = isinstance(value, dict)
@@ -153,7 +153,8 @@ class FakeGce(FakeService):
             return self._respond(200, json.dumps(_camel(value, inside)), "application/json", ETag=etag)
         return self._respond(200, str(value), "application/text", ETag=etag)
 
-    def _etag(self, path: str) -> str:
+    def etag(self, path: str) -> str:
+        """The ETag of what stands at a path now."""
         value = json.dumps(self.find(path), sort_keys=True)
         return hashlib.blake2b(value.encode(), digest_size=8).hexdigest()
 
