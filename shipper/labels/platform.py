@@ -102,8 +102,9 @@ def to_ask(found: tuple[Recognised, ...]) -> Recognised | None:
 
 def _look(platform: Platform, around: Surroundings, endpoints: Mapping[str, str]) -> Recognised | None:
     evidence = platform.recognise(around)
+    asked = bool(platform.service or platform.overrides)  # else an endpoint of that name is no metadata service
     for name in filter(None, (platform.name, platform.alias)):
-        if endpoints.get(name, "").strip():
+        if asked and endpoints.get(name, "").strip():
             says = evidence or f"notices.endpoints.{name} is set"
             return Recognised(platform, says, _url(endpoints[name]), True, bool(evidence))
     override = next((name for name in platform.overrides if around.variable(name)), "")

@@ -165,7 +165,8 @@ def test_a_container_behind_a_hop_limit_of_one_falls_back_and_says_what_to_do(as
             imds.hop_limit_exceeded()
             identity = await ask(files={"/.dockerenv": ""}, env=aws(imds), seconds=SHORT)
             (problem,) = identity.problems
-            assert "gave no answer within 0.4 s (the request for a token)" in problem
+            assert "gave no answer within 0." in problem
+            assert "(the request for a token)" in problem
             assert "hop limit has to be 2" in problem
         async with FakeImds(version_1=True) as imds:
             imds.hop_limit_exceeded()

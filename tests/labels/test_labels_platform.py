@@ -106,6 +106,7 @@ def test_hardware_and_environment_name_the_platform(tree, files: dict[str, str],
         ({"sys_vendor": "Amazon EC2"}, {}, {"ec2": " http://b:1/x/ "}, "http://b:1/x"),
         ({}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://env"}, {"aws": "http://config"}, "http://config"),
         ({}, {}, {"nobody": "http://x", "gce": " "}, ""),
+        ({"sys_vendor": "Hetzner"}, {}, {"lambda": "127.0.0.1:9001"}, "http://169.254.169.254"),  # not for metadata
     ],
 )
 def test_one_service_is_asked_and_it_is_the_one_that_knows_most(tree, files, env, endpoints, asked: str) -> None:
