@@ -131,6 +131,14 @@ class PrivateLogind:
         """(what, who, mode) of every lock that is held."""
         return [(what, who, mode) for what, who, _, mode, _, _ in (await self.call("ListInhibitors"))[0]]
 
+    async def longest_delay(self) -> float:
+        """InhibitDelayMaxSec as logind has it now, in seconds."""
+        name, path, interface = MANAGER
+        answer = await self._call(
+            name, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, "InhibitDelayMaxUSec"
+        )
+        return float(answer[0].value) / 1e6
+
     async def job_started(self, patience: float) -> str:
         """The target that logind has had started, waiting for it; empty when none was within ``patience`` s of real time."""
         try:
@@ -193,9 +201,11 @@ class PrivateLogind:
 
     async def call(self, member: str, signature: str = "", *body: Any) -> list[Any]:
         """Call a method of logind's manager; the values it returns. Raises RuntimeError with its error."""
+        return await self._call(*MANAGER, member, signature, *body)
+
+    async def _call(self, name: str, path: str, interface: str, member: str, signature: str, *body: Any) -> list[Any]:
         from dbus_fast import Message, MessageType
 
-        name, path, interface = MANAGER
         message = Message(
             destination=name, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
