@@ -4,8 +4,7 @@ Source: Amazon EC2 User Guide, "Use the Instance Metadata Service". What decides
 
 * Where the request for a token brings none (in a container behind a hop limit of 1 its answer never arrives), the items are
   asked for without: such requests pass where version 1 is allowed, and a missed interruption costs more than a tokenless
-  request that only reads. ``version_1`` False (``AWS_EC2_METADATA_V1_DISABLED``) forbids it. A 403 means that the service is
-  off, a 400 that our request is wrong: neither is a reason to try version 1.
+  request that only reads. ``version_1`` False (``AWS_EC2_METADATA_V1_DISABLED``) forbids it, as it does for the AWS SDKs.
 * 401 means that the token is gone early: one new one is taken at once, not more.
 * Bodies of errors are web pages and are never looked into.
 """
@@ -27,6 +26,7 @@ TOKEN_HEADER = "X-aws-ec2-metadata-token"
 TOKEN_SECONDS = 21_600  # the longest there is
 TIMEOUT_SECONDS = 2.0
 WITHOUT_SECONDS = 300.0  # how long we go on without a token before asking for one again
+SOON_SECONDS = 1.0
 RENEWAL_SECONDS = 60.0  # before its end
 META = "/latest/meta-data/"
 
@@ -51,13 +51,18 @@ class Imds:
 
     async def get(self, path: str) -> Answer:
         """An item (200), or that there is none (404). Raises `NoMetadata` for everything else."""
-        await self._take(only_due=True)
+        await self._take()
         shown = self._token
-        answer = await self._ask(path)
+        try:
+            answer = await self._ask(path)
+        except NoMetadata:
+            self._soon_again()
+            raise
         if answer.status == 401 and shown:
-            await self._take(only_due=self._token != shown)  # unless another request has just renewed it
+            await self._take(gone=shown)
             answer = await self._ask(path)
         if answer.status == 401:
+            self._soon_again()
             raise NoMetadata(self._why or "refuses the token it has just given (401)")
         if answer.status == 403:
             raise NoMetadata("is switched off for this instance, or refuses us (403)")
@@ -75,11 +80,19 @@ class Imds:
         headers = {TOKEN_HEADER: self._token} if self._token else {}
         return await self._asker.ask("GET", path, timeout=self._timeout, headers=headers)
 
-    async def _take(self, *, only_due: bool) -> None:
+    def _soon_again(self) -> None:
+        """Without a token nothing is to be had: ask for one at the next look, though not in all looks of one moment."""
+        if not self._token:
+            self._next = min(self._next, self._clock.monotonic() + SOON_SECONDS)
+
+    async def _take(self, *, gone: str = "") -> None:
+        """See to a token if it is time, or if ``gone``, which was refused, is still the one we have."""
         async with self._taking:
             now = self._clock.monotonic()
-            if only_due and now < self._next:
+            if now < self._next and (not gone or gone != self._token):
                 return
+            if gone:
+                self._expires = -math.inf
             try:
                 self._token, seconds = await self._new_token()
             except NoMetadata as problem:
