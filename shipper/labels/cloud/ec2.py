@@ -25,7 +25,6 @@ PLACES = (
     ("generation", "instance tags"),
 )
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64", "i386": "x86"}  # to the names of semconv's host.arch
-_MAX_TAGS = 50  # EC2 allows no more
 # attribute -> its name in the identity document, and in the tree where the document is missing
 _ATTRIBUTES = {
     "host.id": ("instanceId", "instance-id"),
@@ -71,7 +70,7 @@ def ask(around: Surroundings, service: Metadata) -> Iterator[Finding]:
 
 def _of_tags(imds: WithToken) -> tuple[Candidate, ...]:
     """What the instance's tags say. Keys are listed one a line, each is an item of its own."""
-    names = plain(imds.get(TAGS)).split("\n")[:_MAX_TAGS]
+    names = plain(imds.get(TAGS)).split("\n")
     if names == [""]:
         return (Candidate("generation", "", "instance tags", "not shown: InstanceMetadataTags is off"),)
     wanted = [*tags.wanted(names), *(name for name in (TEMPLATE, TEMPLATE_VERSION) if name in names)]
