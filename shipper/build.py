@@ -91,12 +91,17 @@ class _Builder:
         exporters = {name: self._exporter(name, wanted, context) for name, wanted in config.destinations.items()}
         hub = Hub(ledger, clock=self.clock, report=self.report)
         quarantine = Quarantine(Path(config.state_dir) / QUARANTINE_DIRECTORY, max_bytes=config.quarantine.max_bytes)
-        pumps = [self._pump(exporter, hub, ledger, decision, quarantine) for exporter in exporters.values()]
+        every = {
+            name: self._pump(exporter, hub, ledger, decision, quarantine, standby=name == config.drain.fallback)
+            for name, exporter in exporters.items()
+        }
+        fallback = every.pop(config.drain.fallback, None)
+        pumps = list(every.values())
         maker = SourceMaker(config, self.role, decision, identity, self.boot, self.clock, self.report, self.stack)
-        account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, maker)
+        account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
         remembered = await self._remembered(context) if self.ledger_lost else frozenset()
-        sources = await maker.make(hub, ledger, tuple(exporters), remembered)
+        sources = await maker.make(hub, ledger, tuple(every), remembered)
         return Parts(
             identity,
             decision,
@@ -110,6 +115,7 @@ class _Builder:
             AsyncExitStack(),
             maker.status,
             remains,
+            fallback,
         )
 
     async def _remains(self, decision: LifeDecision, quarantine: Quarantine, ledger: LedgerThread) -> Remains:
@@ -117,7 +123,11 @@ class _Builder:
 
         def exporters(life: str, run: int, report: Reporter) -> dict[str, Exporter]:
             context = ExporterContext(self.clock, life, run, f"Shipper/{__version__}", self._own_addresses())
-            return {name: self._exporter(name, wanted, context) for name, wanted in self.config.destinations.items()}
+            return {
+                name: self._exporter(name, wanted, context)
+                for name, wanted in self.config.destinations.items()
+                if name != self.config.drain.fallback
+            }
 
         maker = RemainsMaker(
             self.config,
@@ -207,7 +217,14 @@ class _Builder:
         return make_exporter(wanted.type, name, options, context, where=f"destinations.{name}")
 
     def _pump(
-        self, exporter: Exporter, hub: Hub, ledger: LedgerThread, decision: LifeDecision, quarantine: Quarantine
+        self,
+        exporter: Exporter,
+        hub: Hub,
+        ledger: LedgerThread,
+        decision: LifeDecision,
+        quarantine: Quarantine,
+        *,
+        standby: bool,
     ) -> Pump:
         return Pump(
             exporter,
@@ -221,6 +238,7 @@ class _Builder:
             shaping=_shaping(self.config),
             ask_known=self.ledger_lost,
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
+            standby=standby,
         )
 
     async def _account(
@@ -232,6 +250,7 @@ class _Builder:
         ledger: LedgerThread,
         exporters: Mapping[str, Exporter],
         pumps: list[Pump],
+        fallback: Pump | None,
         maker: SourceMaker,
     ) -> Account:
         run = await ledger.call(Ledger.begin_run)
@@ -250,12 +269,15 @@ class _Builder:
             hub=hub,
             ledger=ledger,
             exporters=exporters,
+            fallback="" if fallback is None else fallback.name,
+            helping=lambda: helped or (fallback is not None and fallback.takes_part),
             extras=lambda: {"exposure": _exposure(pumps), "refused": {**self._refused(), **maker.refused()}},
             interval=self.config.account.interval,
             clock=self.clock,
             report=self.report,
         )
         self.stack.callback(account.close)
+        helped = fallback is not None and await ledger.call(Ledger.has_sent_to, fallback.name)  # in an earlier run
         await account.open()
         return account
 

@@ -72,6 +72,10 @@ class IntervalSet:
             gaps.append((at, end))
         return gaps
 
+    def common(self, other: IntervalSet) -> IntervalSet:
+        """The positions that are in both."""
+        return IntervalSet((max(a, start), min(b, end)) for start, end in self for a, b in other.overlaps(start, end))
+
     def prefix(self, start: int) -> int:
         """The position up to which the set has everything from ``start`` on; ``start`` itself when it has nothing."""
         index = bisect_right(self._starts, start) - 1

@@ -33,6 +33,7 @@ class Parts:
     open: AsyncExitStack = field(repr=False)
     services: Callable[[], list[dict[str, Any]]] = list
     remains: Remains | None = None  # of earlier lives; a gateway has none
+    fallback: Pump | None = None  # stands by until a drain activates it; not one of ``pumps``
 
     async def aclose(self) -> None:
         """Take everything apart again, last opened first."""
@@ -40,12 +41,17 @@ class Parts:
 
     def refresh_metrics(self) -> None:
         """Bring the gauges up to date."""
-        for pump in self.pumps:
+        for pump in self.every_pump:
             pump.measure()
+
+    @property
+    def every_pump(self) -> list[Pump]:
+        """The one that stands by too."""
+        return [*self.pumps, *([self.fallback] if self.fallback is not None else [])]
 
     def left(self) -> str:
         """What is not acknowledged, for a person."""
-        backlogs = {pump.name: sum(pump.backlog().values()) for pump in self.pumps}
+        backlogs = {pump.name: pump.backlog_bytes() for pump in self.pumps}  # less what a fallback has of it
         return ", ".join(f"{size:,} bytes for {name}" for name, size in backlogs.items() if size) or "nothing"
 
     def status(self) -> Mapping[str, Any]:
@@ -60,7 +66,7 @@ class Parts:
             "open_files": int(_value(metrics.open_files)),
             "services": self.services(),
             "remains": self.remains.status() if self.remains is not None else [],
-            "destinations": {pump.name: self._destination(pump) for pump in self.pumps},
+            "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }
 

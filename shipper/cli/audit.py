@@ -32,6 +32,13 @@ from shipper.cli.archives import MOMENT, Unusable, archive_argument, pairs, read
     help="What the hosts call the way into this archive; default: found out.",
 )
 @click.option(
+    "--with",
+    "beside",
+    metavar="ARCHIVE",
+    multiple=True,
+    help="Another archive of the same hosts: what the fallback of their drains got (repeatable).",
+)
+@click.option(
     "--truth",
     type=click.Path(exists=True, dir_okay=False),
     help="JSON file: {subject: records emitted} to compare with.",
@@ -45,6 +52,7 @@ def command(
     since: int,
     silence: float,
     destination: str,
+    beside: tuple[str, ...],
     truth: str | None,
 ) -> None:
     """Compare what hosts said with what ARCHIVE really holds.
@@ -64,6 +72,7 @@ def command(
             silence=silence,
             which=Which(host, life, since),
             destination=destination,
+            beside=[Archive.open(other, pairs(options)) for other in beside],
         )
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
 import os
@@ -121,6 +122,13 @@ def _destinations(config: Config, role: Role | None) -> Iterator[Problem]:
 def _drain(config: Config) -> Iterator[Problem]:
     if config.drain.deadline and config.drain.reserve >= config.drain.deadline:
         yield ("drain", "reserve"), f"must be less than drain.deadline ({config.drain.deadline:g} s)"
+    fallback, names = config.drain.fallback, list(config.destinations)
+    if fallback and fallback not in names:
+        near = difflib.get_close_matches(fallback, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        yield ("drain", "fallback"), f"no destination has the name {fallback!r}{hint}"
+    elif fallback and len(names) == 1:
+        yield ("drain", "fallback"), f"{fallback!r} is the only destination, so there is nothing it could stand in for"
 
 
 def _listener(path: Path, text: str) -> tuple[str, list[Problem]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import msgspec
 
@@ -48,20 +49,29 @@ def audit(
     silence: float = SILENCE_SECONDS,
     which: Which | None = None,
     destination: str = "",
+    beside: Iterable[Archive] = (),
 ) -> AuditReport:
     """Audit an archive.
 
     ``truth``: what somebody outside counted, see `shipper.fleet.truth.compare`. ``silence``: seconds without a statement
     after which a life that said no farewell counts as dead. ``destination``: the name by which the hosts' accounts know
-    the way into this archive; found out when empty. Raises `StoreUnusable` or `StoreUnavailable`.
+    the way into this archive; found out when empty. ``beside``: other archives of the same hosts, which with this one make
+    one: those that a drain's fallback wrote. Without them, what went there is said to be
+    elsewhere. Raises `StoreUnusable` or `StoreUnavailable`.
     """
     if isinstance(archive, str):
         archive = Archive.open(archive)
     now = time.time_ns() if now_ns is None else now_ns
-    found = take_stock(archive)
+    others = tuple(beside)
+    found = take_stock(archive, *others)
     told = lives(found.events)
     report = AuditReport(
-        archive.name, now, found.objects, found.unlisted_objects, found.unlisted_records, list(found.damage)
+        " + ".join(each.name for each in (archive, *others)),
+        now,
+        found.objects,
+        found.unlisted_objects,
+        found.unlisted_records,
+        list(found.damage),
     )
     quiet = now - round(silence * 1e9)
     late = _late_since(told.values(), quiet)
@@ -78,7 +88,7 @@ def audit(
             )
             if not standing.provable:
                 row.notes.append("it came through something that keeps no ranges: what is here of it cannot be proved")
-            _balance(row, told.get(life), earlier.get(life), streams, standing, destination)
+            _balance(row, told.get(life), earlier.get(life), streams, standing, destination, alone=not others)
             report.lives.append(row)
     report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
     report.totals = summed(row.counts for row in report.lives if row.role != "gateway")
@@ -190,6 +200,8 @@ def _balance(
     streams: Mapping[str, Held],
     standing: Standing,
     destination: str,
+    *,
+    alone: bool,
 ) -> None:
     """Fill in the figures, stream by stream."""
     if row.role == "gateway" and not streams:
@@ -205,10 +217,27 @@ def _balance(
             left = told.left if told else []
             out = IntervalSet((gap.start, gap.end) for gap in left if (gap.stream, gap.destination) == (stream, name))
             before = earlier.streams.get(stream) if earlier else None
-            row.streams.append(balance(stated[stream], before, name, held, whole, out, standing))
+            elsewhere = _elsewhere(stated[stream], name, told.fallback) if told and alone else IntervalSet()
+            row.streams.append(balance(stated[stream], before, name, held, whole, out, standing, elsewhere))
         else:
             row.streams.append(gaps(stream, streams[stream], whole, standing))
     row.counts = summed(stream.counts for stream in row.streams)
+    if size := sum(end - start for stream in row.streams for start, end in stream.elsewhere_ranges):
+        fallback = told.fallback if told else ""
+        where = "the destinations it stood in for have" if name == fallback else f"the fallback {fallback!r} has"
+        row.notes.append(f"{where} {size:,} bytes that are not here; audit both archives together to see them")
+
+
+def _elsewhere(stated: StatedStream, name: str, fallback: str) -> IntervalSet:
+    """What ``name`` is not owed: what its fallback got; for the fallback itself, what all others got."""
+    if not fallback or fallback not in stated.destinations:
+        return IntervalSet()
+    got = {
+        each: IntervalSet(claims.acknowledged_ranges) if claims.trusted else IntervalSet()
+        for each, claims in stated.destinations.items()
+    }
+    helper = got.pop(fallback)
+    return helper if name != fallback else reduce(common, got.values(), next(iter(got.values()), IntervalSet()))
 
 
 def _place(stated: StatedStream | None, stream: str) -> tuple[str, str]:

@@ -46,11 +46,13 @@ def balance(
     whole: Cover[Stored],
     left: IntervalSet,
     standing: Standing,
+    elsewhere: IntervalSet,
 ) -> StreamReport:
     """Compare a stream's claims for destination ``name`` with what is here.
 
     ``before``: what was stated so long ago that nothing of it is on its way any more. ``whole``: what is here and sound,
-    each position once. ``left``: what a farewell says did not get out.
+    each position once. ``left``: what a farewell says did not get out. ``elsewhere``: what this archive is not owed, because a
+    destination has it that stood in for ``name``, or that ``name`` stood in for.
     """
     nothing = Claims(read_to=stated.start)
     claims = stated.destinations.get(name) or nothing
@@ -64,6 +66,8 @@ def balance(
     reach = max(claims.read_to, stated.start, *(end for _, end in here), 0 if standing.going_on else stated.size)
     existing.add(min(stated.start, reach), reach)
     absent = without(existing, here, declared)
+    elsewhere = common(absent, elsewhere)
+    absent = without(absent, elsewhere)
     damaged = without(_ranges(held.damaged), here)
     shares = _share(absent, claims, due, standing)
     for start, end in damaged:
@@ -84,6 +88,7 @@ def balance(
         lost_ranges=without(IntervalSet(claims.lost_ranges), here).pairs(),
         quarantined_ranges=without(IntervalSet(claims.quarantined_ranges), here).pairs(),
         overlapping_ranges=whole.overlaps.pairs(),
+        elsewhere_ranges=elsewhere.pairs(),
     )
 
 
@@ -129,7 +134,9 @@ def _count(
 ) -> Counts:
     open_ended = standing.going_on or standing.on_the_way
     left_host = claims.acknowledged + claims.pending
-    short = max(0, left_host - sum(batch.records for batch in whole.chosen if batch.start < claims.read_to))
+    skipped = IntervalSet(claims.skipped_ranges)
+    read = [b for b in whole.chosen if b.start < claims.read_to and not skipped.overlaps(b.start, b.end)]
+    short = max(0, left_host - sum(batch.records for batch in read))
     damaged = sum(batch.records for batch in _uncovered(held, whole))
     if not claims.trusted:
         missing = min(short, claims.pending) if shares.missing and not open_ended else 0

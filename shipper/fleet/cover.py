@@ -87,4 +87,4 @@ def without(one: IntervalSet, *others: IntervalSet) -> IntervalSet:
 
 def common(one: IntervalSet, other: IntervalSet) -> IntervalSet:
     """Positions that are in both."""
-    return IntervalSet((max(start, a), min(end, b)) for start, end in one for a, b in other.overlaps(start, end))
+    return one.common(other)

@@ -62,10 +62,18 @@ class Holdings:
         return self.streams.setdefault(key, Held(signal))
 
 
-def take_stock(archive: Archive) -> Holdings:
-    """Read the whole archive once, checking every byte that a range list names."""
+def take_stock(*archives: Archive) -> Holdings:
+    """Read all archives once, checking every byte that a range list names; together they are one."""
+    found = Holdings()
+    for archive in archives:
+        _take_stock(found, archive)
+    return found
+
+
+def _take_stock(found: Holdings, archive: Archive) -> None:
     index = archive.index()
-    found = Holdings(damage=list(index.damage), objects=len(index.lists) + len(index.unlisted))
+    found.damage += index.damage
+    found.objects += len(index.lists) + len(index.unlisted)
     carried: Carried = {}
     for ranges in index.lists:
         for piece in archive.pieces(ranges):
@@ -75,10 +83,9 @@ def take_stock(archive: Archive) -> Holdings:
         held = found.held((life, stream), signal)
         found.gateways.add(life)
         (held.sound if sound else held.damaged).append(stored)
-    found.unlisted_objects = len(index.unlisted)
+    found.unlisted_objects += len(index.unlisted)
     for name in index.unlisted:
         _add_unlisted(found, archive.loose(name))
-    return found
 
 
 def _add(found: Holdings, key: str, piece: Piece, carried: Carried) -> None:

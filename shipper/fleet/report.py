@@ -68,6 +68,7 @@ class StreamReport:
     unproved_ranges: Ranges = field(default_factory=list)
     lost_ranges: Ranges = field(default_factory=list)  # given up and said so
     quarantined_ranges: Ranges = field(default_factory=list)
+    elsewhere_ranges: Ranges = field(default_factory=list)  # not here, as a fallback got it, or all but the fallback
     overlapping_ranges: Ranges = field(default_factory=list)  # stored twice in part, by differently cut batches
 
     @property

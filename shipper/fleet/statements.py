@@ -36,6 +36,7 @@ class Claims(msgspec.Struct, frozen=True):
     acknowledged_ranges: Ranges = []
     lost_ranges: Ranges = []
     quarantined_ranges: Ranges = []
+    skipped_ranges: Ranges = []  # before ``read_to`` and not read, as others went first
     trusted: bool = True
 
 
@@ -92,6 +93,7 @@ class Statement(msgspec.Struct, frozen=True):
     outcome: str = ""
     left: list[Left] = []
     notice: Noticed | None = None
+    fallback: str = ""  # the destination that got what the others did not get in time
     adopted_by: str = ""  # the life that ships what this one left, and makes this statement in its place
 
 
@@ -133,6 +135,7 @@ class Life:
     skipped: int  # statements that were made but are not here
     left: list[Left] = field(default_factory=list)
     notice: Noticed | None = None
+    fallback: str = ""
     own_streams: dict[str, StatedStream] = field(default_factory=dict)  # as it stated them itself
 
     @property
@@ -192,6 +195,7 @@ def _together(life: str, ordered: list[Event]) -> Life:
         if not statement.adopted_by:
             whole.own_streams.update((stream.id, stream) for stream in statement.streams)
         whole.refused.update(statement.refused)
+        whole.fallback = statement.fallback or whole.fallback
         whole.exposure = statement.exposure or whole.exposure
     whole.left = list(whole.last.statement.left)
     if whole.own is not None:

@@ -200,6 +200,8 @@ def _stream_remarks(stream: StreamReport) -> Iterator[str]:
         yield f"given up {_ranges(stream.lost_ranges)}"
     if stream.quarantined_ranges:
         yield f"quarantined on the host {_ranges(stream.quarantined_ranges)}"
+    if stream.elsewhere_ranges:
+        yield f"not owed to {stream.destination}, in another destination {_ranges(stream.elsewhere_ranges)}"
     if stream.unproved_ranges:
         yield f"taken by the local relay {stream.destination}, not seen here {_ranges(stream.unproved_ranges)}"
     if stream.overlapping_ranges:

@@ -109,6 +109,10 @@ class Cursors(Streams):
         mine = [entry for (owner, _), entry in self._in_flight.items() if owner == destination]
         return [entry.request for entry in sorted(mine, key=lambda entry: (entry.ordinal, entry.path))]
 
+    def has_sent_to(self, destination: str) -> bool:
+        """Whether anything was ever cut for a destination."""
+        return any(owner == destination for (owner, _), _ in self._cursors.items())
+
     def low(self, stream: str, destinations: Iterable[str]) -> int:
         """The position below which every one of the destinations is done; the stream's start when there are none."""
         start = self._stream(stream).start

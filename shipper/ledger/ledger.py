@@ -17,7 +17,7 @@ from shipper.ledger.accepted import Accepted
 from shipper.ledger.cursors import ACKNOWLEDGED, LOST, QUARANTINED
 from shipper.ledger.delivery import Delivery
 from shipper.ledger.facts import Facts
-from shipper.ledger.rows import DestinationAccount, StreamAccount, StreamRow
+from shipper.ledger.rows import Cursor, DestinationAccount, StreamAccount, StreamRow
 from shipper.ledger.store import Store, Unfit
 
 
@@ -69,14 +69,14 @@ class Ledger(Facts, Delivery, Accepted):
     def _figures(self, destination: str, row: StreamRow) -> DestinationAccount:
         """What the account says of one stream at one destination."""
         state = self._state(destination, row.id)
-        unread = [gap for a, b in state.done.missing(state.cut_to, row.size) for gap in state.ahead.missing(a, b)]
-        read_to = max([state.cut_to, *(b for known in (state.done, state.ahead) for _, b in known.pairs()[-1:])])
+        cursor = state.cursor()
+        read_to = cursor.reach
         return DestinationAccount(
             read_to=read_to,
-            skipped=tuple(gap for gap in unread if gap[1] <= read_to),
+            skipped=tuple(_uncut(cursor, read_to)),
             counts=state.counts(),
             pending=state.pending,
-            unread=sum(b - a for a, b in unread),
+            unread=sum(b - a for a, b in _uncut(cursor, row.size)),
             acknowledged=tuple(state.ranges[ACKNOWLEDGED].pairs()),
             lost=tuple(state.ranges[LOST].pairs()),
             quarantined=tuple(state.ranges[QUARANTINED].pairs()),
@@ -85,3 +85,8 @@ class Ledger(Facts, Delivery, Accepted):
     def close(self) -> None:
         """Close the file; nothing may be called afterwards."""
         self._store.close()
+
+
+def _uncut(cursor: Cursor, to: int) -> list[tuple[int, int]]:
+    """The ranges up to ``to`` that were neither cut nor are known to be there."""
+    return [gap for a, b in cursor.done.missing(cursor.cut_to, to) for gap in cursor.ahead.missing(a, b)]

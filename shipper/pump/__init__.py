@@ -4,5 +4,6 @@ from shipper.pump.exposure import ExposureStats
 from shipper.pump.hub import Hub
 from shipper.pump.load import exporter_class, load_exporters, make_exporter
 from shipper.pump.pump import Mode, Pump
+from shipper.pump.share import Share
 
-__all__ = ["ExposureStats", "Hub", "Mode", "Pump", "exporter_class", "load_exporters", "make_exporter"]
+__all__ = ["ExposureStats", "Hub", "Mode", "Pump", "Share", "exporter_class", "load_exporters", "make_exporter"]

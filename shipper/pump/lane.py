@@ -86,6 +86,11 @@ class Lane:
         """True when everything that was seen is settled."""
         return self.low >= self.stream.frontier()
 
+    def unanswered(self) -> int | None:
+        """The lowest position that was cut and is not settled."""
+        taken = [(self.stream.start, self.at), *self._ahead]
+        return next((gap[0] for a, b in taken for gap in self.done.missing(a, b)), None)
+
     def cut(self, limit: int, observed_ns: int, avoid: IntervalSet | None = None) -> tuple[Piece, Batch] | None:
         """The next batch and what to remember of it, taking its range. Raises what `Stream.cut` does.
 

@@ -82,6 +82,8 @@ class Lanes:
         lane = self.by_stream.get(stream)
         if lane is not None:
             lane.noticed()
+            if self.by_value:
+                lane.weigh()
             # One that has a turn coming needs no wake-up for every line, only when it may have become a request of its own.
             if self._queue(lane) or lane.uncut() >= BUSY_BYTES:
                 self._work.beat()
@@ -92,7 +94,7 @@ class Lanes:
             return None
         lane = self.by_stream.get(stream.id)
         if self._spare:
-            return next((start for start, _ in self._window.flying(stream.id)), None)
+            return None if lane is None or self.share is None else lane.unanswered()
         return stream.start if lane is None else lane.low
 
     def forget(self, stream: str) -> None:
@@ -190,7 +192,7 @@ class Lanes:
 
     def unsettled(self, lane: Lane) -> int:
         """Bytes of a lane that no destination of the share has settled; without a share, that this one has not."""
-        return lane.unsettled(None if self.share is None else self.share.settled(lane.stream.id))
+        return lane.unsettled(None if self.share is None else self.share.settled(self, lane.stream.id))
 
     def avoid(self, lane: Lane) -> IntervalSet | None:
         """What of a stream others have, or are sending."""
@@ -215,8 +217,9 @@ class Lanes:
     def enter(self, share: Share | None) -> None:
         """See `Member.enter`."""
         self.share = share
-        for lane in self.by_stream.values():
+        for lane in list(self.by_stream.values()):
             self._queue(lane)
+            self._hub.moved(lane.stream)  # a fallback holds back what it has on its way, but not for ever
         self._work.beat()
 
     def unsettled_bytes(self) -> int:

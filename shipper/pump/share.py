@@ -6,7 +6,8 @@ send for the drain to be over. What one is sending, the others leave alone while
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import Protocol
 
 from shipper.intervals import IntervalSet
@@ -37,40 +38,49 @@ class Primary(Protocol):
 
 
 class Share:
-    """The destinations that work on one drain together: the primaries, and the fallback that `Pump.activate` adds."""
+    """The primaries of a drain, and the fallback that `Pump.activate` adds.
+
+    Each primary is owed everything, and what the fallback has of it counts. The fallback is owed what some primary lacks.
+    """
 
     def __init__(self, primaries: Iterable[Primary]) -> None:
-        self._members = [primary.member for primary in primaries]
-        for member in self._members:
+        self._primaries = [primary.member for primary in primaries]
+        self._helper: Member | None = None
+        for member in self._primaries:
             member.enter(self)
 
-    def join(self, member: Member) -> None:
-        """A fallback begins to help."""
-        if member not in self._members:
-            self._members.append(member)
-        member.enter(self)
+    def join(self, helper: Member) -> None:
+        """The fallback begins to help."""
+        self._helper = helper
+        helper.enter(self)
 
     def end(self) -> None:
         """Everybody works for himself again."""
-        for member in self._members:
+        for member in self._everybody():
             member.enter(None)
-        self._members.clear()
+        self._primaries.clear()
+        self._helper = None
 
-    def settled(self, stream: str) -> IntervalSet:
-        """What any of them has settled."""
-        return IntervalSet(pair for member in self._members for pair in member.settled_of(stream))
+    def settled(self, by: Member, stream: str) -> IntervalSet:
+        """What ``by`` need not see to, because of what the others have settled."""
+        return self._done_for(by, lambda member: member.settled_of(stream))
 
     def taken(self, by: Member, stream: str) -> IntervalSet:
-        """What others than ``by`` have settled or are sending."""
-        others = [member for member in self._members if member is not by]
-        taken = IntervalSet(pair for member in others for pair in member.settled_of(stream))
-        for member in others:
-            for start, end in member.claims_of(stream):
-                taken.add(start, end)
-        return taken
+        """The same, and what they are sending."""
+        return self._done_for(by, lambda member: IntervalSet([*member.settled_of(stream), *member.claims_of(stream)]))
 
     def moved(self, by: Member) -> None:
         """``by`` has settled something: the others may be done with that."""
-        for member in self._members:
+        for member in self._everybody():
             if member is not by:
                 member.nudge()
+
+    def _done_for(self, by: Member, done: Callable[[Member], IntervalSet]) -> IntervalSet:
+        if by is not self._helper:
+            return IntervalSet() if self._helper is None else done(self._helper)
+        if not self._primaries:
+            return IntervalSet()
+        return reduce(IntervalSet.common, map(done, self._primaries))
+
+    def _everybody(self) -> list[Member]:
+        return [*self._primaries, *([self._helper] if self._helper is not None else [])]

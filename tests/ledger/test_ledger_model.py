@@ -84,13 +84,23 @@ class LedgerModel(RuleBasedStateMachine):
         index = next(i for i, (name, _) in enumerate(self.open[destination]) if name == id_)
         return index, self.open[destination].pop(index)[1]
 
-    def draw_cuts(self, destination: str, sizes: list[tuple[str, int, int, int, int]], skip: bool) -> Cuts:
-        """Cuts that follow the cursors; with ``skip`` they begin behind what the destination is known to have."""
+    def draw_cuts(
+        self, destination: str, sizes: list[tuple[str, int, int, int, int]], skip: bool, ahead: int = 0
+    ) -> Cuts:
+        """Cuts that follow the cursors; with ``skip`` they begin behind what the destination is known to have.
+
+        With ``ahead`` they begin so far behind that at the earliest: out of order. None is over what is in flight.
+        """
         at = {stream: self.cut_to[(destination, stream)] for stream in START}
+        flying = {stream: self.positions((destination, stream), "pending") for stream in START}
         cuts = []
         for stream, size, records, filtered, sampled in sizes:
             start = self.positions((destination, stream), *DONE).prefix(at[stream]) if skip else at[stream]
+            start += ahead
+            while found := flying[stream].overlaps(start, start + size):
+                start = found[-1][1]
             at[stream] = start + size
+            flying[stream].add(start, at[stream])
             cuts.append((stream, Cut(start, at[stream], start, at[stream] - 1, records, 1, 2, filtered, sampled)))
         return tuple(cuts)
 
@@ -99,14 +109,21 @@ class LedgerModel(RuleBasedStateMachine):
         for stream, start in START.items():
             self.ledger.put_stream(StreamRow(stream, StreamKind.DATA, Signal.LOGS, "test", stream, start))
 
-    @rule(target=requests, destination=st.sampled_from(DESTINATIONS), sizes=SIZES, skip=st.booleans())
-    def commit(self, destination: str, sizes: list[tuple[str, int, int, int, int]], skip: bool) -> object:
-        cuts, id_ = self.draw_cuts(destination, sizes, skip), self.new_id()
+    @rule(
+        target=requests,
+        destination=st.sampled_from(DESTINATIONS),
+        sizes=SIZES,
+        skip=st.booleans(),
+        ahead=st.sampled_from([0, 0, 1, 7, 20]),
+    )
+    def commit(self, destination: str, sizes: list[tuple[str, int, int, int, int]], skip: bool, ahead: int) -> object:
+        cuts, id_ = self.draw_cuts(destination, sizes, skip, ahead), self.new_id()
         self.ledger.commit(destination, id_, Signal.LOGS, cuts, "shape")
         for stream, cut in cuts:
             pair = (destination, stream)
+            if self.positions(pair, *DONE, "pending").covers(self.cut_to[pair], cut.start):
+                self.cut_to[pair] = cut.end
             self.say(pair, cut.start, cut.end, "pending")
-            self.cut_to[pair] = cut.end
             self.count(pair, cut, 1)
         self.open[destination].append((id_, cuts))
         return (destination, id_)
@@ -204,7 +221,8 @@ class LedgerModel(RuleBasedStateMachine):
         def fill() -> None:
             with self.ledger.transaction():
                 self.ledger.acknowledge(*request)
-                self.ledger.give_up(*pair, self.cut_to[pair], self.cut_to[pair] + 3, 2, "x" * 40_000)
+                end = self.ledger.cursor(*pair).reach
+                self.ledger.give_up(*pair, end, end + 3, 2, "x" * 40_000)
 
         sql = self.ledger._store.sql
         pages = sql.execute("PRAGMA page_count").fetchone()[0]
@@ -218,6 +236,10 @@ class LedgerModel(RuleBasedStateMachine):
         destination, id_ = request
         with pytest.raises(ValueError, match="already open"):
             self.ledger.commit(destination, id_, Signal.LOGS, self.draw_cuts(destination, [("a", 3, 1, 0, 0)], False))
+
+    @rule(pair=st.sampled_from(PAIRS), size=st.integers(0, 60))
+    def the_stream_is_seen(self, pair: Pair, size: int) -> None:
+        self.ledger.seen(pair[1], size)
 
     @rule()
     def restart(self) -> None:
@@ -237,6 +259,10 @@ class LedgerModel(RuleBasedStateMachine):
             assert cursor.quarantined == self.positions(pair, "quarantined")
             assert cursor.done == self.positions(pair, *DONE)
             assert cursor.pending == self.counts[pair]["pending"]
+            ahead = self.positions(pair, "pending")
+            ahead.remove(0, cursor.cut_to)
+            assert cursor.ahead == ahead
+            assert cursor.reach == max(self.cut_to[pair], *(at + 1 for at in self.words[pair]), 0)
             for name in ("read", "acknowledged", "filtered", "sampled", "dropped", "quarantined", "rejected"):
                 assert getattr(cursor.counts, name) == self.counts[pair][name], name
         for destination in DESTINATIONS:
@@ -267,6 +293,16 @@ class LedgerModel(RuleBasedStateMachine):
                 assert together.covers(row.start, cursor.cut_to)
             low = self.ledger.low(row.id, DESTINATIONS)
             assert low == min(self.positions((d, row.id), *DONE).prefix(row.start) for d in DESTINATIONS)
+
+    @invariant()
+    def the_account_says_what_was_read(self) -> None:
+        for account in self.ledger.account(DESTINATIONS):
+            for destination, figures in account.destinations.items():
+                pair = (destination, account.stream.id)
+                known = self.positions(pair, *DONE, "pending")
+                assert figures.read_to == self.ledger.cursor(*pair).reach
+                assert list(figures.skipped) == known.missing(account.stream.start, figures.read_to)
+                assert figures.unread == sum(b - a for a, b in known.missing(self.cut_to[pair], account.stream.size))
 
     @invariant()
     def the_incremental_account_misses_no_change(self) -> None:

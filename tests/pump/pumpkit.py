@@ -69,14 +69,18 @@ class MemoryStream(Stream):
         self.released_to = below
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
+        return self._cut(at, limit, len(self.data), observed_ns)
+
+    def _cut(self, at: int, limit: int, bound: int, observed_ns: int) -> Batch | None:
         self.cuts += 1
+        limit = min(limit, bound - at)
         for start, end in self.destroyed.overlaps(at, at + limit):
             if start <= at:
                 raise RangeGone(self.id, at, end, "it was truncated")
             limit = start - at
         end = self.data.rfind(b"\n", at, at + limit) + 1
         if end <= at:
-            end = self.data.find(b"\n", at) + 1
+            end = self.data.find(b"\n", at, bound) + 1
         return self._batch(at, end, observed_ns) if end > at else None
 
     def reread(self, cut: Cut) -> Batch:
@@ -100,6 +104,35 @@ class MemoryStream(Stream):
         kept = [line for line in lines if not line.startswith(b"#")]
         cut = Cut(start, end, start, end, len(kept), observed_ns, filtered=len(lines) - len(kept))
         return Batch(LIFE, self.id, self.signal, cut, b"".join(kept), self.kind)
+
+
+class ForgetfulStream(MemoryStream):
+    """One of which what was let go is gone: a fallback that stands by again may ask for it."""
+
+    def reread(self, cut: Cut) -> Batch:
+        if cut.start < self.released_to:
+            raise RangeGone(self.id, cut.start, cut.end, "it was let go")
+        return super().reread(cut)
+
+
+class ValuedStream(ForgetfulStream):
+    """One that can also be cut out of order; what holds the word ``poison`` or ``bad`` is worth most."""
+
+    def border(self, position: int) -> int | None:
+        return self.data.rfind(b"\n", 0, position) + 1
+
+    def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
+        found = []
+        at = self.border(start) or 0
+        while at < (self.border(end) or 0):
+            behind = self.data.find(b"\n", at) + 1
+            if b"poison" in self.data[at:behind] or b"bad" in self.data[at:behind]:
+                found.append((at, behind))
+            at = behind
+        return found
+
+    def cut_up_to(self, at: int, resume: int, end: int, limit: int, observed_ns: int) -> Batch | None:
+        return self._cut(at, limit, end, observed_ns)
 
 
 Answer = Callable[[Prepared, Deadline], Awaitable[Accepted]]
