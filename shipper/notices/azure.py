@@ -88,11 +88,7 @@ class ScheduledEvents:
         answer = await self._asker.ask("GET", EVENTS, timeout=timeout, params=EVENTS_VERSION)
         if answer.status != 200:
             raise NoMetadata(f"answered {answer.status}")
-        entries = json_object(answer).get("Events")
-        if not isinstance(entries, list):
-            raise NoMetadata("answered something else than a list of events")
-        events = [_read(entry) for entry in entries]
-        return [event for event in events if event is not None], None not in events, answer
+        return *read_events(answer), answer
 
     async def approve(self, event: Event, timeout: float) -> None:
         """Let Azure begin with this event, for all machines it names. Raises `NoMetadata`."""
@@ -226,6 +222,15 @@ class AzureWatcher(NoticeWatcher):
         else:
             self._once.forget(event.key)
         return True
+
+
+def read_events(answer: Answer) -> tuple[list[Event], bool]:
+    """The events of a list, and whether each entry could be understood. Raises `NoMetadata` when it is no list."""
+    entries = json_object(answer).get("Events")
+    if not isinstance(entries, list):
+        raise NoMetadata("answered something else than a list of events")
+    events = [_read(entry) for entry in entries]
+    return [event for event in events if event is not None], None not in events
 
 
 def _read(entry: Any) -> Event | None:
