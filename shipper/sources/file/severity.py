@@ -19,8 +19,8 @@ def tells_of_errors(lines: bytes) -> bool:
         return False
     at = 0
     while (found := _ANY.search(text, at)) is not None:
-        context = text[max(0, found.start() - 10) : found.end() + 12]
-        if _NONE.search(context) is None:
+        denied = _NONE.search(text, max(0, found.start() - 10), found.end() + 12)
+        if denied is None or not denied.start() <= found.start() < denied.end():
             return True
         at = found.end()
     return False
