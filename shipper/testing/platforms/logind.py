@@ -80,7 +80,8 @@ class PrivateLogind:
         """Have systemd refuse what logind asks for at the end of the delay: then logind calls the shutdown off."""
         self._directory = directory
         self._longest_delay = longest_delay
-        self._config = directory / "logind.conf"
+        self.config = directory / "logind.conf"
+        """What it reads as /etc/systemd/logind.conf, at its start and at `reload`."""
         self._socket = directory / "bus"
         self._processes: dict[str, Process] = {}
         self._bus: Any = None
@@ -149,7 +150,7 @@ class PrivateLogind:
 
     def write_config(self, longest_delay: int) -> None:
         """Another InhibitDelayMaxSec; logind takes it at its next start, or at `reload`."""
-        self._config.write_text(f"[Login]\nInhibitDelayMaxSec={longest_delay}\n")
+        self.config.write_text(f"[Login]\nInhibitDelayMaxSec={longest_delay}\n")
 
     def reload(self) -> None:
         """SIGHUP: read the configuration again."""
@@ -180,7 +181,7 @@ class PrivateLogind:
             script,
             "sh",
             state,
-            str(self._config),
+            str(self.config),
             binary(),
         )
         await _until(self._answers, "systemd-logind answers")
