@@ -109,13 +109,16 @@ def _call(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
     try:
-        return work()
+        answer = work()
     except ClientError as problem:
         raise _meaning(problem.response) from None
     except (NoCredentialsError, PartialCredentialsError) as problem:
         raise AsgRefused(f"no credentials for the Auto Scaling API ({problem})") from None
     except BotoCoreError as problem:  # no connection, time-outs, answers that are no XML
         raise AsgProblem(f"the Auto Scaling API gave no answer: {str(problem)[:200]}") from None
+    if not answer.get("ResponseMetadata", {}).get("RequestId"):  # a web page that happens to be XML reads as "nothing"
+        raise AsgProblem("what answered is not the Auto Scaling API")
+    return answer
 
 
 def _meaning(response: dict[str, Any]) -> AsgProblem:

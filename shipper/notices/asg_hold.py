@@ -29,7 +29,7 @@ from shipper.notices.imds import META, Imds
 
 LOOK_SECONDS = 0.25  # how often it is looked whether the group wants this instance gone
 BEAT_SHARE = 0.4  # of the hook's time-out, between two heartbeats: two may fail before it runs out
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 1.5
 SLOWEST_RETRY_SECONDS = 30.0
 EARLY_TRIES = 2
 RELEASE_SECONDS = 4.0  # that a release may take, its retries included
@@ -76,6 +76,11 @@ class AsgHold(Hold):
         self._found = asyncio.Event()  # the hooks are known, or it is known that there are none
         self._released = asyncio.Event()
         self._wanted = False
+
+    @property
+    def holding(self) -> bool:
+        """See `Hold.holding`: also while it is still being found out what waits."""
+        return self._wanted and (bool(self._hooks) or not self._found.is_set())
 
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`."""
