@@ -108,6 +108,11 @@ class Hold(ABC):
     name: str
     release_when: str = "ended"
 
+    @property
+    def holding(self) -> bool:
+        """Whether a platform waits for us now: letting go would change something. One that only might hold does not count."""
+        return True
+
     @abstractmethod
     async def run(self, need: Callable[[], Need]) -> None:
         """Hold while there is need, until cancelled; may also be a loop that only looks. Faults are reported, never raised."""

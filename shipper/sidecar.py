@@ -24,6 +24,7 @@ from shipper.last_words import LastWords
 from shipper.listening import listening, platform_of
 from shipper.notice import Hold
 from shipper.notices.choose import Platform
+from shipper.notices.sd_notify import ServiceManager
 from shipper.parts import Parts
 from shipper.pump.share import Share
 from shipper.signals import take_over
@@ -42,6 +43,7 @@ class Sidecar:
         self._report = report
         self._conductor = Conductor(config, role, env=env, clock=clock, report=report, flush=self._flush)
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._manager = ServiceManager(env=env, report=report)
         self._draining = False
         self._parts: Parts | None = None
 
@@ -82,6 +84,7 @@ class Sidecar:
         show(self._conductor.state.state, self._report)
         await admin.start()
         self._report(Said(f"up: 'shipper status' asks at {self._config.admin.socket}"))
+        self._manager.ready(f"life {parts.decision.life}, {parts.identity.host.value}")
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(work) for work in self._background(parts, drain)]
@@ -138,6 +141,7 @@ class Sidecar:
             parts.account.run(),
             drain.run(),
             self._keep_gauges(parts),
+            self._manager.keep_alive(self._clock),
         ]
 
     async def _keep_gauges(self, parts: Parts) -> None:
@@ -190,6 +194,7 @@ class Sidecar:
                 drain.withdraw("its source took the notice back")
             elif order.stop:
                 drain.stop_said(order)
+                self._manager.stopping(f"draining because of {order.reason}")
             await conductor.next_change(seen)
 
     def _pace(self, parts: Parts) -> None:
@@ -211,8 +216,7 @@ class Sidecar:
     async def _drain_by_hand(self, parts: Parts, drain: Drain, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
         if wanted.get("dry_run"):
             seconds, origin = self._conductor.time_for_a_drain(wanted)
-            plan = drain.plan(seconds, origin)
-            return {"message": plan.text(), "plan": plan.as_dict()}
+            return drain.plan(seconds, origin).answer()
         self._conductor.drain_by_hand(wanted)
         if not wanted.get("wait", True):
             return {"message": "draining"}

@@ -229,9 +229,11 @@ class Course:
         """Let the platforms go on. What a local relay took is not off this host: it gets the time that is left."""
         crew = self._crew
         drained = outcome.state is State.DRAINED
-        if drained and (names := crew.unproved()):
+        if drained and crew.holds.holding() and (names := crew.unproved()):
             crew.report(Said(f"{', '.join(names)} may still need this host: it is kept until the deadline"))
-            while (unproved := bool(crew.unproved())) and not (self.early.expired() or self.aborted):
+            while (unproved := bool(crew.unproved()) and crew.holds.holding()) and not (
+                self.early.expired() or self.aborted
+            ):
                 await crew.clock.sleep(min(LOOK_SECONDS, max(0.001, self.early.remaining())))
             drained = not unproved
         crew.holds.release_all(drained=drained)

@@ -46,6 +46,10 @@ class Holds:
         """Names of those not released."""
         return list(self._kept.values())
 
+    def holding(self) -> bool:
+        """True while a platform really waits for us."""
+        return any(hold.holding for hold in self._kept)
+
     def waiting(self) -> bool:
         """True while one stands that is released only when the services have ended, too."""
         return any(hold.release_when != EMPTY for hold in self._kept)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter, Said
 from shipper.labels.metadata import NoMetadata
-from shipper.notice import Hold, Need
+from shipper.notice import Hold, Need, Notice
 from shipper.notices.azure import Event, ScheduledEvents
 from shipper.notices.http import within
 
@@ -32,8 +32,16 @@ class AzureHold(Hold):
         self._report = report
         self._events = events
 
+        self._standing: Callable[[], tuple[Notice, ...]] = tuple
+
+    @property
+    def holding(self) -> bool:
+        """See `Hold.holding`: Azure waits with every event of ours."""
+        return any(notice.source == self.name and notice.ends_life for notice in self._standing())
+
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`: Azure waits without being asked to."""
+        self._standing = lambda: need().notices
         await asyncio.Event().wait()
 
     async def release(self, *, drained: bool) -> None:

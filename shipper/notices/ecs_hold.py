@@ -58,6 +58,11 @@ class EcsHold(Hold):
         self._failures = 0
         self._released = False
 
+    @property
+    def holding(self) -> bool:
+        """See `Hold.holding`."""
+        return self._protected
+
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`."""
         while not self._released:

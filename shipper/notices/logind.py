@@ -272,6 +272,11 @@ class LogindHold(Hold):
         self._refused = False
         self._epoch = 0  # of our lock, or of the last answer that there is none for us
 
+    @property
+    def holding(self) -> bool:
+        """See `Hold.holding`: the lock delays something only while the machine is going down."""
+        return self._logind.shutting_down and not self._released and bool(self._epoch)
+
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`: has the lock whenever it can be had, until it is released; anew when the drain was taken back."""
         logind = self._logind

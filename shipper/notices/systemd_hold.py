@@ -34,6 +34,11 @@ class SystemdHold(Hold):
         self._manager = manager
         self._released = False
 
+    @property
+    def holding(self) -> bool:
+        """See `Hold.holding`: our exit is what systemd waits for, and nothing is kept by staying."""
+        return False
+
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`."""
         since: float | None = None

@@ -176,7 +176,7 @@ def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
 
 def test_an_empty_file_and_keys_without_values_mean_defaults(write) -> None:
     """Nothing behind a key is the same as the key not being there."""
-    assert load(write(""), env={}, complete=False).config.drain.deadline == 25.0
+    assert load(write(""), env={}, complete=False).config.drain.deadline == 0.0
     assert load(write("files:\ndrain:\n  quiet:\n"), env={}, complete=False).config.drain.quiet == 0.25
 
 

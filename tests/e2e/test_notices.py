@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from shipper.testing.platforms.imds import FakeImds
+from shipper.testing.platforms.systemd import NotifySocket
 from shipper.testing.sink import Sink
 from tests.e2e.kit import Shipper, data_lines, shipper, sidecar, statements, until
 
@@ -197,5 +198,21 @@ def test_bad_requests_for_a_notice_are_refused_in_words(tmp_path: Path) -> None:
                 assert "soon" in answer.stderr
                 assert status(one)["state"] == "running"
                 assert await one.terminate() == 0
+
+    asyncio.run(scenario())
+
+
+def test_systemd_hears_that_it_is_up_alive_and_stopping(tmp_path: Path) -> None:
+    """A Type=notify unit with a watchdog: READY when the socket answers, signs of life, STOPPING at the end."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, NotifySocket(tmp_path / "notify") as systemd:
+            one = sidecar(tmp_path / "host", sink.url, tmp_path / "app.log", **systemd.env(watchdog=0.4))
+            async with one:
+                await systemd.until(lambda: "READY" in systemd.said)
+                assert status(one)["state"] == "running"
+                await systemd.until(lambda: len(systemd.values("WATCHDOG")) > 2)
+                assert await one.terminate() == 0
+            await systemd.until(lambda: systemd.said.get("STOPPING") == "1")
 
     asyncio.run(scenario())
