@@ -37,6 +37,7 @@ def test_the_wheel_carries_types_dashboards_and_entry_points(wheel: Path) -> Non
     archive = zipfile.ZipFile(wheel)
     names = set(archive.namelist())
     assert {"shipper/py.typed", "shipper_exporters/py.typed", "shipper/_dashboards/README.md"} <= names
+    assert {"shipper/_systemd/shipper.service", "shipper/_systemd/shipper-bake"} <= names
     entry_points = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     assert "[shipper.exporters]" in entry_points
     assert "shipper = shipper.cli:main" in entry_points
