@@ -19,6 +19,8 @@ LONGEST_HOLD = 172_800.0  # 48 h, whatever the hook says
 MOST_BEATS = 100  # a hold lasts at most this many heartbeat time-outs
 PERMISSIONS = "autoscaling:DescribeLifecycleHooks, RecordLifecycleActionHeartbeat and CompleteLifecycleAction"
 _REFUSED = ("AccessDenied", "UnauthorizedOperation", "InvalidClientTokenId", "SignatureDoesNotMatch", "OptInRequired")
+# what botocore's parser raises for XML that is well-formed and something else, such as a web page
+_UNFORESEEN = (KeyError, IndexError, AttributeError, TypeError, ValueError)
 
 
 class AsgProblem(Exception):
@@ -107,18 +109,18 @@ def _hook(stated: dict[str, Any]) -> Hook:
 
 def _call(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.parsers import ResponseParserError
 
     try:
-        answer = work()
+        return work()
     except ClientError as problem:
         raise _meaning(problem.response) from None
     except (NoCredentialsError, PartialCredentialsError) as problem:
         raise AsgRefused(f"no credentials for the Auto Scaling API ({problem})") from None
-    except BotoCoreError as problem:  # no connection, time-outs, answers that are no XML
+    except BotoCoreError as problem:  # no connection, time-outs
         raise AsgProblem(f"the Auto Scaling API gave no answer: {str(problem)[:200]}") from None
-    if not answer.get("ResponseMetadata", {}).get("RequestId"):  # a web page that happens to be XML reads as "nothing"
-        raise AsgProblem("what answered is not the Auto Scaling API")
-    return answer
+    except (ResponseParserError, *_UNFORESEEN):
+        raise AsgProblem("what answered is not the Auto Scaling API") from None
 
 
 def _meaning(response: dict[str, Any]) -> AsgProblem:
