@@ -126,7 +126,8 @@ def _call(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _meaning(response: dict[str, Any]) -> AsgProblem:
     error = response.get("Error", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))[:200]
-    said = f"the Auto Scaling API answered {code}: {message}"
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "an error")
+    said = f"the Auto Scaling API answered {code or status}: {message}".rstrip(": ")
     if code == "ValidationError":
         return ActionGone(said)
     if code.startswith(_REFUSED):
