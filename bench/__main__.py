@@ -1,4 +1,7 @@
-"""``python -m bench [--runs N] [--size MB] [CASE ...]``: run cases, print a Markdown table with the median and the spread."""
+"""``python -m bench [--runs N] [--size MB] [CASE ...]``: run cases, print a Markdown table with the median and the spread.
+
+``python -m bench drain-matrix`` is another table: `bench.drain_matrix`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bench import drain_matrix
 from bench.cases import CASES
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["drain-matrix"]:
+        sys.exit(drain_matrix.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("cases", nargs="*", default=["*"], help="names or patterns; all by default")
     parser.add_argument("--runs", type=int, default=3, help="runs of each case (default 3)")
