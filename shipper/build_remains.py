@@ -136,7 +136,15 @@ class RemainsMaker:
                 return None
             told = {} if old.get(borders.BORDERS) is not None else await self._told(earlier)
             settings = file_settings(self._config, {})
-            drawn = borders.draw(old, settings, told, boot_ns=self._boot_ns, clock=self._clock, report=self._beside)
+            drawn = borders.draw(
+                old,
+                settings,
+                told,
+                born_ns=earlier.record.born_ns,
+                boot_ns=self._boot_ns,
+                clock=self._clock,
+                report=self._beside,
+            )
             known = frozenset(
                 account.stream.id.rpartition(".")[0] for account in old.account(()) if account.stream.source == SERVICES
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.build_sources import _file_settings
+from shipper.build_sources import file_settings
 from shipper.config import Config, load
 from shipper.config.show import render
 from shipper.errors import ConfigError
@@ -34,7 +34,7 @@ def loaded(tmp_path: Path, multiline: str, env: Mapping[str, str] | None = None)
 def test_a_rule_of_the_file_reaches_the_tailer(tmp_path: Path, multiline: str, rule: Multiline | None) -> None:
     """Each way, its time-out and its limits become the rule that files of the group are read with."""
     config = loaded(tmp_path, multiline)
-    (group,) = _file_settings(config, identity(config)).groups
+    (group,) = file_settings(config, identity(config).attributes()).groups
     assert group.multiline == rule
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +20,22 @@ from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, StreamRow
 from shipper.shape import Multiline
 from shipper.sources.file.handles import TailedFile, regular
-from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, Key, guard_of, parse_id
+from shipper.sources.file.identity import (
+    GUARD_BYTES,
+    HEAD_BYTES,
+    Head,
+    Key,
+    guard_of,
+    parse_id,
+    remembered_id,
+    stream_id,
+)
 from shipper.sources.file.known import READABLE, Resumed
-from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Memory, Recovery, Remembered, recall, row_of
+from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, TAKEN, Memory, Recovery, Remembered, recall, row_of
 from shipper.sources.file.settings import FileSettings
 from shipper.sources.file.stream import FileStream
 
 BORDERS = "file.borders"
-_TAKEN = "file.borders.taken"
 _WINDOW = 1 << 20  # before the last size seen, in which a border is looked for
 _LINE = 4096  # behind it, to see whether another event begins there
 
@@ -48,6 +56,7 @@ def draw(
     settings: FileSettings,
     told: Mapping[str, IntervalSet],
     *,
+    born_ns: int,
     boot_ns: int,
     clock: Clock,
     report: Reporter,
@@ -55,13 +64,14 @@ def draw(
     """Give every stream of an earlier life its end, once; the borders, as `take` wants them.
 
     ``told``: what destinations say they have of that life, of which its ledger may know nothing after a power cut.
-    ``boot_ns``: when this boot began; 0 where that cannot be told. Raises `StateError`; then nothing was drawn.
+    ``born_ns``: when that life began; ``boot_ns``: when this boot did, 0 where that cannot be told. Raises `StateError`; then
+    nothing was drawn.
     """
     drawn = ledger.get(BORDERS)
     if drawn is not None:
         return drawn
-    ended, entries = _Surveyor(ledger, settings, told, boot_ns, clock, report).survey()
-    drawn = _dump(entries, started=ledger.get(STARTED) is not None)
+    ended, copies, own = _Surveyor(ledger, settings, told, (born_ns, boot_ns), clock, report).survey()
+    drawn = _dump({**copies, **own}, own, started=ledger.get(STARTED) is not None)
     with ledger.transaction():
         for each in ended:
             meta = {**each.row.meta, **({} if each.readable is None else {READABLE: each.readable})}
@@ -80,13 +90,13 @@ def told_only(told: Mapping[str, IntervalSet]) -> str:
             key, head = parsed
             first = ranges.pairs()[0]
             entries[key] = max(entries.get(key, (0, head)), (first[1], head), key=lambda entry: entry[0])
-    return _dump(entries, started=bool(entries))
+    return _dump(entries, entries, started=bool(entries))
 
 
 def take(ledger: Ledger, life: str, drawn: str) -> None:
     """Tell the new life's ledger, once, what is not its own: it reads on from there. Before its first file is read."""
-    taken = json.loads(ledger.get(_TAKEN) or "[]")
-    if life in taken:
+    taken = json.loads(ledger.get(TAKEN) or '{"lives": [], "files": []}')
+    if life in taken["lives"]:
         return
     borders = json.loads(drawn)
     entries = {(entry[0], entry[1]): entry for entry in json.loads(ledger.get(COPIES) or "[]")}
@@ -95,12 +105,12 @@ def take(ledger: Ledger, life: str, drawn: str) -> None:
         ledger.put(COPIES, json.dumps(list(entries.values())))
         if borders["started"]:  # "start_at: end" is for the very first start on this disk
             ledger.put(STARTED, "1")
-        ledger.put(_TAKEN, json.dumps([*taken, life]))
+        ledger.put(TAKEN, json.dumps({"lives": [*taken["lives"], life], "files": [*taken["files"], *borders["own"]]}))
 
 
-def _dump(entries: Entries, *, started: bool) -> str:
+def _dump(entries: Entries, own: Iterable[Key], *, started: bool) -> str:
     files = [[*key, size, head.length, head.digest] for key, (size, head) in entries.items()]
-    return json.dumps({"started": started, "files": files})
+    return json.dumps({"started": started, "files": files, "own": sorted(own)})
 
 
 class _Surveyor:
@@ -111,26 +121,26 @@ class _Surveyor:
         ledger: Ledger,
         settings: FileSettings,
         told: Mapping[str, IntervalSet],
-        boot_ns: int,
+        lived: tuple[int, int],
         clock: Clock,
         report: Reporter,
     ) -> None:
         self._ledger = ledger
         self._told = told
-        self._boot_ns = boot_ns
+        self._born_ns, self._boot_ns = lived
         self._clock = clock
         self._destinations = tuple(ledger.destinations())
         self._memory: Memory = recall(ledger, self._destinations)
         self._resumed = Resumed(settings, clock=clock, report=report)
 
-    def survey(self) -> tuple[list[_Ended], Entries]:
-        """The ends of all streams, and what is not the new life's. Closes every file again."""
+    def survey(self) -> tuple[list[_Ended], Entries, Entries]:
+        """The ends of all streams; what copies, and what its own files hold that is not the new life's. Closes all files."""
         try:
             return self._survey()
         finally:
             self._resumed.pool.close_all()
 
-    def _survey(self) -> tuple[list[_Ended], Entries]:
+    def _survey(self) -> tuple[list[_Ended], Entries, Entries]:
         table, memory = self._resumed.table, self._memory
         table.copies.known.update(memory.copies)
         paths = self._resumed.patterns.walk().files
@@ -151,8 +161,10 @@ class _Surveyor:
         for known in memory.streams:
             if known.row.id not in ended:
                 ended[known.row.id] = self._end(known, borders)
-        self._over(recovery, {**table.copies.known, **cut_short, **borders})
-        return list(ended.values()), {**table.copies.known, **cut_short, **borders}
+        borders = {**cut_short, **borders}
+        self._over(recovery, {**table.copies.known, **borders})
+        unseen = self._unseen(paths, borders) if memory.started else []
+        return [*ended.values(), *unseen], table.copies.known, borders
 
     def _close(self, stream: FileStream) -> None:
         if stream.file is not None:
@@ -177,7 +189,7 @@ class _Surveyor:
                             return None
         except OSError:
             return None
-        return status.st_size, Head.of(head)
+        return status.st_size, Head.of(head[: status.st_size])
 
     def _end(self, known: Remembered, borders: Entries) -> _Ended:
         """The end of one stream; where it is on its file, also what of that is not the new life's."""
@@ -190,21 +202,59 @@ class _Surveyor:
             destroyed = not known.row.finished and stream.extent < stream.size
             return _Ended(row_of(stream), stream.size, stream.extent if destroyed else None)
         border = self._border(stream, stream.file, known)
-        head = stream.file.read(HEAD_BYTES, 0)
+        stream.head = Head.of(stream.file.read(min(HEAD_BYTES, border), 0))
         self._close(stream)
         if border:
-            borders[stream.file.key] = (border, Head.of(head))
+            borders[stream.file.key] = (border, stream.head)
         return _Ended(row_of(stream), border)
 
     def _border(self, stream: FileStream, file: TailedFile, known: Remembered) -> int:
         status = file.status()
-        if status.st_size <= known.size or (self._boot_ns and status.st_mtime_ns < self._boot_ns):
+        if status.st_size <= known.size or status.st_mtime_ns < self._boot_ns:
             return status.st_size
         low = max([known.row.start, *(cursor.reach for cursor in known.cursors)])
         told = self._told.get(known.row.id)
         if told:
             low = max(low, min(told.pairs()[-1][1], status.st_size))
         return event_border(file, low, max(low, known.size), self._resumed.group_of(known).multiline)
+
+    def _unseen(self, paths: Sequence[str], borders: Entries) -> list[_Ended]:
+        """Files that its ledger does not know, though they are the earlier life's: written in its time and not since, or
+        known to a destination."""
+        ids = set(self._memory.ids)
+        found: list[_Ended] = []
+        for path in paths:
+            try:
+                ended = self._unseen_at(path, ids, borders)
+            except OSError:  # gone, or not to be read: then it is the new life's, when it can be
+                continue
+            if ended is not None:
+                ids.add(ended.row.id)
+                found.append(ended)
+        return found
+
+    def _unseen_at(self, path: str, ids: set[str], borders: Entries) -> _Ended | None:
+        table, status = self._resumed.table, regular(path)
+        key = (status.st_dev, status.st_ino)
+        if key in borders or key in table.copies.known:
+            return None
+        file = table.of(key) or table.take_up(path, key)
+        group = self._resumed.patterns.group_of(path)
+        if file is None or group is None or file.stream is not None:
+            return None
+        size, head = status.st_size, file.read(HEAD_BYTES, 0)
+        named = remembered_id(key, head, ids, list(self._told)) if head else None
+        old = self._born_ns <= status.st_mtime_ns < self._boot_ns
+        copy = named is None and old and bool(head) and table.copies.doubt(file, size, head, first_scan=False)
+        self._resumed.pool.close(file)
+        if copy or not head or not (old or named):
+            return None
+        final = size if old or named is None else min(size, self._told[named].pairs()[-1][1])
+        stream = self._resumed.new(named or stream_id(key, head, ids), path, group)
+        stream.begin(file, final, head[:final], self._clock.monotonic())
+        self._resumed.pool.close(file)
+        borders[key] = (final, stream.head)
+        return _Ended(row_of(stream), final)
 
     def _over(self, recovery: Recovery, entries: Mapping[Key, Any]) -> None:
         """Streams that are over: what their files hold of them is not read again, should a pattern match them now."""

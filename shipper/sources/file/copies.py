@@ -29,6 +29,7 @@ class Copies:
     def __init__(self, table: FileTable, clock: Clock) -> None:
         self.known: dict[Key, tuple[int, Head]] = {}  # how many bytes of it another stream has, and what it begins with
         self.changed = False
+        self.taken: frozenset[Key] = frozenset()  # no copies: an earlier life has read the beginning
         self._table = table
         self._clock = clock
         self._leads: dict[str, list[TailedFile]] = {}  # by what files begin with, to notice copies under any name
@@ -146,7 +147,10 @@ class Copies:
             if self._holds(file, status.st_size, old):
                 return file
             if fresh:
+                passed = self.known.get(key)
                 self._table.forget(file)
+                if passed is not None:  # it was only looked into; what others have of it they still have
+                    self.known[key] = passed
         return None
 
     def _holds(self, file: TailedFile, size: int, old: FileStream) -> bool:

@@ -6,6 +6,7 @@ is discovered. Only what destroys bytes before they are read has to be noticed: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -57,32 +58,40 @@ class Resumed(Announcer):
     def make(self, known: Remembered) -> FileStream:
         """A remembered stream, not yet on its file."""
         row = known.row
-        stream = make_stream(
-            row.id,
-            row.name,
-            row.start,
-            self.group_of(known),
-            life=self._life,
-            resource=self._resource,
-            clock=self._clock,
-            suspicious=self.check,
-            idle=self._idle,
-        )
+        stream = self.new(row.id, row.name, self.group_of(known), row.start)
         readable = row.meta.get(READABLE)
         if readable is None:
             prepare(stream, known)
         else:  # what was before positions behind that, nobody can compare any more
             prepare(stream, replace(known, cursors=tuple(each for each in known.cursors if each.reach <= readable)))
             stream.read_to = max([stream.read_to, *(cursor.reach for cursor in known.cursors)])
+        if row.finished:  # whatever its file holds by now, or a copy of it: no further than to its end
+            stream.sighted(known.size, -math.inf)
+            stream.seal(known.size, "")
         self.streams[row.id] = stream
         return stream
+
+    def new(self, id: str, path: str, group: FileGroup, start: int = 0) -> FileStream:
+        """A stream that is not remembered, for its row."""
+        return make_stream(
+            id,
+            path,
+            start,
+            group,
+            life=self._life,
+            resource=self._resource,
+            clock=self._clock,
+            suspicious=self.check,
+            idle=self._idle,
+        )
 
     def put_back(self, remembered: Iterable[Remembered], paths: Sequence[str] | None = None) -> None:
         """Find the files of these streams, wherever they are now."""
         recovery = Recovery(self.table, self._clock, self.patterns.walk().files if paths is None else paths)
         for known in remembered:
             stream = self.make(known)
-            recovery.resume(stream, known)
+            if known.low < known.size:  # else nothing is read of it any more
+                recovery.resume(stream, known)
         recovery.finish()
 
     def check(self, stream: FileStream) -> None:
@@ -149,11 +158,12 @@ class KnownFiles(Source):
         report: Reporter,
     ) -> None:
         self._hub = hub
+        self._announced: set[str] = set()
         self._ledger = ledger
         self._destinations = tuple(destinations)
         self._clock = clock
         self._poll_interval = settings.poll_interval
-        self._resumed = Resumed(settings, life=life, resource=resource, clock=clock, report=report, ready=hub.ready)
+        self._resumed = Resumed(settings, life=life, resource=resource, clock=clock, report=report, ready=self._ready)
 
     async def open(self) -> None:
         """Put the streams on their files and announce them."""
@@ -164,11 +174,14 @@ class KnownFiles(Source):
             stream = self._resumed.streams.get(known.row.id)
             if stream is None:
                 continue
-            if not stream.finished:  # its file cannot be opened now
-                stream.seal(known.row.size, GONE)
             if (readable := known.row.meta.get(READABLE)) is not None:
                 stream.seal(int(readable), GONE)
+            self._announced.add(stream.id)
             self._hub.add(stream)
+
+    def _ready(self, stream: FileStream) -> None:
+        if stream.id in self._announced:
+            self._hub.ready(stream)
 
     async def run(self) -> None:
         """See `Source.run`: notice what is destroyed, and what can be opened by now."""

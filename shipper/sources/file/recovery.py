@@ -20,6 +20,7 @@ from shipper.sources.file.table import GONE, FileTable
 SOURCE = "file"
 STARTED = "file.started"
 COPIES = "file.copies"
+TAKEN = "file.taken"
 DELETED = "the file was deleted"
 NOWHERE: Key = (0, 0)
 LISTINGS = 4  # of a directory, before a file that is in none of them counts as deleted
@@ -55,12 +56,16 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier runs of this life left: streams, ids that were ever used, known copies; ``started``: there was one."""
+    """What earlier runs of this life left: streams, ids that were ever used, known copies; ``started``: there was one.
+
+    ``taken``: files that this life goes on with where an earlier life ended.
+    """
 
     streams: list[Remembered]
     ids: frozenset[str]
     copies: dict[Key, tuple[int, Head]]
     started: bool
+    taken: frozenset[Key] = frozenset()
 
 
 def recall(ledger: Ledger, destinations: tuple[str, ...]) -> Memory:
@@ -70,7 +75,8 @@ def recall(ledger: Ledger, destinations: tuple[str, ...]) -> Memory:
         for device, inode, size, length, fingerprint in json.loads(ledger.get(COPIES) or "[]")
     }
     ids = frozenset(account.stream.id for account in ledger.account(()))  # retired ones, too
-    return Memory(_streams(ledger, destinations), ids, copies, ledger.get(STARTED) is not None)
+    taken = frozenset((device, inode) for device, inode in json.loads(ledger.get(TAKEN) or "{}").get("files", ()))
+    return Memory(_streams(ledger, destinations), ids, copies, ledger.get(STARTED) is not None, taken)
 
 
 def _streams(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:

@@ -94,6 +94,7 @@ class FileSource(Source):
         memory = await self._ledger.call(recall, self._destinations)
         self._maker.ids.update(memory.ids)
         self._table.copies.known.update(memory.copies)
+        self._table.copies.taken = memory.taken
         if self._settings.notify:
             self._watcher.start()
         found = self._discover()

@@ -272,7 +272,7 @@ class FileTable:
                     self.look(original)  # it may have been truncated because this is its copy
             if file.stream is not None or self.copies.doubt(file, size, head, first_scan=self.first_scan):
                 return
-        if size <= start:
+        if size < start or (size == start and file.key not in self.copies.taken):
             return
         stream = self._announce.new_stream(file, size, head, start)
         if stream is None:
