@@ -18,7 +18,7 @@ from shipper.notices.http import Asker
 from shipper.notices.once import Once
 
 POLL_SECONDS = 2.0
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 1.5
 KEY = "task"
 LOST_SECONDS = 2.0  # of the stated time, until the status is seen and the signal follows
 _DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?")

@@ -14,7 +14,7 @@ from shipper.notices.ecs import POLL_SECONDS, EcsWatcher, seconds_of
 from shipper.notices.ecs_hold import EcsHold
 from shipper.testing.platforms.ecs import FakeEcs, exception, failure
 from shipper.testing.platforms.loopback import Trap, cut_off, huge, page, text, web_page
-from tests.notices.listening import CountingClock, RecordingBoard, at_work, until
+from tests.notices.listening import CountingClock, RecordingBoard, at_work, poll, until
 
 MIB = 1 << 20
 
@@ -34,17 +34,9 @@ def in_task(
     asyncio.run(run())
 
 
-async def look(clock: CountingClock, ecs: FakeEcs) -> None:
+async def look(clock: CountingClock) -> None:
     """One more question, answered and dealt with."""
-    asked = ecs.count(ecs.task_path)
-    while ecs.count(ecs.task_path) == asked:
-        # the time limit of a question is as long as the pause; with nothing under way there is only the pause
-        await until(lambda: clock.sleeping() == 1, "a pause")
-        clock.advance(POLL_SECONDS)
-        await asyncio.sleep(0.002)
-    waits = clock.waits[POLL_SECONDS]
-    await until(lambda: clock.waits[POLL_SECONDS] > waits or clock.sleeping() == 1, "the next pause")
-    await asyncio.sleep(0.005)
+    await poll(clock, POLL_SECONDS)
 
 
 def test_ecs_task_that_shall_stop_is_a_notice() -> None:
@@ -53,9 +45,9 @@ def test_ecs_task_that_shall_stop_is_a_notice() -> None:
     async def story(ecs: FakeEcs, board: RecordingBoard, clock: CountingClock) -> None:
         assert not board.told
         ecs.stop_task()
-        await look(clock, ecs)
+        await look(clock)
         await until(lambda: board.drains, "the notice")
-        await look(clock, ecs)
+        await look(clock)
         (notice,) = board.told
         assert notice.kind is NoticeKind.IMMINENT
         assert notice.ends_life
@@ -69,11 +61,11 @@ def test_ecs_stated_stop_timeout_is_the_deadline() -> None:
 
     async def story(ecs: FakeEcs, board: RecordingBoard, clock: CountingClock) -> None:
         ecs.stop_task()
-        await look(clock, ecs)
+        await look(clock)
         await until(lambda: board.drains, "the notice")
         at = board.deadline.at
         assert board.left() == pytest.approx(118, abs=3)
-        await look(clock, ecs)
+        await look(clock)
         assert board.deadline.at == at
 
     in_task(story, stop_timeout=120)
@@ -87,14 +79,14 @@ def test_ecs_mad_answers_are_unknown(trap: Trap) -> None:
 
     async def story(ecs: FakeEcs, board: RecordingBoard, clock: CountingClock) -> None:
         ecs.trap(ecs.task_path, trap)
-        await look(clock, ecs)
+        await look(clock)
         await until(lambda: board.complaints, "a complaint")
         assert not board.told
         ecs.stop_task()
-        await look(clock, ecs)
+        await look(clock)
         await until(lambda: board.drains, "the notice")
         ecs.trap(ecs.task_path, trap)
-        await look(clock, ecs)
+        await look(clock)
         assert board.drains
 
     in_task(story)
