@@ -21,6 +21,7 @@ from shipper.pump.lane import Lane, Piece
 from shipper.pump.lanes import Lanes
 from shipper.pump.pace import TokenBucket
 from shipper.pump.rotation import Rotation
+from shipper.pump.value import ERRORS
 from shipper.pump.window import Window
 
 LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged", "dropped")
@@ -87,7 +88,11 @@ class Feed:
     async def _fill(self, rotation: Rotation) -> None:
         """Cut turn by turn until the request is full or nothing is due."""
         life_only = self.urgent and rotation.life_first and not rotation.gathering
-        while not rotation.blocked and (room := rotation.gathering.room(self._limits(), self._sizing)) > 0:
+        while (
+            self._may_go(rotation)
+            and not rotation.blocked
+            and (room := rotation.gathering.room(self._limits(), self._sizing)) > 0
+        ):
             if life_only and not rotation.life_first:
                 return  # the farewell does not wait behind a bulk of data
             lane = rotation.next()
@@ -127,12 +132,18 @@ class Feed:
         self._hub.lost(lane.stream, start, end, cause)
         self._lanes.settle(lane, start, end)
 
+    def _may_go(self, rotation: Rotation) -> bool:
+        """False while errors are looked for and something else is next."""
+        return rotation.rank <= ERRORS or self._lanes.errors_first() <= 0
+
     @property
     def _unpaced(self) -> bool:
         return self.urgent or self._lifted
 
     def _wait_of(self, rotation: Rotation) -> float:
         """Seconds until cutting for ``rotation`` may begin: none when it looks full, else when a part may go."""
+        if not self._may_go(rotation) and not rotation.gathering:
+            return self._lanes.errors_first()
         part = self._part_wait(rotation)
         return 0.0 if part <= 0 or self._looks_full(rotation) else part
 

@@ -52,6 +52,7 @@ class Lanes:
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.share: Share | None = None  # while a fallback works beside the others
         self.by_value = False
+        self._errors_first_until = -math.inf
         self._spare = spare
         self._window = window
         self._health = health
@@ -226,8 +227,13 @@ class Lanes:
         """The sum of `unsettled` over all data."""
         return sum(self.unsettled(lane) for lane in self.by_stream.values() if lane.counts)
 
-    def order_by_value(self, on: bool) -> None:
-        """Let value decide who is next, beginning anew; or turns again."""
+    def order_by_value(self, on: bool, patience: float = 0.0) -> None:
+        """Let value decide who is next, beginning anew; or turns again.
+
+        At first nothing but errors goes while they are being looked for, at most for ``patience`` seconds.
+        """
+        if on is not self.by_value:
+            self._errors_first_until = self._clock.monotonic() + patience if on else -math.inf
         self.by_value = on
         for lane in self.by_stream.values():
             self._weigh(lane)
@@ -241,7 +247,13 @@ class Lanes:
             if lane.wanted is not None and not lane.idle() and self._hub.values.look(lane.stream, lane.low):
                 lane.weigh()
                 return True
+        if not self._arriving:
+            self._errors_first_until = -math.inf
         return False
+
+    def errors_first(self) -> float:
+        """Seconds for which nothing but errors, and the life's story, may go."""
+        return max(0.0, self._errors_first_until - self._clock.monotonic())
 
     def _weigh(self, lane: Lane) -> None:
         """Begin or end the order by value for one lane."""

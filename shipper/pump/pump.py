@@ -24,7 +24,7 @@ from shipper.pump.books import Books
 from shipper.pump.delivery import Courier, Done, QuarantineStore, Tools
 from shipper.pump.exposure import ExposureHistogram, ExposureStats
 from shipper.pump.feed import Feed
-from shipper.pump.gate import Gate
+from shipper.pump.gate import DRAIN_SHARE, Gate
 from shipper.pump.gather import Gathering, Parcel, Sizing
 from shipper.pump.health import Health
 from shipper.pump.hub import Hub
@@ -40,6 +40,7 @@ Mode = Literal["default", "low-exposure"]
 BATCH_BYTES = 512 << 10  # of source in one batch: small enough that a turn takes milliseconds
 NAMED_STREAMS = 20  # streams with a backlog gauge of their own; the rest are "other"
 LOOK_SECONDS = 0.25  # how often a wait for idleness looks whether its deadline was moved
+ERRORS_FIRST = 2.0  # seconds for which a backlog is looked through before anything but errors goes
 RENEW_SECONDS = 1.0  # how often an order by value is made anew, as streams grow
 
 
@@ -163,7 +164,7 @@ class Pump:
 
         Saying it again looks anew at what streams have grown by; so it does by itself, every second.
         """
-        self._lanes.order_by_value(on)
+        self._lanes.order_by_value(on, min(ERRORS_FIRST, self.deadline.remaining() / DRAIN_SHARE))
         self._orders.beat()
         self._work.beat()
 
@@ -271,6 +272,7 @@ class Pump:
                     seen = self._work.beats
                     if await self._lanes.take_arrivals():
                         self._progress.beat()
+                        self._orders.beat()
                     await self._hub.tidy()
                     await self._send_what_may_go(deliveries)
                     await self._work.wait(self._clock, min(self._feed.next_look(), self._resends.wait()), seen)
@@ -298,9 +300,12 @@ class Pump:
         """While value decides: look through the backlog, slice by slice between other work, and make the order anew."""
         while True:
             seen = self._orders.beats
-            if self._lanes.by_value and self._lanes.look_for_errors():
-                await asyncio.sleep(0)
-                continue
+            if self._lanes.by_value:
+                found = self._lanes.look_for_errors()
+                self._work.beat()
+                if found:
+                    await asyncio.sleep(0)
+                    continue
             await self._orders.wait(self._clock, RENEW_SECONDS if self._lanes.by_value else math.inf, seen)
             if self._lanes.by_value:
                 self._lanes.order_by_value(True)
