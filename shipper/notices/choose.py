@@ -8,7 +8,7 @@ touch file) is listened to as well: many hosts carry several clocks at once, and
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shipper.clock import Clock
@@ -30,6 +30,7 @@ class Around:
     surroundings: Surroundings
     endpoints: Mapping[str, str] = field(default_factory=dict)
     touch_file: str = ""
+    asg_hooks: Sequence[str] = ()
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -162,6 +163,7 @@ def _ec2(around: Around) -> Platform:
         report=around.report,
         imds=imds,
         look=group,
+        hooks=around.asg_hooks,
         endpoint=around.endpoints.get("autoscaling", ""),
         imds_endpoint=endpoint,
     )
@@ -209,7 +211,8 @@ def _systemd(around: Around) -> Platform:
 
 def _logind(around: Around) -> Platform:
     from shipper.notices.budgets import BUDGETS
-    from shipper.notices.logind import Logind, LogindHold, LogindWatcher
+    from shipper.notices.logind import LogindHold, LogindWatcher
+    from shipper.notices.logind_bus import Logind
 
     stop_seconds = 0.0
     if around.env.get(

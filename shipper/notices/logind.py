@@ -11,171 +11,18 @@ What is told is the end of the delay. A unit of systemd lives longer: only then 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from shipper.clock import Clock
-from shipper.errors import MissingExtra
 from shipper.events import Problem, Reporter, Said
 from shipper.notice import Hold, Need, Notice, NoticeBoard, NoticeKind, NoticeWatcher
+from shipper.notices.logind_bus import REFUSED, SHUTTING_DOWN, Logind, NoLogind
 
-if TYPE_CHECKING:
-    from dbus_fast.aio import MessageBus
-    from dbus_fast.message import Message
-
-SERVICE = "org.freedesktop.login1"
-PATH = "/org/freedesktop/login1"
-MANAGER = f"{SERVICE}.Manager"
-DBUS = "org.freedesktop.DBus"
-ANSWER_SECONDS = 10.0  # logind answers in milliseconds; where it has to be started first, within a second or two
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1.0, 60.0
 LOOK_SECONDS = 1.0
 KEY = "shutdown"
-SHUTTING_DOWN = f"{SERVICE}.OperationInProgress"
-REFUSED = frozenset({f"{DBUS}.Error.AccessDenied", f"{DBUS}.Error.InteractiveAuthorizationRequired"})
 SAME_LIFE = frozenset({"soft-reboot"})  # user space only: the kernel's boot id stays, and so does the life
-_LONGEST_DELAY_USEC = 3600 * 10**6  # a larger InhibitDelayMaxSec would be no clock to go by
-
-
-class NoLogind(Exception):
-    """logind gave no usable answer; ``name`` is the D-Bus error, empty for none."""
-
-    def __init__(self, why: str, name: str = "") -> None:
-        super().__init__(why)
-        self.name = name
-
-
-class Logind:
-    """The connection to logind, and the one lock on it. Watcher and hold share one.
-
-    ``address``: the bus (default: the system bus as DBUS_SYSTEM_BUS_ADDRESS or the system says). Raises `MissingExtra`.
-    """
-
-    def __init__(self, *, address: str = "") -> None:
-        try:
-            import dbus_fast.aio
-        except ModuleNotFoundError as missing:
-            raise MissingExtra("listening to systemd-logind", "dbus") from missing
-        self._fast = dbus_fast
-        self._aio = dbus_fast.aio
-        self._address = address or None
-        self._bus: MessageBus | None = None
-        self._lock: int | None = None
-        self.connected = asyncio.Event()
-        """Set while there is a connection."""
-        self.shutting_down = False
-        """Whether logind said that it is preparing for shutdown: then no lock is given."""
-        self.epoch = 0
-        """Counts the times that logind may have forgotten a lock: a new connection, a new logind."""
-        self.changed = asyncio.Event()
-        """Set whenever one of the above changed; who waits for it clears it."""
-
-    @property
-    def locked(self) -> bool:
-        """Whether we hold the lock."""
-        return self._lock is not None
-
-    async def connect(self, on_signal: Callable[[Message], None]) -> None:
-        """Connect, and have the manager's signals given to ``on_signal``. Raises `NoLogind`."""
-        bus = self._aio.MessageBus(self._address, self._fast.BusType.SYSTEM, negotiate_unix_fd=True)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await bus.connect()
-            self._bus = bus
-            for rule in (
-                f"type='signal',sender='{SERVICE}',path='{PATH}',interface='{MANAGER}'",
-                f"type='signal',sender='{DBUS}',member='NameOwnerChanged',arg0='{SERVICE}'",
-            ):
-                await self.call(DBUS, "/org/freedesktop/DBus", DBUS, "AddMatch", "s", rule)
-            bus.add_message_handler(on_signal)
-        except NoLogind:
-            self.disconnect()
-            raise
-        except TimeoutError:
-            bus.disconnect()
-            raise NoLogind(f"the system bus gave no answer within {ANSWER_SECONDS:g} s") from None
-        except Exception as problem:  # dbus-fast raises many kinds for a bus that is not there or talks nonsense
-            bus.disconnect()
-            raise NoLogind(f"no system bus ({_words(problem)})") from problem
-        self.connected.set()
-        self.new_epoch()
-
-    def new_epoch(self) -> None:
-        """Locks have to be taken anew."""
-        self.epoch += 1
-        self.changed.set()
-
-    async def until_lost(self) -> str:
-        """Wait until the connection ends; why it did."""
-        bus: Any = self._bus
-        try:
-            await bus.wait_for_disconnect()
-        except Exception as problem:  # as above; whatever it is, the connection is gone
-            return f"the system bus hung up ({_words(problem)})"
-        return "the system bus hung up"
-
-    def disconnect(self) -> None:
-        """End the connection. The lock stays: it is a descriptor of its own."""
-        bus, self._bus = self._bus, None
-        self.connected.clear()
-        self.changed.set()
-        if bus is not None:
-            bus.disconnect()
-
-    async def preparing(self) -> bool:
-        """Whether the system is on its way down already. Raises `NoLogind`."""
-        return bool(await self._property("PreparingForShutdown"))
-
-    async def longest_delay(self) -> float | None:
-        """Seconds that a lock delays a shutdown at most; None when it makes no sense. Raises `NoLogind`."""
-        usec = await self._property("InhibitDelayMaxUSec")
-        return usec / 1e6 if isinstance(usec, int) and 0 <= usec <= _LONGEST_DELAY_USEC else None
-
-    async def take_lock(self) -> None:
-        """Take the delay lock, in the place of the one held before. Raises `NoLogind`."""
-        why = "logs, traces and metrics are being sent"
-        reply = await self.call(SERVICE, PATH, MANAGER, "Inhibit", "ssss", "shutdown", "shipper", why, "delay")
-        if len(reply.unix_fds) != 1:
-            _close(reply.unix_fds)
-            raise NoLogind("logind gave no lock")
-        # A child would otherwise keep the system up after we let go.
-        os.set_inheritable(reply.unix_fds[0], False)
-        self.let_go()
-        self._lock = reply.unix_fds[0]
-
-    def let_go(self) -> None:
-        """Close the lock, so that the shutdown goes on; nothing happens without one."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
-    async def call(
-        self, destination: str, path: str, interface: str, member: str, signature: str, *body: Any
-    ) -> Message:
-        """One call and its answer. Raises `NoLogind`."""
-        bus = self._bus
-        if bus is None:
-            raise NoLogind("not connected to the system bus")
-        message = self._fast.Message(
-            destination=destination, path=path, interface=interface, member=member, signature=signature, body=list(body)
-        )
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reply = await bus.call(message)
-        except TimeoutError:
-            raise NoLogind(f"no answer to {member} within {ANSWER_SECONDS:g} s") from None
-        except Exception as problem:  # the connection broke meanwhile
-            raise NoLogind(f"no answer to {member} ({_words(problem)})") from problem
-        if reply is None or reply.message_type is self._fast.MessageType.ERROR:
-            name = "" if reply is None else str(reply.error_name)
-            text = str(reply.body[0]) if reply is not None and reply.body else ""
-            raise NoLogind(f"{member}: {name} {text}".strip(), name)
-        return reply
-
-    async def _property(self, name: str) -> Any:
-        reply = await self.call(SERVICE, PATH, f"{DBUS}.Properties", "Get", "ss", MANAGER, name)
-        return getattr(reply.body[0] if reply.body else None, "value", None)
 
 
 class LogindWatcher(NoticeWatcher):
@@ -199,10 +46,9 @@ class LogindWatcher(NoticeWatcher):
         wait = FIRST_RETRY_SECONDS
         while True:
             try:
-                await self._logind.connect(lambda message: self._on_message(message, board))
-                await self._look(board)
+                await self._logind.connect(lambda member, body: self._on_signal(member, body, board))
+                board.unknown(self.name, await self._listen(board))
                 wait = FIRST_RETRY_SECONDS
-                board.unknown(self.name, await self._logind.until_lost())
             except NoLogind as problem:
                 board.unknown(self.name, str(problem))
             self._logind.disconnect()
@@ -212,6 +58,18 @@ class LogindWatcher(NoticeWatcher):
     async def aclose(self) -> None:
         """See `NoticeWatcher.aclose`."""
         self._logind.disconnect()
+
+    async def _listen(self, board: NoticeBoard) -> str:
+        """Until the connection is lost; why it was. Raises `NoLogind`."""
+        lost = asyncio.ensure_future(self._logind.until_lost())
+        try:
+            while not lost.done():
+                self._logind.renewed.clear()
+                await self._look(board)
+                await _first(lost, self._logind.renewed.wait())
+            return lost.result()
+        finally:
+            lost.cancel()
 
     async def _look(self, board: NoticeBoard) -> None:
         """What was said while we did not listen."""
@@ -223,18 +81,15 @@ class LogindWatcher(NoticeWatcher):
             board.seen(self.name)
             self._staying_up(board)
 
-    def _on_message(self, message: Message, board: NoticeBoard) -> None:
-        if message.interface == MANAGER and message.path == PATH and message.body:
-            if message.member == "PrepareForShutdownWithMetadata" and len(message.body) > 1:
-                self._type = _type_of(message.body[1])
-            elif message.member != "PrepareForShutdown":
-                return
-            if message.body[0] is True:
-                self._told(board)
-            elif message.body[0] is False:
-                self._staying_up(board)
-        elif message.member == "NameOwnerChanged" and message.body[2:] and message.body[2]:
-            self._logind.new_epoch()
+    def _on_signal(self, member: str, body: list[Any], board: NoticeBoard) -> None:
+        if member == "PrepareForShutdownWithMetadata" and len(body) > 1:
+            self._type = _type_of(body[1])
+        elif member != "PrepareForShutdown" or not body:
+            return
+        if body[0] is True:
+            self._told(board)
+        elif body[0] is False:
+            self._staying_up(board)
 
     def _told(self, board: NoticeBoard) -> None:
         if self._said:
@@ -287,19 +142,7 @@ class LogindHold(Hold):
             up = logind.connected.is_set() and not logind.shutting_down
             if up and not self._released and self._epoch != logind.epoch:
                 await self._take()
-            await self._something()
-
-    async def _something(self) -> None:
-        """Until logind changed, or it is time to look whether a drain was taken back."""
-        waits = {
-            asyncio.ensure_future(self._logind.changed.wait()),
-            asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+            await _first(logind.changed.wait(), self._clock.sleep(LOOK_SECONDS))  # a drain may be taken back unseen
 
     async def release(self, *, drained: bool) -> None:
         """See `Hold.release`."""
@@ -345,10 +188,12 @@ def _type_of(metadata: Any) -> str:
     return stated[:40] if isinstance(stated, str) and stated.isprintable() else ""
 
 
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-def _words(problem: BaseException) -> str:
-    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem) or type(problem).__name__
+async def _first(*waits: Awaitable[Any]) -> None:
+    """Wait for one of them; those that were given as coroutines end with it."""
+    doing = {asyncio.ensure_future(wait): wait for wait in waits}
+    try:
+        await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future, wait in doing.items():
+            if future is not wait:
+                future.cancel()
