@@ -34,6 +34,7 @@ def platform_of(config: Config, role: Role, *, env: Mapping[str, str], clock: Cl
         surroundings=Surroundings("/", env),
         endpoints=settings.endpoints,
         touch_file=settings.touch_file,
+        asg_hooks=settings.asg_hooks,
     )
     return choose(settings.watch, around, hold=settings.hold)
 

@@ -158,6 +158,10 @@ class Notices(Section, frozen=True):
     touch_file: Annotated[
         str, Meta(description="A drain begins when this file appears, and is taken back when it goes; empty: off.")
     ] = ""
+    asg_hooks: Annotated[
+        list[str],
+        Meta(description="Auto Scaling terminate hooks to complete when empty; none: the only one, or one named *shipper*."),
+    ] = msgspec.field(default_factory=list)
     hold: Annotated[
         bool, Meta(description="Keep platforms waiting that let themselves, while there is something to save.")
     ] = True
