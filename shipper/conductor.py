@@ -29,6 +29,8 @@ BY_HAND = "by-hand"
 PRESTOP = "prestop"
 # Budgets of the very stop that a signal announces: the earlier word of it already has the whole time in it.
 SAME_STOP = frozenset({"kubernetes-prestop", "kubernetes", "ecs", "lambda"})
+# Words that come after the services were stopped: nobody writes any more, so they are as good as a stop.
+AFTER_SERVICES = frozenset({"lambda"})
 # Guesses at when a stop signal will come and what it will give: the signal itself knows better.
 SUPERSEDED = frozenset({"logind", "systemd", "ec2-asg"})
 
@@ -87,7 +89,8 @@ class Conductor:
         if due is None:
             return None
         meaning = self._meaning_of(due)
-        return Order(f"notice from {due.notice.source}", meaning.ends_life, meaning.why, stop=False)
+        stop = due.notice.budget in AFTER_SERVICES
+        return Order(f"notice from {due.notice.source}", meaning.ends_life, meaning.why, stop=stop)
 
     def hurried(self) -> bool:
         """True while an advisory stands: the risk of a sudden end is higher than usual, so nothing waits for company."""

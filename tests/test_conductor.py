@@ -86,6 +86,18 @@ def test_a_notice_alone_begins_a_drain_that_nobody_waits_for() -> None:
     scene(check)
 
 
+def test_a_word_that_comes_after_the_services_is_as_good_as_a_stop() -> None:
+    """Lambda stops the function before it tells its extensions: no writer is waited for."""
+
+    def check(s: Scene) -> None:
+        s.say("lambda", 2.0, "lambda")
+        order = s.conductor.order()
+        assert order is not None
+        assert (order.stop, order.ends_life) == (True, True)
+
+    scene(check)
+
+
 def test_a_signal_is_the_end_of_the_life_while_a_notice_stands() -> None:
     """On a machine a SIGTERM ends the run; with a notice that the machine goes, the life."""
 

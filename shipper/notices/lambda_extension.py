@@ -25,6 +25,7 @@ BASE = "/2020-01-01/extension"
 TIMEOUT = 5.0
 FLUSH_SECONDS = 2.0  # what a destination that does not answer may add to an invocation, which somebody pays for
 MARGIN_SECONDS = 0.2  # before the function's own time-out: past that, our work would make an invocation fail
+END_SECONDS = 0.25  # before the stated end, when SIGKILL comes: the last statement is out by then, and we are gone
 EPOCH = 1e12  # a larger deadlineMs is a time, a smaller one what is left (documented one way, seen the other way)
 LONGEST_SHUTDOWN = 60.0  # seconds; a stated end further away is a broken clock, not time to drain
 FAULTS = 5  # questions for the next event that may fail in a row
@@ -147,7 +148,7 @@ class LambdaWatcher(NoticeWatcher):
         at = self._moment(event, date)
         left = math.inf if at is None else at - self._clock.monotonic()
         # a time that cannot be right says nothing; that the end is near is certain all the same
-        deadline = at if 0 < left <= LONGEST_SHUTDOWN else None
+        deadline = max(at - END_SECONDS, at - left / 2) if at is not None and 0 < left <= LONGEST_SHUTDOWN else None
         return Notice(self.name, NoticeKind.IMMINENT, evidence, deadline, "lambda", "shutdown")
 
     def _moment(self, event: Mapping[str, Any], date: str | None) -> float | None:
