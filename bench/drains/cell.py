@@ -200,6 +200,8 @@ class Cell:
         word = next((max(0.0, after) for after in said if after > -0.0015), None)
         asked = [at for at in (*weather.life_at, *weather.refused_at) if at >= ending.answered]
         asked += [ending.acted] if ending.acted is not None else []
+        if not (self._platform.says or weather.refused_at):  # only the farewell names the life then
+            asked = []
         return word, min(asked) - ending.answered if asked else None
 
     def _farewell_on_disk(self) -> dict[str, Any] | None:
