@@ -207,7 +207,7 @@ class RemainsMaker:
         pumps = [self._pump(exporter, earlier, hub, ledger) for exporter in exporters.values()]
         config = _only_remains(self._config, earlier)
         decision = replace(self._decision, life=earlier.life, born_ns=earlier.record.born_ns, run=run)
-        maker = SourceMaker(config, "sidecar", decision, identity, "", clock, report, stack)
+        maker = SourceMaker(config, "sidecar", decision, identity, "", clock, report, stack, closed=True)
         account = Account(
             Who(
                 life=earlier.life,
@@ -356,8 +356,6 @@ class AdoptedRun:
 
 
 def _nothing_left(ledger: Ledger, destinations: Sequence[str]) -> bool:
-    if any(ledger.open_requests(name) for name in destinations):
-        return False
     for account in ledger.account(destinations):
         for figures in account.destinations.values():
             done = IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined])

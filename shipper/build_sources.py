@@ -41,7 +41,10 @@ class SourceMaker:
         clock: Clock,
         report: Reporter,
         stack: AsyncExitStack,
+        *,
+        closed: bool = False,
     ) -> None:
+        """``closed``: what services handed over in an earlier life is shipped, and none can join."""
         self.config = config
         self.role = role
         self.decision = decision
@@ -50,6 +53,7 @@ class SourceMaker:
         self.clock = clock
         self.report = report
         self.stack = stack
+        self.closed = closed
         self.services: ServiceSource | None = None
         self.twins: Twins | None = None
 
@@ -143,6 +147,7 @@ class SourceMaker:
                 host_max=services.host_max,
                 keep=traces.keep,
                 slow=traces.slow,
+                closed=self.closed,
             ),
             hub=hub,
             ledger=ledger,
@@ -155,7 +160,8 @@ class SourceMaker:
             consumer=consumer,
             sample=self.twins.handed_over if self.twins is not None else None,
         )
-        prepare_root(self.config.spool_dir)  # whatever is wrong with it is said by `prepare`
+        if not self.closed:
+            prepare_root(self.config.spool_dir)  # whatever is wrong with it is said by `prepare`
         claimed = claim(self.config.spool_dir)
         if claimed >= 0:
             self.stack.callback(os.close, claimed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from shipper.contracts import Signal, StreamKind
 from shipper.fleet.archive import Archive
 from shipper.fleet.records import Selection, pieces
 from shipper.otlp import decode
-from tests.e2e.kit import Shipper, audit, free_port, gateway, listening, sidecar, until
+from tests.e2e.kit import Shipper, audit, free_port, gateway, listening, shipper, sidecar, until
 
 SERVICE = """
 import os, sys
@@ -187,5 +189,156 @@ def test_what_a_sudden_end_left_arrives_as_the_life_that_wrote_it(tmp_path: Path
         assert [life["ended"] for life in lives] == ["silent", "stopped"]
         assert (lives[0]["adopted_by"], lives[0]["adoption"]) == (lives[1]["life"], "drained")
         assert all(life["counts"]["missing"] == life["counts"]["duplicates"] == 0 for life in lives)
+
+    asyncio.run(story())
+
+
+async def wrote(machine: Machine, size: int = 5_000) -> None:
+    """Wait until the log has grown."""
+    before = machine.log.stat().st_size if machine.log.exists() else 0
+    await until(lambda: machine.log.exists() and machine.log.stat().st_size > before + size, "it writes")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_three_boots_with_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
+    """The sidecar is killed also while it ships what earlier lives left, and the gateway while it receives it; what two
+    lives left is shipped one after the other, each as its own."""
+    chance = random.Random(seed)
+
+    async def boot(machine: Machine, relay: Shipper) -> int:
+        machine.power_on(time.time() + 1)
+        spool = str(machine.directory / "state/spool")
+        name = f"boot{machine.boots}"
+        process = machine.sidecar()
+        await process.start()
+        await process.up()
+        with (
+            running(WRITER, name, str(machine.log)),
+            running(SERVICE, spool, machine.boot, f"svc{machine.boots}") as service,
+        ):
+            for _ in range(3):
+                await served(machine, service, 5)
+                await wrote(machine, chance.randrange(1, 20_000))
+                if chance.random() < 0.5:
+                    await process.kill()
+                    process = machine.sidecar()
+                    await process.start()
+                    if chance.random() < 0.5:
+                        await process.up()
+                if chance.random() < 0.5:
+                    await relay.kill()
+                if chance.random() < 0.5 and not relay.alive():
+                    await relay.start()
+            await process.kill()
+        return 15
+
+    async def story() -> None:
+        port = free_port()
+        machine = Machine(tmp_path / "host", port)
+        relay = gateway(tmp_path / "gateway", port)
+        async with relay:
+            await listening(port)
+            counts = [await boot(machine, relay) for _ in range(3)]
+            if not relay.alive():
+                await relay.start()
+                await listening(port)
+            machine.power_on(time.time() + 1)
+            for _ in range(3):  # killed on the way, each time a little later
+                process = machine.sidecar()
+                await process.start()
+                await process.up()
+                await asyncio.sleep(chance.random() * 0.3)
+                await process.kill()
+            async with machine.sidecar() as process:
+                await process.up()
+                await until(lambda: not remains(machine), "all that three lives left is shipped")
+                await process.terminate()
+            await relay.terminate()
+        found = arrived(tmp_path / "gateway/archive")
+        for number, count in enumerate(counts, 1):
+            expected = lines_of(machine, f"boot{number}") + written(f"svc{number}", count)
+            assert Counter(found[f"r{number}"]) == Counter(expected), number
+        report = audit(tmp_path / "gateway/archive")
+        lives = [life for life in report["lives"] if life["role"] == "sidecar"]
+        assert [life["ended"] for life in lives] == ["silent"] * 3 + ["stopped"]
+        assert [life["adoption"] for life in lives] == ["drained"] * 3 + [""]
+        assert all(life["counts"]["missing"] == life["counts"]["duplicates"] == 0 for life in lives)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["never", "damaged"])
+def test_what_cannot_or_shall_not_be_adopted_is_set_aside_and_said(tmp_path: Path, how: str) -> None:
+    """With a damaged ledger the new life goes on behind what the gateway has; with ``adopt: never`` it reads anew."""
+
+    async def story() -> None:
+        port = free_port()
+        machine = Machine(tmp_path / "host", port)
+        async with gateway(tmp_path / "gateway", port) as relay:
+            await listening(port)
+            machine.power_on()
+            async with machine.sidecar() as first:
+                await first.up()
+                machine.log.write_text("".join(f"one {number}\n" for number in range(100)))
+                await until(lambda: acknowledged(machine) >= 100, "the first life is acknowledged")
+                await first.kill()
+            machine.power_on(time.time() + 1)
+            if how == "damaged":
+                (machine.directory / "state/ledger.db").write_bytes(b"no database" * 1000)
+                for companion in ("-wal", "-shm"):
+                    (machine.directory / f"state/ledger.db{companion}").unlink(missing_ok=True)
+            with machine.log.open("a") as log:
+                log.write("two 0\n")
+            async with machine.sidecar(**({"SHIPPER_ADOPT": "never"} if how == "never" else {})) as second:
+                await second.up()
+                await second.terminate()
+                assert not remains(machine)
+                assert os.listdir(machine.directory / "state/set-aside")
+                assert "it lies in" in second.said()
+            await relay.terminate()
+        found = arrived(tmp_path / "gateway/archive")
+        assert found["r1"] == written("one", 100)
+        assert found["r2"] == [*(written("one", 100) if how == "never" else []), "two 0"]
+
+    asyncio.run(story())
+
+
+def acknowledged(machine: Machine) -> int:
+    """How many records the gateway has acknowledged in this run."""
+    answer = shipper("status", "--json", "--state-dir", str(machine.directory / "state"))
+    figures = json.loads(answer.stdout)["destinations"].values() if answer.returncode == 0 else ()
+    return sum(int(each["acknowledged"]) for each in figures)
+
+
+def test_after_a_clean_reboot_what_came_last_is_shipped_and_the_end_stays_clean(tmp_path: Path) -> None:
+    """Lines written between the farewell and the power going are the earlier life's; where there are none nothing is said."""
+
+    async def story() -> None:
+        port = free_port()
+        machine = Machine(tmp_path / "host", port)
+        async with gateway(tmp_path / "gateway", port) as relay:
+            await listening(port)
+            machine.log.write_text("one 0\n")
+            for late in ("one 1\n", ""):
+                machine.power_on(time.time() + 1)
+                async with machine.sidecar() as process:
+                    await process.up()
+                    await until(lambda: not remains(machine), "nothing is left")
+                    assert await process.terminate() == 0
+                with machine.log.open("a") as log:
+                    log.write(late)
+            machine.power_on(time.time() + 1)
+            async with machine.sidecar() as process:
+                await process.up()
+                await until(lambda: not remains(machine), "nothing is left")
+                await process.terminate()
+            await relay.terminate()
+        assert arrived(tmp_path / "gateway/archive") == {"r1": ["one 0", "one 1"]}
+        lives = [life for life in audit(tmp_path / "gateway/archive")["lives"] if life["role"] == "sidecar"]
+        assert [(life["ended"], life["adoption"]) for life in lives] == [
+            ("stopped", "drained"),
+            ("stopped", ""),
+            ("stopped", ""),
+        ]
 
     asyncio.run(story())

@@ -24,7 +24,7 @@ class ServiceSettings:
     ``root``: the directory services make theirs in. ``aside``: where remains of another boot go. ``process_max`` and
     ``host_max``: bytes of segments. ``keep``: share of traces that is shipped (errors and slow ones always are);
     ``slow``: seconds from which on a span counts as slow, 0 for never. ``poll_interval``: seconds between looks for what no
-    notification tells. ``notify``: use inotify.
+    notification tells. ``notify``: use inotify. ``closed``: no service can join, for all that is there is of an earlier life.
     """
 
     root: str
@@ -36,3 +36,4 @@ class ServiceSettings:
     poll_interval: float = 1.0
     notify: bool = True
     max_per_user: int = MAX_PER_USER
+    closed: bool = False

@@ -89,6 +89,9 @@ class ServiceSource(Source):
     def prepare(self) -> None:
         """Make the root and put the card in it: from now on services can hand over. `run` does it where nobody has."""
         self._prepared = True
+        if self._settings.closed:
+            os.makedirs(self._settings.root, mode=0o700, exist_ok=True)
+            return
         problem = prepare_root(self._settings.root)
         if problem and os.access(self._settings.root, os.R_OK | os.W_OK | os.X_OK):
             self._report(Said(problem))  # it holds for some users only, and perhaps there are none
@@ -201,7 +204,9 @@ class ServiceSource(Source):
         self._met_writers = self._met_writers or self._follower.alive()
         self._follower.releases.tend()
         self._cover()
-        self._desk.publish(full=self._follower.releases.cap())
+        full = self._follower.releases.cap()
+        if not self._settings.closed:
+            self._desk.publish(full=full)
 
     def _scan(self) -> list[Process]:
         """All processes that are there; new ones are watched before they are looked at."""
