@@ -342,3 +342,37 @@ def test_after_a_clean_reboot_what_came_last_is_shipped_and_the_end_stays_clean(
         ]
 
     asyncio.run(story())
+
+
+def test_where_the_disk_goes_with_the_host_the_remains_get_what_time_is_left(tmp_path: Path) -> None:
+    """A life that ends while an earlier one waits for its destination sends both in its drain, its own words first."""
+
+    async def story() -> None:
+        port = free_port()
+        machine = Machine(tmp_path / "host", port)
+        relay = gateway(tmp_path / "gateway", port)
+        machine.power_on()
+        async with machine.sidecar() as first:
+            await first.up()
+            machine.log.write_text("".join(f"one {number}\n" for number in range(100)))
+            await asyncio.sleep(0.2)
+            await first.kill()
+        machine.power_on(time.time() + 1)
+        async with machine.sidecar(SHIPPER_DRAIN_EPHEMERAL="true", SHIPPER_DRAIN_DEADLINE="20s") as second, relay:
+            await second.up()
+            with machine.log.open("a") as log:
+                log.write("two 0\n")
+            assert remains(machine)
+            await listening(port)
+            assert await second.terminate() == 0
+            await relay.terminate()
+        assert not remains(machine)
+        found = arrived(tmp_path / "gateway/archive")
+        assert {release: Counter(lines) for release, lines in found.items()} == {
+            "r1": Counter(written("one", 100)),
+            "r2": Counter(["two 0"]),
+        }
+        lives = [life for life in audit(tmp_path / "gateway/archive")["lives"] if life["role"] == "sidecar"]
+        assert [(life["ended"], life["adoption"]) for life in lives] == [("silent", "drained"), ("drained", "")]
+
+    asyncio.run(story())
