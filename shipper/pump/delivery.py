@@ -162,7 +162,6 @@ class Courier:
                     prepared = await self._prepare(parcel, batches)
                     if prepared is None:
                         return Accepted()
-                await self._tools.gate.passed()
                 answer = await self._attempt(prepared)
             except (TooLarge, Rejected) as error:
                 self._tools.health.answered()
@@ -206,20 +205,28 @@ class Courier:
         return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
 
     async def _attempt(self, prepared: Prepared) -> Accepted:
-        async with self._tools.window.sending():
-            began = self._tools.clock.monotonic()
-            with _exporter_at_work(), self._tools.health.attempt():
-                answer = await self._tools.exporter.send(prepared, self._tools.gate.deadline)
-            self._tools.window.answered(self._tools.clock.monotonic() - began)
-        return answer
+        gate, window, clock = self._tools.gate, self._tools.window, self._tools.clock
+        while True:
+            await gate.passed()
+            async with window.sending():
+                if gate.wait() > 0:
+                    continue  # it closed while this one waited for its turn
+                began = clock.monotonic()
+                try:
+                    with _exporter_at_work(), self._tools.health.attempt():
+                        answer = await self._tools.exporter.send(prepared, gate.deadline)
+                except Retryable as error:
+                    if is_throttling(error):
+                        window.mercy(prepared.request_id, began, gate.capped(LONGEST))
+                    raise
+                window.answered(clock.monotonic() - began)
+            return answer
 
     async def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
         cause = cause_of(error)
         self._tools.health.failed()
         self._count("retryable")
         self._tools.report(Retried(self._name, cause, str(error)))
-        if error.wait is not None or cause in ("http_429", "http_503"):
-            self._tools.window.mercy()
         if error.wait is not None:
             self._tools.gate.hold(error.wait, self._tools.gate.capped(backoff.next()))
         else:
@@ -384,6 +391,11 @@ class Courier:
 
     def _count(self, outcome: str) -> None:
         self._outcomes.labels(self._name, outcome).inc()
+
+
+def is_throttling(error: Retryable) -> bool:
+    """Whether a destination says that it gets too much."""
+    return error.wait is not None or cause_of(error) in ("http_429", "http_503")
 
 
 def cause_of(error: DeliveryError) -> str:

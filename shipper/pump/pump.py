@@ -82,7 +82,7 @@ class Pump:
         self._random = random or Random()
         self._books = Books(ledger, clock, report)
         self._gate = Gate(clock)
-        self._window = Window(clock)
+        self._window = Window(clock, self._random)
         self._resends = Resends(self.name, clock, report)
         self._loaded = False
         self._standby = standby

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 from statistics import median
 
 from shipper.clock import Clock
 from shipper.intervals import IntervalSet
 from shipper.pump.gather import Parcel
 from shipper.pump.pulse import Pulse
+from shipper.pump.spacing import Spacing
 
 REMEMBERED = 31  # answers that the median is taken over
 FIRST_GUESS = 0.1  # seconds an answer takes, before there was one
@@ -23,13 +25,14 @@ class Window:
     A parcel that waits for its next attempt is open but not being sent, so it holds nobody back while it waits.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, random: Random | None = None) -> None:
         self.open: dict[str, Parcel] = {}
         self._clock = clock
         self._answers: deque[float] = deque(maxlen=REMEMBERED)
         self._median = FIRST_GUESS
         self._sending = 0
         self._allowed = 1e9
+        self._spacing = Spacing(clock, random or Random())
         self._freed = Pulse()
         self._last_dispatch = float("-inf")
 
@@ -77,9 +80,15 @@ class Window:
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
-        """Around one attempt: waits while fewer attempts at a time are allowed."""
-        while self._sending >= self._allowed:
-            await self._freed.wait(self._clock)
+        """Around one attempt: waits while fewer attempts at a time are allowed, and for its distance to the last one."""
+        while True:
+            if self._sending >= self._allowed:
+                await self._freed.wait(self._clock)
+            elif (seconds := self._spacing.wait()) > 0:
+                await self._freed.wait(self._clock, seconds)
+            else:
+                break
+        self._spacing.begun()
         self._sending += 1
         try:
             yield
@@ -92,8 +101,13 @@ class Window:
         self._answers.append(seconds)
         self._median = median(self._answers)
         self._allowed += 1
+        self._spacing.taken()
         self._freed.beat()
 
-    def mercy(self) -> None:
-        """The destination is overloaded: half as many at a time."""
+    def mercy(self, request: str, began: float, longest: float) -> None:
+        """The destination is overloaded, it said to a ``request`` whose attempt ``began`` then: half as many at a time, further apart.
+
+        ``longest``: seconds apart at most.
+        """
+        self._spacing.refused(request, began, longest)
         self._allowed = max(1.0, min(self._allowed, float(self._sending)) / 2)

@@ -158,11 +158,14 @@ def test_window_lets_nobody_wait_behind_a_hung_request() -> None:
 
 
 def test_window_halves_when_asked_for_mercy_and_recovers() -> None:
-    """After an overload fewer are sent at a time; each answer allows one more."""
+    """After an overload fewer are sent at a time, and apart from each other; each answer allows one more, and sooner."""
 
     async def story() -> int:
-        window = Window(FakeClock())
-        window.mercy()
+        clock = FakeClock()
+        window = Window(clock)
+        for request in "ab":  # one refusal may be a hiccup
+            clock.advance(1)
+            window.mercy(request, clock.monotonic(), 30)
         most = running = 0
 
         async def one() -> None:
@@ -173,7 +176,15 @@ def test_window_halves_when_asked_for_mercy_and_recovers() -> None:
                 await asyncio.sleep(0)
                 running -= 1
 
-        await asyncio.gather(*(one() for _ in range(5)))
+        async with clock.autojump():
+            began = clock.monotonic()
+            await asyncio.gather(*(one() for _ in range(5)))
+            assert clock.monotonic() - began > 0.5
+            for _ in range(30):
+                window.answered(0.01)
+            began = clock.monotonic()
+            await one()
+            assert clock.monotonic() == began
         return most
 
     assert asyncio.run(story()) == 1
