@@ -102,6 +102,12 @@ def test_all_mistakes_are_reported_together(write) -> None:
         ("file_limits: {poll_interval: 0}", "file_limits.poll_interval", ">= 0.01"),
         ("file_limits: {max_open_files: many}", "file_limits.max_open_files", "expected"),
         ("drain: {deadline: 1s, reserve: 2s}", "drain.reserve", "less than drain.deadline"),
+        (
+            "drain: {fallback: archvie}\ndestinations: {archive: {type: archive}, otlp: {type: otlp}}",
+            "drain.fallback",
+            "did you mean",
+        ),
+        ("drain: {fallback: otlp}\ndestinations: {otlp: {type: otlp}}", "drain.fallback", "only destination"),
         ("admin: {listen: nonsense}", "admin.listen", "expected host:port"),
         ("admin: {listen: '::1:80'}", "admin.listen", "in brackets"),
         ("admin: {listen: '0.0.0.0:9477'}", "admin.listen", "admin.insecure"),
