@@ -247,7 +247,7 @@ def test_three_boots_with_kills_at_random_moments_lose_and_double_nothing(tmp_pa
                 process = machine.sidecar()
                 await process.start()
                 await process.up()
-                await asyncio.sleep(chance.random() * 0.3)
+                await until(lambda: chance.random() < 0.07, "a moment as good as any")
                 await process.kill()
             async with machine.sidecar() as process:
                 await process.up()
@@ -280,7 +280,7 @@ def test_what_cannot_or_shall_not_be_adopted_is_set_aside_and_said(tmp_path: Pat
             async with machine.sidecar() as first:
                 await first.up()
                 machine.log.write_text("".join(f"one {number}\n" for number in range(100)))
-                await until(lambda: acknowledged(machine) >= 100, "the first life is acknowledged")
+                await until(lambda: figure(machine, "acknowledged") >= 100, "the first life is acknowledged")
                 await first.kill()
             machine.power_on(time.time() + 1)
             if how == "damaged":
@@ -303,11 +303,11 @@ def test_what_cannot_or_shall_not_be_adopted_is_set_aside_and_said(tmp_path: Pat
     asyncio.run(story())
 
 
-def acknowledged(machine: Machine) -> int:
-    """How many records the gateway has acknowledged in this run."""
+def figure(machine: Machine, name: str) -> int:
+    """What ``shipper status`` says of the gateway in this run."""
     answer = shipper("status", "--json", "--state-dir", str(machine.directory / "state"))
     figures = json.loads(answer.stdout)["destinations"].values() if answer.returncode == 0 else ()
-    return sum(int(each["acknowledged"]) for each in figures)
+    return sum(int(each[name]) for each in figures)
 
 
 def test_after_a_clean_reboot_what_came_last_is_shipped_and_the_end_stays_clean(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_where_the_disk_goes_with_the_host_the_remains_get_what_time_is_left(tmp
         async with machine.sidecar() as first:
             await first.up()
             machine.log.write_text("".join(f"one {number}\n" for number in range(100)))
-            await asyncio.sleep(0.2)
+            await until(lambda: figure(machine, "backlog_bytes") == machine.log.stat().st_size, "it is seen")
             await first.kill()
         machine.power_on(time.time() + 1)
         async with machine.sidecar(SHIPPER_DRAIN_EPHEMERAL="true", SHIPPER_DRAIN_DEADLINE="20s") as second, relay:
