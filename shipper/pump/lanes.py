@@ -264,7 +264,8 @@ class Lanes:
         if lane.wanted is None:
             lane.wanted = Wanted(self._hub.values.of(lane.stream.id))
         lane.wanted.renew()
-        lane.weigh()
+        if not lane.idle():
+            lane.weigh()
 
     def oldest(self) -> float:
         """Age in seconds of the oldest data not settled; 0 when there is none."""

@@ -51,18 +51,19 @@ class Values:
 class Wanted:
     """What one lane sends before the rest: the ranges with errors, then the newest range and what is appended to it."""
 
-    __slots__ = ("_errors", "_newest", "_next", "_planned")
+    __slots__ = ("_errors", "_newest", "_next", "_planned", "_stale")
 
     def __init__(self, errors: list[tuple[int, int]]) -> None:
         self._errors = errors
         self._next = 0  # those before are taken
         self._newest: int | None = None
         self._planned = -1  # the frontier that the newest range was taken from
+        self._stale = True
 
     def renew(self) -> None:
         """Think again: the stream may have grown, and what others had claimed may be free."""
         self._next = 0
-        self._planned = -1
+        self._stale = True
 
     def ranges(self, stream: Stream, taken: IntervalSet, at: int, frontier: int) -> Iterator[tuple[int, int]]:
         """What is not ``taken`` yet of the ranges wanted, one after the other; all of it lies in ``[at, frontier)``."""
@@ -87,9 +88,10 @@ class Wanted:
 
     def _newest_of(self, stream: Stream, frontier: int) -> int | None:
         """Where the newest range begins; planned anew only when `renew` was called, so that the end is followed."""
-        if self._planned < 0:
+        if self._stale and frontier != self._planned:
             self._planned = frontier
             self._newest = stream.border(max(stream.start, frontier - BLOCK))
+        self._stale = False
         return self._newest
 
 
