@@ -74,7 +74,7 @@ class Account:
         self._interval = interval
         self._clock = clock
         self._report = report
-        self._over = False  # nothing is stated after a farewell
+        self._over = False  # nothing is stated after a farewell, unless the run outlives it
         self._stated = -1  # the ledger's change marker of the last statement
         self._spools: dict[StreamKind, Spool] = {}
         self._streams: dict[StreamKind, SpoolStream] = {}
@@ -113,7 +113,7 @@ class Account:
         while True:
             await self._clock.sleep(self._interval)
             if self._over:
-                return
+                continue
             try:
                 await self._state("shipper.account", StreamKind.ACCOUNT, {})
             except (ShipperError, OSError) as problem:
@@ -126,6 +126,10 @@ class Account:
         streams = await self._changed(since=-1)
         left = [gap for account in streams for gap in _left(account, self._fallback)]
         await self._state("shipper.farewell", StreamKind.LIFE, {**words, "left": left}, streams)
+
+    def go_on(self) -> None:
+        """The run outlived its farewell: what comes now is stated again, and a later farewell takes the place of that one."""
+        self._over = False
 
     def close(self) -> None:
         """Close the spools."""

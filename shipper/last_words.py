@@ -73,6 +73,8 @@ class LastWords:
             "writing": outcome.writing,
         }
         written = await self._stated(lambda: self._parts.account.farewell(words), deadline.expired)
+        if outcome.writing and outcome.state is State.DRAINED:
+            self._parts.account.go_on()  # said ahead of time: the host is let go while services still write
         pumps = [pump for pump in self._parts.every_pump if pump.takes_part]
         sent = await asyncio.gather(*(pump.wait_idle(deadline, include_account=True) for pump in pumps))
         if not written:
