@@ -219,6 +219,8 @@ class Course:
         self.over = True
         outcome = self._outcome(crew.state.state)
         self.steering.activate()
+        if outcome.state is State.EXPIRED:
+            await self.steering.finish(self._last_answers())
         await crew.farewell(outcome, self._last_moment(outcome))
         if crew.holds.kept and (self.order.ends_life or crew.noticed()):
             await self._let_go(outcome)
@@ -251,6 +253,11 @@ class Course:
         if self._crew.holds.kept:
             return Earlier(clock, self.deadline, self.early.reserve / RELEASE_SHARE)
         return self.deadline
+
+    def _last_answers(self) -> Deadline:
+        """By when what is on its way has to be answered: half of the reserve, none of the time of somebody who waits."""
+        share = 0.0 if self.aborted else 0.5
+        return Deadline.after(self._crew.clock, share * min(self.early.reserve, self.deadline.remaining()))
 
     def _outcome(self, state: State) -> Outcome:
         fallback = self._crew.fallback.pump.name if self.steering.needed and self._crew.fallback is not None else ""

@@ -27,6 +27,9 @@ class Drainable(Protocol):
     def order_by_value(self, on: bool) -> None:
         """Send the most valuable ranges first, or go back to the simple order."""
 
+    async def finish(self, until: Deadline) -> None:
+        """Send no more data; what is on its way is broken off then, so that a farewell gets through."""
+
     def idle(self) -> bool:
         """True when everything known is settled: here, or at a fallback that took over."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from random import Random
 
@@ -81,6 +82,10 @@ class Steering:
         if not self._hurried:
             self.hurry()  # there is no time left to be polite in
         self._fallback.activate()
+
+    async def finish(self, until: Deadline) -> None:
+        """Have nobody send data any more, so that the farewell says exactly what is left, and gets through."""
+        await asyncio.gather(*(pump.finish(until) for pump in self._all))
 
     def _judge(self, now: float) -> None:
         usable = self._early.remaining()

@@ -52,6 +52,7 @@ class Lanes:
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.share: Share | None = None  # while a fallback works beside the others
         self.by_value = False
+        self._finishing = False
         self._errors_first_until = -math.inf
         self._spare = spare
         self._window = window
@@ -186,6 +187,18 @@ class Lanes:
             if lane.counts or (include_account and self.wanted(lane.stream))
         )
 
+    def finish(self) -> None:
+        """Data gets no more turns."""
+        self._finishing = True
+        for rotation in self.rotations.values():
+            rotation.drop_data()
+
+    def told(self) -> bool:
+        """True when what tells of the life is settled; data does not count."""
+        return not self._arriving and all(
+            lane.idle() for lane in self.by_stream.values() if not lane.counts and self.wanted(lane.stream)
+        )
+
     def backlog(self) -> dict[str, int]:
         """Bytes of data seen but not settled here (standing by: nor elsewhere), by stream, where there are any."""
         measure = self.unsettled if self._spare else Lane.unsettled
@@ -281,6 +294,8 @@ class Lanes:
                 self._hub.moved(lane.stream)  # nobody waits for us
             else:
                 self._held[lane.stream.id] = lane
+        elif self._finishing and lane.counts:
+            return False
         elif lane.uncut() > 0 and lane.stream.id not in self._resting:
             return self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
         return False

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 from typing import Literal
 
@@ -41,6 +42,9 @@ BATCH_BYTES = 512 << 10  # of source in one batch: small enough that a turn take
 NAMED_STREAMS = 20  # streams with a backlog gauge of their own; the rest are "other"
 LOOK_SECONDS = 0.25  # how often a wait for idleness looks whether its deadline was moved
 ERRORS_FIRST = 2.0  # seconds for which a backlog is looked through before anything but errors goes
+SHARE_OF_TIME = 8  # of what a drain has left, the part that the requests on their way may take together
+SMALL_REQUEST = 256 << 10  # bytes of a request that is worth its overhead, however little time is left
+ASSUMED_RATE = 10e6  # bytes a second, while nothing is known
 RENEW_SECONDS = 1.0  # how often an order by value is made anew, as streams grow
 
 
@@ -88,6 +92,9 @@ class Pump:
         self._standby = standby
         self._joined = False  # a pump that stands by: it was activated, if only once
         self._active = not standby
+        self._urgent = False
+        self._finishing = False  # no more data: only what tells of the life
+        self._bulk: set[asyncio.Task[None]] = set()  # deliveries of data alone
         self._share: Share | None = None
         self._orders = Pulse()
         self._work = Pulse()
@@ -155,7 +162,7 @@ class Pump:
 
     def urgent(self, on: bool) -> None:
         """Lift the pacing and end all waits that are our own choice (a drain), or go back to normal."""
-        self._feed.urgent = on
+        self._urgent = self._feed.urgent = on
         self._gate.hurry()
         self._work.beat()
 
@@ -226,10 +233,13 @@ class Pump:
     def idle(self, include_account: bool = False) -> bool:
         """True when everything seen so far is settled and nothing waits to be sent again; always while it stands by.
 
-        In a share, data that another member has settled counts as settled; birth, account and farewell do not.
+        In a share, data that another member has settled counts as settled; birth, account and farewell do not. After `finish`
+        data does not count any more.
         """
         if not self._active:
             return True
+        if self._finishing:
+            return self._loaded and self._lanes.told()
         return self._loaded and not self._resends.hopeful() and self._lanes.idle(include_account)
 
     async def wait_idle(self, deadline: Deadline, include_account: bool = False) -> bool:
@@ -239,6 +249,21 @@ class Pump:
                 return False
             await self._progress.wait(self._clock, min(deadline.remaining(), LOOK_SECONDS))
         return True
+
+    async def finish(self, until: Deadline) -> None:
+        """Send no more data, for good: what is on its way may get there until then, and is broken off.
+
+        So a farewell says exactly what was left, and does not have to share the way with what will not get there in time.
+        What was broken off stays open in the ledger, as after a crash.
+        """
+        self._finishing = True
+        self._lanes.finish()
+        while self._bulk and not until.expired():
+            await self._progress.wait(self._clock, min(until.remaining(), LOOK_SECONDS))
+        for delivery in self._bulk:
+            delivery.cancel()
+        await asyncio.gather(*self._bulk, return_exceptions=True)
+        self._work.beat()
 
     def measure(self) -> None:
         """Bring the gauges of backlog and age up to date; to be called before metrics are read."""
@@ -313,7 +338,7 @@ class Pump:
 
     async def _send_what_may_go(self, deliveries: asyncio.TaskGroup) -> None:
         while self._active and self._window.has_room(self._limits().max_in_flight):
-            again = self._resends.next(self._lanes.by_stream)
+            again = None if self._finishing else self._resends.next(self._lanes.by_stream)
             if again is not None:
                 self._dispatch(deliveries, again, [])
                 continue
@@ -331,7 +356,10 @@ class Pump:
 
     def _dispatch(self, deliveries: asyncio.TaskGroup, parcel: Parcel, batches: list[Batch]) -> None:
         self._window.enter(parcel)
-        deliveries.create_task(self._deliver(parcel, batches))
+        delivery = deliveries.create_task(self._deliver(parcel, batches))
+        if all(piece.lane.counts for piece in parcel.pieces):
+            self._bulk.add(delivery)
+            delivery.add_done_callback(self._bulk.discard)
 
     async def _deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
         entered_as = parcel.id
@@ -339,10 +367,12 @@ class Pump:
         streams = [piece.lane.stream for piece in parcel.pieces] if self._standby else []
         if parcel.full:
             self._rate.began()
-        await self._courier.deliver(parcel, batches)
-        if parcel.full:
-            self._rate.ended()
-        self._window.leave(entered_as)
+        try:
+            await self._courier.deliver(parcel, batches)
+        finally:
+            if parcel.full:
+                self._rate.ended()
+            self._window.leave(entered_as)
         for stream in streams:
             self._hub.moved(stream)
         self._work.beat()
@@ -362,4 +392,10 @@ class Pump:
         self._progress.beat()
 
     def _limits(self) -> Limits:
-        return self._limits_override or self.exporter.limits
+        """The limits now: when time is short a request must not take all that is left, and what is worth most be behind it."""
+        limits = self._limits_override or self.exporter.limits
+        if not self._urgent or math.isinf(self.deadline.at):
+            return limits
+        time = self.deadline.remaining() / SHARE_OF_TIME / limits.max_in_flight
+        most = max(SMALL_REQUEST, int((self._rate.value() or ASSUMED_RATE) * time))
+        return limits if most >= limits.max_raw_bytes else replace(limits, max_raw_bytes=most)

@@ -41,6 +41,15 @@ class Rotation:
             self._lanes.remove(lane)
         lane.queued = False
 
+    def drop_data(self) -> None:
+        """Only what tells of the life keeps its turn. What was cut and not committed is not sent."""
+        for lane in [lane for lane in self._lanes if lane.counts]:
+            self.drop(lane)
+        if all(piece.lane.counts for piece in self.gathering.pieces):
+            self.gathering = Gathering(self.signal)
+        if self._carried is not None and self._carried[0].lane.counts:
+            self._carried = None
+
     def next(self) -> Lane | None:
         """The lane whose turn it is, taken out; None when nobody has anything."""
         if self.by_value and len(self._lanes) > 1:

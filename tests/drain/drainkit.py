@@ -77,6 +77,7 @@ class Destination:
     deadline: Deadline = field(init=False)
     active: bool = True
     sent: float = 0.0
+    finished: bool = False
     orders: list[bool] = field(default_factory=list)
     shares_with: Destination | None = None
 
@@ -86,7 +87,7 @@ class Destination:
 
     def _work(self) -> None:
         now = self.clock.monotonic()
-        if self.active and not self.fails:
+        if self.active and not self.fails and not self.finished:
             sent = min(self.left, self.speed * (now - self._at))
             self.left -= sent
             self.sent += sent
@@ -108,6 +109,10 @@ class Destination:
     def order_by_value(self, on: bool) -> None:
         self.by_value = on
         self.orders.append(on)
+
+    async def finish(self, until: Deadline) -> None:
+        self._work()
+        self.finished = True
 
     def idle(self) -> bool:
         return self.backlog_bytes() == 0

@@ -53,6 +53,16 @@ def test_a_blocked_destination_does_not_outlast_the_deadline() -> None:
     assert seconds > 0.8
 
 
+def test_a_farewell_says_what_is_left_when_nothing_more_is_sent() -> None:
+    """Before the account of what is left is drawn up, data stops; where nothing is left there is nothing to stop."""
+    stage = Stage(left=100e6)
+    assert stage.carry_out(LIFE, 5).state is State.EXPIRED
+    assert stage.primary.finished
+    stage = Stage(left=1e6)
+    assert stage.carry_out(LIFE, 5).state is State.DRAINED
+    assert not stage.primary.finished
+
+
 def test_a_destination_that_recovers_is_used(caplog: pytest.LogCaptureFixture) -> None:
     """What failed at first is sent when the destination is back within the time (T-70)."""
     stage = Stage(left=1e6)

@@ -189,3 +189,68 @@ def test_the_farewell_does_not_wait_behind_a_backlog(tmp_path: Path) -> None:
         host.close()
 
     asyncio.run(story())
+
+
+def test_after_the_end_only_what_tells_of_the_life_is_sent(tmp_path: Path) -> None:
+    """Data on its way is broken off when its time is up, no other follows, the farewell has the way to itself and is waited
+    for; in the books everything but that is open."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.limits = Limits(max_raw_bytes=10_000, max_in_flight=2)
+
+        async def answer(prepared: Prepared, deadline: Deadline) -> Accepted:
+            await host.clock.sleep(0.1 if lines_of(prepared) == [b"farewell"] else 3600)
+            return Accepted()
+
+        exporter.answer = answer
+        pump = host.pump(exporter)
+        life = host.add(MemoryStream("life", kind=StreamKind.LIFE))
+        host.add(MemoryStream("a", (b"z" * 99 + b"\n") * 1000))
+        async with host.running(pump):
+            await host.clock.run(1)
+            pump.deadline = Deadline.after(host.clock, 2)
+            pump.urgent(True)
+            async with host.clock.autojump():
+                await pump.finish(Deadline.after(host.clock, 0.5))
+            assert exporter.at_once == 0
+            before = len(exporter.attempts)
+            host.write(life, b"farewell\n")
+            assert not pump.idle()
+            assert await host.drained(pump, 1, include_account=True)
+            assert [lines_of(prepared) for prepared in exporter.attempts[before:]] == [[b"farewell"]]
+            assert exporter.lines() == [b"farewell"]
+            assert pump.backlog_bytes() == 100_000
+            host.write(host.streams["a"], b"more\n")
+            await host.clock.run(1)
+            assert len(exporter.attempts) == before + 1
+        host.close()
+
+    asyncio.run(story())
+
+
+def test_requests_are_small_where_time_is_short(tmp_path: Path) -> None:
+    """In a drain the requests on their way take an eighth of what is left at most, by the rate that was measured."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+
+        async def answer(prepared: Prepared, deadline: Deadline) -> Accepted:
+            await host.clock.sleep(prepared.wire_bytes / 100_000)
+            return Accepted()
+
+        exporter.answer = answer
+        pump = host.pump(exporter)
+        pump.deadline = Deadline.after(host.clock, 6.4)
+        pump.urgent(True)
+        host.add(MemoryStream("a", (b"z" * 99 + b"\n") * 300_000))
+        async with host.running(pump):
+            await host.clock.run(5)
+            sizes = [sum(len(got.payload) for got in prepared.body) for prepared in exporter.attempts]
+            assert 1_800_000 < sizes[0] <= 2_000_000  # 10 MB/s are assumed
+            assert sizes[-1] <= 256 << 10  # of four at 400 kB/s each, less would be all overhead
+        host.close()
+
+    asyncio.run(story())
