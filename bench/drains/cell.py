@@ -107,6 +107,7 @@ class Cell:
                 },
                 self._output,
             )
+            host.word = lambda: weather.set("down" if self._sink == "fallback" else self._sink)
             try:
                 await self._platform.start(host)
                 await self._settle(weather, made)
@@ -116,7 +117,7 @@ class Cell:
         return await asyncio.to_thread(self._judge, ending, weather)
 
     async def _settle(self, weather: Weather, backlog: list[Path]) -> None:
-        """The host has lived well, then its sink failed and the backlog grew; at the end of this the cell's weather begins."""
+        """The host has lived well, then its sink failed and the backlog grew; the cell's weather begins with the word."""
         await _until(lambda: " up: " in self._said(), f"the sidecar is up:\n{self._said()}")
         await _until(lambda: weather.life_at and weather.passed > 3_000, "the first lines arrive")
         if backlog or self._sink in ("down", "fallback"):
@@ -124,7 +125,6 @@ class Cell:
             for path in backlog:
                 path.rename(self._logs / path.name)
             await _until(lambda: len(weather.refused_at) > 1, "the sink's end is noticed")
-        weather.set("down" if self._sink == "fallback" else self._sink)
 
     def _configure(self, port: int) -> Path:
         destinations: dict[str, object] = {"main": {"type": "otlp", "endpoint": f"http://127.0.0.1:{port}"}}

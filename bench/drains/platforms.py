@@ -66,6 +66,8 @@ class Host:
         self.sidecar_command = sidecar
         self.env = bare_environment() | dict(env)
         self.output = output
+        self.word: Callable[[], None] = lambda: None
+        """To be called at the moment of the word."""
         self._service: Process | None = None
         self._sidecar: Process | None = None
 
@@ -168,6 +170,7 @@ class Told(Platform):
         while not answered():  # noqa: ASYNC110 - what is waited for is another process
             await asyncio.sleep(0.001)
         ending.answered = answered()
+        host.word()
         await asyncio.sleep(SERVICES_LAST)
         ending.services_ended = await host.stop_service()
         await self.wait(host, ending)
@@ -331,6 +334,7 @@ class Ecs(Platform):
         while not (seen := [one.at for one in self._ecs.asked if one.at >= before and one.path in paths]):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         ending.answered = seen[0]
+        host.word()
         await asyncio.sleep(0.5)
         stopping = asyncio.ensure_future(host.stop_service())
         host.stop_sidecar(ending)
@@ -371,6 +375,7 @@ class Kubernetes(Platform):
         self._pod = await self._stack.enter_async_context(pod)
 
     async def end(self, host: Host) -> Ending:
+        host.word()
         ending = Ending(answered=time.monotonic())
         ends = await self._pod.delete()
         own, service = ends["shipper"], ends["service"]
@@ -407,6 +412,7 @@ class Logind(Platform):
         return {"watch": ["logind"]}
 
     async def end(self, host: Host) -> Ending:
+        host.word()
         ending = Ending(answered=time.monotonic())
         await self._logind.power_off()
         job = await self._logind.job_started(patience=20)
@@ -440,6 +446,7 @@ class Systemd(Platform):
     async def end(self, host: Host) -> Ending:
         ending = Ending()
         ending.services_ended = await host.stop_service()
+        host.word()
         ending.answered = time.monotonic()
         host.stop_sidecar(ending)
         await host.ended(ending, lambda: self._killed_at(ending.stopped))
@@ -470,6 +477,7 @@ class Signalled(Platform):
         return self.variables
 
     async def end(self, host: Host) -> Ending:
+        host.word()
         ending = Ending(answered=time.monotonic())
         stopping = asyncio.ensure_future(host.stop_service(self.number))
         host.stop_sidecar(ending, self.number)
@@ -515,6 +523,7 @@ class Lambda(Platform):
     async def end(self, host: Host) -> Ending:
         ending = Ending()
         ending.services_ended = await host.stop_service()
+        host.word()
         ending.answered = time.monotonic()
         self._api.shut_down("SPINDOWN", within=2.0)
         await host.ended(ending, lambda: ending.answered + 2.0)
