@@ -52,7 +52,6 @@ class Lanes:
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.share: Share | None = None  # while a fallback works beside the others
         self.by_value = False
-        self._finishing = False
         self._errors_first_until = -math.inf
         self._spare = spare
         self._window = window
@@ -189,7 +188,6 @@ class Lanes:
 
     def finish(self) -> None:
         """Data gets no more turns."""
-        self._finishing = True
         for rotation in self.rotations.values():
             rotation.drop_data()
 
@@ -294,8 +292,6 @@ class Lanes:
                 self._hub.moved(lane.stream)  # nobody waits for us
             else:
                 self._held[lane.stream.id] = lane
-        elif self._finishing and lane.counts:
-            return False
         elif lane.uncut() > 0 and lane.stream.id not in self._resting:
             return self.rotations[lane.stream.signal].queue(lane, self._clock.monotonic())
         return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
@@ -29,6 +30,7 @@ from shipper.pump.gate import DRAIN_SHARE, Gate
 from shipper.pump.gather import Gathering, Parcel, Sizing
 from shipper.pump.health import Health
 from shipper.pump.hub import Hub
+from shipper.pump.lane import Piece
 from shipper.pump.lanes import Lanes
 from shipper.pump.pulse import Pulse
 from shipper.pump.rate import Rate
@@ -345,6 +347,8 @@ class Pump:
             filled = await self._feed.fill_one()
             if filled is None:
                 return
+            if self._is_over(filled.pieces):
+                continue  # it was being filled when the end came
             self._dispatch(deliveries, await self._commit(filled), filled.batches)
 
     async def _commit(self, filled: Gathering) -> Parcel:
@@ -354,10 +358,16 @@ class Pump:
         await self._books.call(Ledger.commit, self.name, parcel.id, filled.signal, cuts, self._shaping)
         return parcel
 
+    def _is_over(self, pieces: Sequence[Piece]) -> bool:
+        """Whether these are data, and the end has come for that."""
+        return self._finishing and _only_data(pieces)
+
     def _dispatch(self, deliveries: asyncio.TaskGroup, parcel: Parcel, batches: list[Batch]) -> None:
+        if self._is_over(parcel.pieces):
+            return  # it was being committed: it stays open in the ledger
         self._window.enter(parcel)
         delivery = deliveries.create_task(self._deliver(parcel, batches))
-        if all(piece.lane.counts for piece in parcel.pieces):
+        if _only_data(parcel.pieces):
             self._bulk.add(delivery)
             delivery.add_done_callback(self._bulk.discard)
 
@@ -399,3 +409,7 @@ class Pump:
         time = self.deadline.remaining() / SHARE_OF_TIME / limits.max_in_flight
         most = max(SMALL_REQUEST, int((self._rate.value() or ASSUMED_RATE) * time))
         return limits if most >= limits.max_raw_bytes else replace(limits, max_raw_bytes=most)
+
+
+def _only_data(pieces: Sequence[Piece]) -> bool:
+    return all(piece.lane.counts for piece in pieces)

@@ -20,12 +20,13 @@ class Rotation:
         self.gathering = Gathering(signal)
         self.since = float("inf")  # since when something waits here (monotonic seconds)
         self.by_value = False  # the most valuable lane is next, not the one that waits longest
+        self._data_too = True
         self._lanes: deque[Lane] = deque()
         self._carried: tuple[Piece, Batch] | None = None
 
     def queue(self, lane: Lane, now: float) -> bool:
-        """Give ``lane`` a turn; what tells the life's story goes first. False when it had one coming."""
-        if lane.queued:
+        """Give ``lane`` a turn; what tells the life's story goes first. False when it had one coming, or gets none."""
+        if lane.queued or not self._takes(lane):
             return False
         lane.queued = True
         self.since = min(self.since, now)
@@ -42,7 +43,8 @@ class Rotation:
         lane.queued = False
 
     def drop_data(self) -> None:
-        """Only what tells of the life keeps its turn. What was cut and not committed is not sent."""
+        """From now on only what tells of the life gets a turn. What was cut and not committed is not sent."""
+        self._data_too = False
         for lane in [lane for lane in self._lanes if lane.counts]:
             self.drop(lane)
         if all(piece.lane.counts for piece in self.gathering.pieces):
@@ -60,7 +62,10 @@ class Rotation:
 
     def again(self, lane: Lane) -> None:
         """It has more: back to the end of the queue."""
-        self._lanes.append(lane)
+        if self._takes(lane):
+            self._lanes.append(lane)
+        else:
+            self.out(lane)
 
     def out(self, lane: Lane) -> None:
         """It has nothing now and comes back when it is announced."""
@@ -109,6 +114,9 @@ class Rotation:
     def rank(self) -> int:
         """The worth of what is next; the same for all while value does not decide."""
         return min((lane.rank for lane in self._lanes), default=REST) if self.by_value else REST
+
+    def _takes(self, lane: Lane) -> bool:
+        return self._data_too or not lane.counts
 
     def lanes(self) -> Iterator[Lane]:
         """Those in the queue, in order."""
