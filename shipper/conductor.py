@@ -15,7 +15,7 @@ from typing import Any
 from shipper.clock import Clock, Deadline
 from shipper.config import Config, Role
 from shipper.drain.meaning import Meaning, read_meaning
-from shipper.drain.order import Order
+from shipper.drain.order import Order, Outcome
 from shipper.drain.state import DrainState, Input, State
 from shipper.errors import ConfigError
 from shipper.events import Problem, Reporter, Said
@@ -90,7 +90,8 @@ class Conductor:
             return None
         meaning = self._meaning_of(due)
         stop = due.notice.budget in AFTER_SERVICES
-        return Order(f"notice from {due.notice.source}", meaning.ends_life, meaning.why, stop=stop)
+        reason = f"notice from {due.notice.source}"
+        return Order(reason, meaning.ends_life, meaning.why, stop=stop, guessed=due.assumed)
 
     def hurried(self) -> bool:
         """True while an advisory stands: the risk of a sudden end is higher than usual, so nothing waits for company."""
@@ -113,10 +114,11 @@ class Conductor:
         if not woken.done():
             self.board.look()
 
-    def taken_back(self) -> None:
-        """A drain was taken back: the state is that of the notices that still stand."""
-        if self.board.all():
-            self.state.on(Input.NOTICE)
+    def goes_on(self, outcome: Outcome) -> None:
+        """A drain ended without the run: it was taken back, or the host outlived what its platform usually gives."""
+        if outcome.state is State.NOTICED:
+            self.board.outlived()
+        self.state.on(Input.NOTICE if self.board.all() else Input.WITHDRAWN)
 
     def time_for_a_drain(self, wanted: Mapping[str, Any]) -> tuple[float, str]:
         """How long a drain would have that began now, and where that figure comes from. Raises `ConfigError`."""

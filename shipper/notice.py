@@ -119,8 +119,9 @@ class Hold(ABC):
 
     @abstractmethod
     async def release(self, *, drained: bool) -> None:
-        """Let the platform go on: everything is off the host (``drained``), or time is up. Called once, before `run` is cancelled.
+        """Let the platform go on: everything is off the host (``drained``), or time is up. `run` may end then, or go on.
 
+        Called once a drain. When the drain was taken back the hold holds again: a `run` that has ended is called anew.
         Must return soon (it has the reserve of the drain, seconds) and never raise.
         """
 

@@ -164,11 +164,12 @@ class Sidecar:
                 if parts.remains is not None:
                     parts.remains.pause()
                 outcome = await self._carry_out(drain, order)
-                if outcome.state is not State.RUNNING:
+                if outcome.state not in (State.RUNNING, State.NOTICED):
                     await self._last_of_remains(parts, outcome)
                     self._ended.set_result(outcome)
                     return outcome
-                self._conductor.taken_back()
+                self._conductor.goes_on(outcome)
+                parts.account.go_on()
                 await remains
                 remains = asyncio.create_task(self._ship_remains(parts))
         finally:

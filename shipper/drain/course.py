@@ -25,6 +25,8 @@ from shipper.events import Problem, Reporter, Said
 
 LOOK_SECONDS = 0.02  # how often silence is looked for; a look costs microseconds a file
 SOON_SECONDS = 0.005  # the same once the services are silent: the host waits for nothing but us
+CAUGHT_UP_SECONDS = 1.0  # of exposure: what a busy service is always behind by
+FAREWELL_AHEAD_SECONDS = 5.0  # for a farewell that is said while services still write
 RELEASE_SHARE = 4  # of the reserve, this part is kept for letting go of holds after the farewell
 
 Farewell = Callable[[Outcome, Deadline], Awaitable[None]]
@@ -84,6 +86,9 @@ class Course:
         self._settling: asyncio.Future[list[None]] | None = None
         self._writing = True
         self._empty_since: float | None = None
+        self._close_since: float | None = (
+            None  # since when hardly anything is left, as it stays where services write on
+        )
         self._ahead: asyncio.Task[None] | None = None
         self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, self._began)
 
@@ -104,7 +109,9 @@ class Course:
         crew.state.on(happened)
         show(crew.state.state, crew.report)
         if happened is Input.WITHDRAWN:
-            return self._go_on()
+            return self._go_on(State.RUNNING, f"the drain is taken back ({self._withdrawn})")
+        if happened is Input.OUTLIVED:
+            return await self._outlive()
         return await self._finish()
 
     # -- until it ends -------------------------------------------------------------------------------------------
@@ -116,7 +123,7 @@ class Course:
             if self._withdrawn and not self.order.stop:
                 return Input.WITHDRAWN
             self._read_on()
-            if self._phase is Phase.SENDING and self._nothing_left():
+            if self._phase is Phase.SENDING and self._nothing_left() and self._still_silent():
                 return Input.EMPTY
             if self.early.expired():
                 return await self._late()
@@ -143,6 +150,16 @@ class Course:
         self._writing = False
         self._end_events()
 
+    def _still_silent(self) -> bool:
+        """Sending a backlog takes its time: a service that began to write again meanwhile (a restart) is read on."""
+        if (self.order.stop and not self.order.ends_life) or self._silence.reached(self.order):
+            return True
+        for source in self._crew.sources:
+            source.reopen()
+        self._writing = True
+        self._phase = Phase.READING
+        return False
+
     def _end_events(self) -> None:
         for source in self._crew.sources:
             source.close_events()
@@ -165,7 +182,23 @@ class Course:
                 report(Problem("drain-sources", "the deadline came before everything found was written down"))
             elif not self._writing and self._nothing_left():
                 return Input.EMPTY
+        if self.order.guessed and not self.order.stop:
+            return Input.OUTLIVED
         return Input.DEADLINE  # also with nothing left to send while somebody writes: what comes now is not shipped
+
+    def _caught_up(self) -> bool:
+        """Nothing is left, or for a while now only what services that still write said a moment ago: with these it never ends."""
+        now = self._crew.clock.monotonic()
+        if self._nothing_left():
+            return True
+        close = all(p.idle() or p.oldest_unacknowledged() < CAUGHT_UP_SECONDS for p in self._crew.pumps)
+        if not close or self._phase is not Phase.READING:
+            self._close_since = None
+            return False
+        if self._close_since is None:
+            self._close_since = now
+        # Had nothing been acknowledged meanwhile, the oldest would be older by now.
+        return now - self._close_since >= CAUGHT_UP_SECONDS
 
     def _let_go_early(self) -> None:
         """Release holds that need not wait for the services, and those that have waited long enough for them."""
@@ -173,7 +206,7 @@ class Course:
         if not (self.order.ends_life or crew.noticed()) or not crew.holds.kept:
             return
         now = crew.clock.monotonic()
-        if not self._nothing_left():
+        if not self._caught_up():
             self._empty_since = None
             return
         if self._empty_since is None:
@@ -194,8 +227,10 @@ class Course:
         """
         crew = self._crew
         crew.report(Said(f"services still write after {crew.services_grace:.0f} s: the host is let go all the same"))
-        await crew.farewell(self._outcome(State.DRAINED), self.early)
-        while not self._nothing_left():
+        # Data goes on meanwhile, so this farewell is waited for a while, not until nothing is on its way.
+        soon = Deadline.after(crew.clock, min(FAREWELL_AHEAD_SECONDS, self.early.remaining()))
+        await crew.farewell(self._outcome(State.DRAINED), soon)
+        while not self._caught_up():
             await crew.clock.sleep(LOOK_SECONDS)
         crew.holds.release_all(drained=True)
 
@@ -207,12 +242,24 @@ class Course:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _go_on(self) -> Outcome:
+    def _go_on(self, state: State, why: str) -> Outcome:
         self.steering.release()
         for source in self._crew.sources:
             source.reopen()
-        self._crew.report(Said(f"the drain is taken back ({self._withdrawn}); shipping goes on"))
-        return self._outcome(State.RUNNING)
+        if state is State.RUNNING:
+            self._crew.holds.again()
+        self._crew.report(Said(f"{why}; shipping goes on"))
+        return self._outcome(state)
+
+    async def _outlive(self) -> Outcome:
+        """Nobody stated this deadline, and nobody said stop: the host may live on, so the farewell is said, but we do not go.
+
+        Holds go on, too: what the platform waits for is still true.
+        """
+        self.over = True
+        self.steering.activate()
+        await self._crew.farewell(self._outcome(State.EXPIRED), self.deadline)
+        return self._go_on(State.NOTICED, "the time that is usual here has passed, and the host lives")
 
     async def _finish(self) -> Outcome:
         crew = self._crew

@@ -106,7 +106,7 @@ class Drain:
         """Drain until empty, the deadline, or an abort; then the farewell. Never raises for what a destination does.
 
         With ``order.stop`` false it may be taken back meanwhile (`withdraw`): then nothing of it remains, and the outcome is
-        `State.RUNNING`.
+        `State.RUNNING`. With ``order.guessed``, too, a deadline that passes is no end: the outcome is `State.NOTICED`.
         """
         course = self._course = Course(order, deadline, self._crew)
         course.aborted = self._aborted

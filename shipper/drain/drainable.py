@@ -39,6 +39,9 @@ class Drainable(Protocol):
     def backlog_bytes(self) -> int:
         """The sum of `backlog`."""
 
+    def oldest_unacknowledged(self) -> float:
+        """Age in seconds of the oldest data not yet settled; 0 when there is none."""
+
     def rate(self) -> float:
         """Bytes a second that the destination takes, measured; 0.0 while that is not known."""
 

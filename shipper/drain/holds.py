@@ -1,7 +1,7 @@
 """Lets platforms go on: each hold is released exactly once, not while there is something to save, and at last by the deadline.
 
-A hold that has been released is over: it is not taken again for another notice of the same run, because its platform was told
-that it may go on.
+A hold that has been released is over, because its platform was told that it may go on; unless the drain is taken back: then
+all hold again, for the next one.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class Holds:
             await asyncio.gather(*self._running.values(), *self._releasing, return_exceptions=True)
             for hold in self._all:
                 await hold.aclose()
+
+    def again(self) -> None:
+        """The drain was taken back: what was released holds again, as far as its platform lets it."""
+        self._kept = {hold: hold.name for hold in self._all}
+        for hold, task in self._running.items():
+            if task.done():
+                self._running[hold] = asyncio.create_task(self._hold(hold), name=f"hold-{hold.name}")
 
     @property
     def kept(self) -> list[str]:
@@ -91,8 +98,6 @@ class Holds:
             work.cancel()
             limit.cancel()
             await asyncio.gather(work, limit, return_exceptions=True)
-            if running := self._running.get(hold):
-                running.cancel()
 
     async def _hold(self, hold: Hold) -> None:
         try:

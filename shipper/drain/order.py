@@ -13,17 +13,20 @@ class Order:
 
     ``reason``: "SIGTERM", "shipper drain", a notice's source. ``ends_life``: whether the disk goes too, with the evidence
     for it in ``why``. ``stop``: somebody waits for the exit; False where only a notice began the drain, which may be taken back.
+    ``guessed``: nobody stated the deadline, it is what the platform usually gives.
     """
 
     reason: str
     ends_life: bool
     why: str
     stop: bool = True
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a drain ended: ``DRAINED``, ``EXPIRED``, or ``RUNNING`` when it was taken back and the run goes on.
+    """How a drain ended: ``DRAINED``, ``EXPIRED``; or the run goes on: ``RUNNING`` when it was taken back, ``NOTICED`` when
+    nobody said stop and the host outlived a deadline that was a guess.
 
     ``fallback``: the destination that took over what the others could not, or empty. ``writing``: services were still
     writing; for a `DRAINED` outcome that is a farewell ahead of time, and another one may follow it.

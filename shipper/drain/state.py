@@ -6,6 +6,8 @@
        ^                   │                │ │ └──deadline───> EXPIRED
        ├────withdrawn──────┘                │ └────abort──────> EXPIRED
        └────withdrawn (no stop was said)────┘
+                           ^                │
+                           └──outlived──────┘  (no stop was said, and the deadline was a guess)
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Input(StrEnum):
     EMPTY = "empty"
     DEADLINE = "deadline"
     ABORT = "abort"
+    OUTLIVED = "outlived"  # the deadline was only what the platform usually gives, and it passed without a stop
 
 
 FINAL = frozenset({State.DRAINED, State.EXPIRED})
@@ -58,6 +61,10 @@ TABLE: dict[tuple[State, Input], State] = {
     (State.DRAINING, Input.EMPTY): State.DRAINED,
     (State.DRAINING, Input.DEADLINE): State.EXPIRED,
     (State.DRAINING, Input.ABORT): State.EXPIRED,
+    # The platform did not do what it usually does by then: the run goes on, as noticed as before.
+    (State.DRAINING, Input.OUTLIVED): State.NOTICED,
+    (State.RUNNING, Input.OUTLIVED): State.RUNNING,
+    (State.NOTICED, Input.OUTLIVED): State.NOTICED,
     **{(final, happened): final for final in FINAL for happened in Input},
 }
 

@@ -84,6 +84,7 @@ class AsgHold(Hold):
 
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`."""
+        self._released.clear()
         while not self._released.is_set():
             if not _terminating(need()):
                 self._wanted = False

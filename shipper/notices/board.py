@@ -21,6 +21,7 @@ from shipper.notices.budgets import Budgets
 STALE_SECONDS = (
     300.0  # a stated time this far in the past when first seen: a host that outlived it so long is not dying of it
 )
+OUTLIVED_MARGIN = 5.0  # seconds: a drain ends by its reserve before its deadline
 DEADLINE_MOVED = 0.5  # seconds; smaller differences are the jitter of the conversion, not a new deadline
 
 
@@ -61,6 +62,7 @@ class Board:
         self._changed = changed
         self._flush = flush
         self._standing: dict[tuple[str, str], Standing] = {}
+        self._outlived: dict[tuple[str, str], Standing] = {}
         self._stale: set[tuple[str, str, float]] = set()
         self._unknown: dict[str, str] = {}
 
@@ -121,6 +123,13 @@ class Board:
         waits = [one.at - self._lead - now for one in self._standing.values() if not self.is_imminent(one)]
         return max(0.0, min(waits, default=math.inf))
 
+    def outlived(self) -> None:
+        """The host lives after the deadlines that were assumed: those notices stand, but nothing more follows from them."""
+        now = self._clock.monotonic()
+        late = [one for one in self.all() if one.assumed and one.at <= now + OUTLIVED_MARGIN]
+        self._outlived.update((one.key, one) for one in late)
+        self._update()
+
     def look(self) -> None:
         """Time has passed: a scheduled notice may have become imminent."""
         self._update()
@@ -130,7 +139,9 @@ class Board:
         return dict(self._unknown)
 
     def is_imminent(self, one: Standing) -> bool:
-        """Whether this one asks for a drain now."""
+        """Whether this one asks for a drain now; one that was outlived asks again only when it says something new."""
+        if self._outlived.get(one.key) is one:
+            return False
         if one.notice.kind is NoticeKind.SCHEDULED:
             return one.at - self._lead <= self._clock.monotonic()
         return one.notice.kind is NoticeKind.IMMINENT

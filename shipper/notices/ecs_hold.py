@@ -65,6 +65,7 @@ class EcsHold(Hold):
 
     async def run(self, need: Callable[[], Need]) -> None:
         """See `Hold.run`."""
+        self._released = False
         while not self._released:
             await self._look(need())
             await self._clock.sleep(LOOK_SECONDS)

@@ -84,6 +84,7 @@ class Destination:
     def __post_init__(self) -> None:
         self.deadline = Deadline(self.clock)
         self._at = self.clock.monotonic()
+        self._came = [(float("-inf"), self.left)]  # moment, and all bytes that had come by then
 
     def _work(self) -> None:
         now = self.clock.monotonic()
@@ -96,6 +97,7 @@ class Destination:
     def write(self, size: float) -> None:
         self._work()
         self.left += size
+        self._came.append((self.clock.monotonic(), self._came[-1][1] + size))
 
     def set_failing(self, fails: bool) -> None:
         self._work()
@@ -129,6 +131,12 @@ class Destination:
             other._work()
             return round(min(self.left, other.left))
         return round(self.left)
+
+    def oldest_unacknowledged(self) -> float:
+        left = self.backlog_bytes()
+        gone = self._came[-1][1] - left
+        oldest = next((at for at, came in self._came if came > gone), self.clock.monotonic())
+        return self.clock.monotonic() - oldest if left else 0.0
 
     def rate(self) -> float:
         return self.speed if self.measured and not self.fails else 0.0

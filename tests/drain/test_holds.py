@@ -154,3 +154,13 @@ def test_a_broken_hold_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert "run is broken" in caplog.text
     assert "stuck could not be let go within 5 s" in caplog.text
     assert stage.ended < 7
+
+
+def test_a_hold_that_was_released_holds_again_after_a_withdrawal() -> None:
+    """Its run has gone on, and the next drain releases it for itself."""
+    stage = Stage(leave=1e6, hold_kinds=["empty"], notices=STANDING)
+    assert stage.carry_out(NOTICE, 120, (5.0, lambda: stage.drain.withdraw("cancelled"))).state is State.RUNNING
+    assert len(stage.holds[0].released) == 1
+    stage.source.leave_at = 0.0
+    stage.carry_out(LIFE, 60)
+    assert len(stage.holds[0].released) == 2

@@ -16,12 +16,12 @@ def test_every_cell_of_the_table_is_decided(state: State, happened: Input) -> No
 
 R, N, D, E, X = State.RUNNING, State.NOTICED, State.DRAINING, State.DRAINED, State.EXPIRED
 CELLS = {  # one row for each state, one column for each input
-    #    NOTICE WITHDRAWN STOP EMPTY DEADLINE ABORT
-    R: (N, R, D, R, R, X),
-    N: (N, R, D, N, N, X),
-    D: (D, R, D, E, X, X),
-    E: (E, E, E, E, E, E),
-    X: (X, X, X, X, X, X),
+    #    NOTICE WITHDRAWN STOP EMPTY DEADLINE ABORT OUTLIVED
+    R: (N, R, D, R, R, X, R),
+    N: (N, R, D, N, N, X, N),
+    D: (D, R, D, E, X, X, N),
+    E: (E, E, E, E, E, E, E),
+    X: (X, X, X, X, X, X, X),
 }
 
 

@@ -227,3 +227,26 @@ def test_every_budget_is_positive_and_can_be_overridden(name: str) -> None:
     """What the configuration says stands in the place of what is usual."""
     assert BUDGETS[name] > 0
     assert Budgets({name: 77.0}).seconds(name) == 77.0
+
+
+def test_a_guess_that_was_outlived_asks_for_nothing_more() -> None:
+    """The notice stands, said again it changes nothing; with a stated time it counts again."""
+    scene = Scene()
+    scene.say()
+    scene.clock.advance(BUDGETS["ec2-spot"] - 1.0)
+    scene.board.outlived()
+    assert scene.board.imminent() is None
+    assert len(scene.board.standing()) == 1
+    scene.say()
+    assert scene.board.imminent() is None
+    scene.say(after=50.0)
+    assert scene.left() == 50.0
+
+
+def test_a_stated_time_is_not_outlived() -> None:
+    """What a platform stated is the end, however long the host lives after it."""
+    scene = Scene()
+    scene.say(after=10.0)
+    scene.clock.advance(9.0)
+    scene.board.outlived()
+    assert scene.left() == 1.0
