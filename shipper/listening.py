@@ -1,7 +1,8 @@
 """Listens for word of the end, from before a run is put together until it is over.
 
 A host can be told to die while it is still finding out who it is; so the watchers are the first thing that is started, and
-what ``shipper notice`` left for a sidecar that was not there yet is read then.
+what ``shipper notice`` left for a sidecar that was not there yet is read then. It is looked for all the time: the hook may
+have run after that first look and before the socket was open, or when the socket was too busy to answer.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
 from shipper.labels.finding import Surroundings
 from shipper.notice import NoticeBoard, NoticeWatcher
+from shipper.notices.budgets import Budgets
 from shipper.notices.choose import Around, Platform, choose
 from shipper.notices.left_note import take_note
 from shipper.notices.times import Times
+
+NOTE_LOOK_SECONDS = 0.5  # how often a note is looked for; a look is one file that cannot be opened
 
 
 def platform_of(config: Config, role: Role, *, env: Mapping[str, str], clock: Clock, report: Reporter) -> Platform:
@@ -33,6 +37,7 @@ def platform_of(config: Config, role: Role, *, env: Mapping[str, str], clock: Cl
         times=Times(clock),
         surroundings=Surroundings("/", env),
         endpoints=settings.endpoints,
+        budgets=Budgets(settings.budgets),
         touch_file=settings.touch_file,
         asg_hooks=settings.asg_hooks,
     )
@@ -46,6 +51,7 @@ async def listening(
     """Everything in it happens while the watchers listen."""
     tasks = [asyncio.create_task(_listen(watcher, conductor.board, report)) for watcher in platform.watchers]
     _take_note(conductor, state_dir, clock, report)
+    tasks.append(asyncio.create_task(_look_for_notes(conductor, state_dir, clock, report)))
     try:
         yield
     finally:
@@ -63,6 +69,12 @@ async def _listen(watcher: NoticeWatcher, board: NoticeBoard, report: Reporter) 
         report(Problem("notice-watcher-bug", said, watcher.name))
     finally:
         await watcher.aclose()
+
+
+async def _look_for_notes(conductor: Conductor, state_dir: str, clock: Clock, report: Reporter) -> None:
+    while True:
+        await clock.sleep(NOTE_LOOK_SECONDS)
+        _take_note(conductor, state_dir, clock, report)
 
 
 def _take_note(conductor: Conductor, state_dir: str, clock: Clock, report: Reporter) -> None:

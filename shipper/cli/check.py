@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shipper.cli.destinations import problems
+from shipper.cli import destinations, ending
 from shipper.config import ConfigErrors, Loaded, Role, load
 from shipper.errors import ConfigError
 
@@ -48,7 +48,7 @@ def examine(file: str | None, role: Role) -> tuple[Loaded | None, list[ConfigErr
         return None, list(errors.all)
     except ConfigError as error:
         return None, [error]
-    return loaded, problems(loaded)
+    return loaded, [*destinations.problems(loaded), *ending.problems(loaded)]
 
 
 def _summary(name: str, loaded: Loaded | None) -> str:

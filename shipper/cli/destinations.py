@@ -22,9 +22,9 @@ def problems(loaded: Loaded) -> list[ConfigError]:
         try:
             make_exporter(destination.type, name, destination.options, context, where=f"destinations.{name}")
         except ConfigErrors as errors:
-            found += [_located(error, loaded) for error in errors.all]
+            found += [located(error, loaded) for error in errors.all]
         except ConfigError as error:
-            found.append(_located(error, loaded))
+            found.append(located(error, loaded))
     return found
 
 
@@ -36,7 +36,7 @@ def defaults(loaded: Loaded) -> dict[str, dict[str, Any]]:
         try:
             settings = convert(dict(destination.options), exporter_class(destination.type, where=where).Settings, where)
         except ConfigError as error:
-            raise _located(error, loaded) from error
+            raise located(error, loaded) from error
         filled[name] = msgspec.to_builtins(settings, enc_hook=str)
     return filled
 
@@ -46,8 +46,9 @@ def settings_types() -> Mapping[str, type[msgspec.Struct]]:
     return {name: exporter_class(name).Settings for name in load_exporters()}
 
 
-def _located(error: ConfigError, loaded: Loaded) -> ConfigError:
-    origin = loaded.origin(error.path)
+def located(error: ConfigError, loaded: Loaded) -> ConfigError:
+    """The same error, named by where the setting was set: the file, a variable, the command line."""
+    origin = loaded.origin(error.path.partition("[")[0] if error.path.endswith("]") else error.path)
     if origin.kind == "env":
         return ConfigError(origin.name, error.problem)
     if origin.kind == "flag":

@@ -6,7 +6,10 @@ by which ``notices.budgets`` overrides it: whoever raised ``stopTimeout`` or ``t
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
+
+from shipper.errors import ConfigError
 
 BUDGETS: Mapping[str, float] = {
     "ec2-spot": 60.0,  # the time is stated; this is for one that lies in the past while the host still lives
@@ -42,9 +45,14 @@ BUDGETS: Mapping[str, float] = {
 
 
 class Budgets:
-    """`BUDGETS` with what the configuration says in its place."""
+    """`BUDGETS` with what the configuration says in its place. Raises `ConfigError` for a name that nobody would ask for."""
 
     def __init__(self, overrides: Mapping[str, float] | None = None) -> None:
+        for name in overrides or {}:
+            if name not in BUDGETS:
+                near = difflib.get_close_matches(name, BUDGETS, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ConfigError("notices.budgets", f"no budget {name!r}; {hint}known are: {', '.join(BUDGETS)}")
         self._seconds = {**BUDGETS, **(overrides or {})}
 
     def seconds(self, name: str) -> float:

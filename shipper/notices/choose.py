@@ -17,6 +17,7 @@ from shipper.events import Problem, Reporter, Said
 from shipper.labels.finding import Surroundings
 from shipper.labels.platform import Recognised, recognise
 from shipper.notice import Hold, NoticeWatcher
+from shipper.notices.budgets import Budgets
 from shipper.notices.times import Times
 
 
@@ -29,6 +30,7 @@ class Around:
     times: Times
     surroundings: Surroundings
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    budgets: Budgets = field(default_factory=Budgets)
     touch_file: str = ""
     asg_hooks: Sequence[str] = ()
 
@@ -72,15 +74,11 @@ def choose(watch: list[str], around: Around, *, hold: bool) -> Platform:
     nobody knows.
     """
     names: list[str] = []
-    for name in watch:
+    for name in names_of(watch):
         if name == "auto":
             names += [known for known, platform in PLATFORMS.items() if platform.here(around)]
-        elif name in PLATFORMS:
-            names.append(name)
         else:
-            near = difflib.get_close_matches(name, [*PLATFORMS, "auto"], n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError("notices.watch", f"no platform {name!r}; {hint}known are: auto, {', '.join(PLATFORMS)}")
+            names.append(name)
     watchers: list[NoticeWatcher] = []
     holds: list[Hold] = []
     for name in dict.fromkeys(names):
@@ -92,6 +90,16 @@ def choose(watch: list[str], around: Around, *, hold: bool) -> Platform:
         watchers += made.watchers
         holds += made.holds if hold else ()
     return Platform(tuple(watchers), tuple(holds))
+
+
+def names_of(watch: Sequence[str]) -> Sequence[str]:
+    """The same names, when all of them are known; else raises `ConfigError`."""
+    for name in watch:
+        if name != "auto" and name not in PLATFORMS:
+            near = difflib.get_close_matches(name, [*PLATFORMS, "auto"], n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError("notices.watch", f"no platform {name!r}; {hint}known are: auto, {', '.join(PLATFORMS)}")
+    return watch
 
 
 # -- the platforms ---------------------------------------------------------------------------------------------------
@@ -210,24 +218,23 @@ def _systemd(around: Around) -> Platform:
 
 
 def _logind(around: Around) -> Platform:
-    from shipper.notices.budgets import BUDGETS
     from shipper.notices.logind import LogindHold, LogindWatcher
     from shipper.notices.logind_bus import Logind
 
     stop_seconds = 0.0
-    if around.env.get(
-        "INVOCATION_ID"
-    ):  # a unit is stopped only after the delay; how long the machine then lasts is its cloud's
+    # A unit is stopped only after the delay; how long the machine then lasts is its cloud's.
+    if around.env.get("INVOCATION_ID"):
         budget = next((name for cloud, name in _MACHINE_STOPS.items() if around.cloud(cloud)), "systemd")
-        stop_seconds = BUDGETS[budget]
+        stop_seconds = around.budgets.seconds(budget)
+    in_pod = "KUBERNETES_SERVICE_HOST" in around.env
     logind = Logind(address=around.endpoints.get("logind", "") or around.env.get("DBUS_SYSTEM_BUS_ADDRESS", ""))
     return Platform(
-        (LogindWatcher(clock=around.clock, logind=logind, stop_seconds=stop_seconds),),
+        (LogindWatcher(clock=around.clock, logind=logind, stop_seconds=stop_seconds, in_pod=in_pod),),
         (LogindHold(clock=around.clock, report=around.report, logind=logind),),
     )
 
 
-_MACHINE_STOPS = {"ec2": "ec2-shutdown", "gce": "gce-stop"}
+_MACHINE_STOPS = {"ec2": "ec2-shutdown", "gce": "gce-stop", "openstack": "openstack"}
 
 
 def _booted_by_systemd(around: Around) -> bool:

@@ -28,15 +28,17 @@ SAME_LIFE = frozenset({"soft-reboot"})  # user space only: the kernel's boot id 
 class LogindWatcher(NoticeWatcher):
     """Listens to ``PrepareForShutdown``, from now on and over reconnections.
 
-    ``stop_seconds``: how long this process is left once the delay is over; 0 where it is no unit of systemd.
+    ``stop_seconds``: how long this process is left once the delay is over; 0 where it is no unit of systemd. ``in_pod``: the
+    delay is the kubelet's, which ends its pods within it by times of its own; so the budget ``kubernetes-node`` counts.
     """
 
     name = "logind"
 
-    def __init__(self, *, clock: Clock, logind: Logind, stop_seconds: float = 0.0) -> None:
+    def __init__(self, *, clock: Clock, logind: Logind, stop_seconds: float = 0.0, in_pod: bool = False) -> None:
         self._clock = clock
         self._logind = logind
         self._stop_seconds = stop_seconds
+        self._budget = "kubernetes-node" if in_pod else "logind"
         self._delay: float | None = None
         self._type = ""
         self._said = False
@@ -94,7 +96,8 @@ class LogindWatcher(NoticeWatcher):
     def _told(self, board: NoticeBoard) -> None:
         if self._said:
             return  # the same, said in the older and in the newer way
-        deadline = None if self._delay is None else self._clock.monotonic() + self._delay + self._stop_seconds
+        delay = None if self._budget == "kubernetes-node" else self._delay
+        deadline = None if delay is None else self._clock.monotonic() + delay + self._stop_seconds
         self._going_down(board, f"PrepareForShutdown{f' ({self._type})' if self._type else ''}", deadline)
 
     def _going_down(self, board: NoticeBoard, evidence: str, deadline: float | None) -> None:
@@ -102,7 +105,7 @@ class LogindWatcher(NoticeWatcher):
         self._logind.shutting_down = True
         self._logind.changed.set()
         ends_life = self._type not in SAME_LIFE
-        board.notice(Notice(self.name, NoticeKind.IMMINENT, evidence, deadline, "logind", KEY, ends_life=ends_life))
+        board.notice(Notice(self.name, NoticeKind.IMMINENT, evidence, deadline, self._budget, KEY, ends_life=ends_life))
 
     def _staying_up(self, board: NoticeBoard) -> None:
         self._type = ""

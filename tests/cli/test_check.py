@@ -95,3 +95,16 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     """No traceback for a wrong path."""
     result = CliRunner().invoke(main, ["check", str(tmp_path / "none")])
     assert (result.exit_code, result.output.splitlines()[0]) == (1, f"{tmp_path}/none: no such file")
+
+
+def test_names_for_the_end_of_the_host_are_checked(check, tmp_path: Path) -> None:
+    """A platform, a budget or somebody to wait for that nobody knows would stop `run`, so it is said here."""
+    text = "files: [{include: [/x]}]\ndestinations: {a: {endpoint: 'http://x:1'}}\ndrain: {wait_for: [checkout]}\n"
+    result = check(text + "notices: {watch: [auto, ec3], budgets: {kubernets: 40s}}\n")
+    where = f"{tmp_path}/shipper.yaml: "
+    assert result.exit_code == 1
+    assert f"{where}notices.watch: no platform 'ec3'; did you mean 'ecs'?" in result.output
+    assert f"{where}notices.budgets: no budget 'kubernets'; did you mean 'kubernetes'?" in result.output
+    assert f"{where}drain.wait_for[0]: 'checkout' names nobody; wanted is unit:NAME" in result.output
+    right = text.replace("checkout", "'unit:checkout'") + "notices: {watch: [auto, ec2], budgets: {kubernetes: 40s}}\n"
+    assert check(right).exit_code == 0
