@@ -59,6 +59,15 @@ class Plan:
     unproved: tuple[str, ...]
     waiting_for: tuple[str, ...]
 
+    @property
+    def left(self) -> int:
+        """Bytes that would not get where they belong, nor to a fallback."""
+        return 0 if self.fallback else sum(leg.left for leg in self.legs)
+
+    def answer(self) -> dict[str, Any]:
+        """What ``POST /drain`` with ``dry_run`` answers: the plan, the same for people, and an exit status (3: some is left)."""
+        return {"plan": self.as_dict(), "message": self.text(), "exit_code": 3 if self.left else 0}
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
