@@ -12,6 +12,7 @@ hurry.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 ASSUMED_RATE = 10e6  # bytes a second
@@ -26,11 +27,14 @@ PATIENCE_SHARE = 10  # neither takes more than this part of what was left when i
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A destination at one moment: bytes left, measured bytes a second (0.0: unknown), whether it fails."""
+    """A destination at one moment: bytes left, measured bytes a second (0.0: unknown), whether it fails, and for how many
+    seconds the oldest of the bytes has waited (``inf``: not known).
+    """
 
     backlog: int
     rate: float
     failing: bool
+    oldest: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class Budget:
             return "it fails"
         if self._late >= IN_A_ROW:
             return f"it needs {needed(load):.1f} s at {load.rate / 1e6:.2f} MB/s and {usable:.1f} s are left"
-        if now - self._still_since >= self._still_for:
+        if min(now - self._still_since, load.oldest) >= self._still_for:
+            # A service that writes as fast as is sent keeps the backlog from falling, but not the oldest in it young.
             return f"it has taken nothing for {now - self._still_since:.1f} s"
         return ""

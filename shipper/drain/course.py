@@ -104,8 +104,11 @@ class Course:
         crew = self._crew
         try:
             happened = await self._until_something_ends_it()
+            known = self._settling is not None and self._settling.done()
         finally:
             await self._cancel_side_work()
+        if happened in (Input.DEADLINE, Input.ABORT):
+            happened = await self._end_sending(happened, known=known)
         crew.state.on(happened)
         show(crew.state.state, crew.report)
         if happened is Input.WITHDRAWN:
@@ -261,13 +264,23 @@ class Course:
         await self._crew.farewell(self._outcome(State.EXPIRED), self.deadline)
         return self._go_on(State.NOTICED, "the time that is usual here has passed, and the host lives")
 
+    async def _end_sending(self, happened: Input, *, known: bool) -> Input:
+        """Time is up, and no more data is sent. The last answer may have settled the last of it: then nothing was late.
+
+        ``known``: whether everything that was found is written down.
+        """
+        self.over = True
+        self.steering.activate()
+        await self.steering.finish(self._last_answers())
+        if happened is Input.ABORT or self._writing or not known:
+            return happened
+        return happened if any(pump.backlog_bytes() for pump in self._crew.pumps) else Input.EMPTY
+
     async def _finish(self) -> Outcome:
         crew = self._crew
         self.over = True
         outcome = self._outcome(crew.state.state)
         self.steering.activate()
-        if outcome.state is State.EXPIRED:
-            await self.steering.finish(self._last_answers())
         await crew.farewell(outcome, self._last_moment(outcome))
         if crew.holds.kept and (self.order.ends_life or crew.noticed()):
             await self._let_go(outcome)

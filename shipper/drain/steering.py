@@ -91,7 +91,8 @@ class Steering:
         usable = self._early.remaining()
         missing: list[str] = []
         for index, (pump, budget) in enumerate(zip(self._pumps, self._budgets, strict=True)):
-            verdict = budget.look(now, usable, Load(pump.backlog_bytes(), pump.rate(), pump.failing()))
+            load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), pump.oldest_unacknowledged())
+            verdict = budget.look(now, usable, load)
             if verdict.by_value is not self._ordered[index]:
                 self._ordered[index] = verdict.by_value
                 self._order(pump, verdict.by_value)

@@ -78,6 +78,7 @@ class Destination:
     active: bool = True
     sent: float = 0.0
     finished: bool = False
+    last_answer: float = 0.0  # bytes that it acknowledges after the end of the time for data
     orders: list[bool] = field(default_factory=list)
     shares_with: Destination | None = None
 
@@ -114,6 +115,7 @@ class Destination:
 
     async def finish(self, until: Deadline) -> None:
         self._work()
+        self.left -= min(self.left, self.last_answer)
         self.finished = True
 
     def idle(self) -> bool:

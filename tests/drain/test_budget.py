@@ -74,6 +74,14 @@ def test_a_destination_that_takes_nothing_is_a_miss_whatever_it_says() -> None:
     assert "taken nothing for 5.1 s" in budget.look(5.1, 95, Load(2 * MB, 0.0, False)).miss
 
 
+def test_a_service_that_goes_on_writing_makes_no_standstill() -> None:
+    """Where the backlog never falls because new bytes come as fast as old ones go, nothing in it gets old."""
+    budget = Budget()
+    looks = [budget.look(i * 0.25, 5, Load(1000 + i, 1e6, False, oldest=0.1)) for i in range(20)]
+    assert not any(look.miss for look in looks)
+    assert "taken nothing" in budget.look(5.0, 5, Load(1020, 1e6, False, oldest=5.0)).miss
+
+
 def test_progress_is_seen_also_where_services_write_on() -> None:
     """A backlog that falls now and then is no standstill, however large it stays."""
     budget = Budget()

@@ -63,6 +63,18 @@ def test_a_farewell_says_what_is_left_when_nothing_more_is_sent() -> None:
     assert not stage.primary.finished
 
 
+def test_a_last_answer_that_settles_everything_is_not_late() -> None:
+    """What was on its way at the end of the time and arrived: nothing is left, and the exit status says so."""
+    stage = Stage(left=1e6, speed=0.0)
+    stage.primary.last_answer = 1e6
+    assert stage.carry_out(LIFE, 5).exit_code == 0
+    assert stage.farewells[0][0] is State.DRAINED
+    stage = Stage(left=1e6, speed=0.0, leave=60.0)
+    stage.primary.last_answer = 1e6
+    outcome = stage.carry_out(LIFE, 5)
+    assert (outcome.exit_code, outcome.writing) == (3, True)
+
+
 def test_a_destination_that_recovers_is_used(caplog: pytest.LogCaptureFixture) -> None:
     """What failed at first is sent when the destination is back within the time (T-70)."""
     stage = Stage(left=1e6)
