@@ -123,7 +123,7 @@ class Converter:
 
     def _list(self, raw: Any, kind: Any, item: Any, path: Path) -> Any:
         if isinstance(raw, FromText):
-            raw = split_list(raw) if _unwrap(item)[0] is str else split_plain(raw)
+            raw = split_list(raw) if _unwrap(item) == (str, "") else split_plain(raw)
         if not isinstance(raw, list | tuple):
             hint = f"; write [{raw}]" if isinstance(raw, str) and len(raw) <= 40 else ""
             raise ValueError(f"expected a list, got {describe(raw)}{hint}")
@@ -206,7 +206,7 @@ def split_list(text: str) -> list[FromText]:
 
 
 def split_plain(text: str) -> list[FromText]:
-    """Entries that hold no blanks or commas (numbers, URLs), separated by these."""
+    """Entries that hold no blanks or commas (numbers, URLs, words), separated by these."""
     return [FromText(part) for part in text.replace(",", " ").split()]
 
 

@@ -37,7 +37,8 @@ An event that its timeout, a limit or a drain ended goes on in a record with the
 when that record begins inside a line, it has `shipper.line.continued`, too. Lines of different files are never joined."""
 _SCRAPE_NOTE = """\
 An entry of `metrics.scrape`: a mapping with these, or just a URL.
-`SHIPPER_METRICS_SCRAPE` holds URLs, separated by blanks or commas."""
+`SHIPPER_METRICS_SCRAPE` holds URLs, separated by blanks or commas; so are the lists of `notices` and `drain`.
+Other lists are of paths: separated by `:`, or by line ends where an entry holds one."""
 _DESTINATION_NOTE = """\
 A destination `NAME` under `destinations` of type `{kind}`.
 `SHIPPER_DESTINATIONS_NAME_<OPTION>` sets an option{short}."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from shipper.config.units import Seconds, Size
+from shipper.config.units import Seconds, Size, Word
 
 Role: TypeAlias = Literal["sidecar", "gateway"]
 """What this process is; some settings are demanded of one role only."""
@@ -132,7 +132,7 @@ class Drain(Section, frozen=True):
         ),
     ] = 30.0
     wait_for: Annotated[
-        list[str],
+        list[Word],
         Meta(
             description="Whose end a drain waits for: unit:NAME, cgroup:PATH, pid:NUMBER, pidfile:PATH, container:ID."
         ),
@@ -143,7 +143,7 @@ class Notices(Section, frozen=True):
     """Word that the host will die (docs/notices.md)."""
 
     watch: Annotated[
-        list[str], Meta(description="Platforms to listen to by name; auto: those that this host seems to run on.")
+        list[Word], Meta(description="Platforms to listen to by name; auto: those that this host seems to run on.")
     ] = msgspec.field(default_factory=lambda: ["auto"])
     endpoints: Annotated[
         dict[str, str],
@@ -159,8 +159,10 @@ class Notices(Section, frozen=True):
         str, Meta(description="A drain begins when this file appears, and is taken back when it goes; empty: off.")
     ] = ""
     asg_hooks: Annotated[
-        list[str],
-        Meta(description="Auto Scaling terminate hooks to complete when empty; none: the only one, or one named *shipper*."),
+        list[Word],
+        Meta(
+            description="Auto Scaling terminate hooks to complete when empty; none: the only one, or one named *shipper*."
+        ),
     ] = msgspec.field(default_factory=list)
     hold: Annotated[
         bool, Meta(description="Keep platforms waiting that let themselves, while there is something to save.")

@@ -18,6 +18,9 @@ Size = Annotated[int, msgspec.Meta(extra={"unit": "bytes"}, extra_json_schema={"
 Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"}, extra_json_schema={"x-unit": "seconds"})]
 """A duration in seconds; written as a number or as text such as ``250ms``, ``25s``, ``1m30s``."""
 
+Word = Annotated[str, msgspec.Meta(extra={"unit": "word"})]
+"""Text without blanks and commas: a list of these is written with them between in a variable, not with ``:`` as paths are."""
+
 _SIZES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgtp", start=1):
     _SIZES[_letter] = _SIZES[f"{_letter}ib"] = 1024**_power  # K, M, G mean what systemd and most tools mean by them

@@ -262,3 +262,15 @@ def test_text_options_of_variables_fit_the_exporters_types() -> None:
     )
     settings = convert(given, exporter_class("otlp").Settings)
     assert (settings.burst, settings.headers, settings.timeout, settings.trust_local) == (7, {"a": "b"}, 3.0, True)
+
+
+def test_lists_of_words_are_written_with_commas_or_blanks() -> None:
+    """What holds a colon itself is not torn apart by it; globs still are separated by colons."""
+    config = from_env(
+        SHIPPER_DRAIN_WAIT_FOR="unit:checkout, cgroup:/app.slice",
+        SHIPPER_NOTICES_WATCH="ec2,logind",
+        SHIPPER_NOTICES_ASG_HOOKS="drain other",
+    ).config
+    assert config.drain.wait_for == ["unit:checkout", "cgroup:/app.slice"]
+    assert config.notices.watch == ["ec2", "logind"]
+    assert config.notices.asg_hooks == ["drain", "other"]
