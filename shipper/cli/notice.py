@@ -1,8 +1,8 @@
 """``shipper notice``: tell the sidecar that this host will end, and return at once.
 
 Made for a Kubernetes ``preStop`` hook: the time a hook takes is taken from the container's grace period, a hook is never
-repeated, and its output is seen by nobody. So it uses nothing that is slow to load, and a sidecar that is only just starting
-finds the notice in its state directory.
+repeated, and its output is seen by nobody. So it uses nothing that is slow to load, and a sidecar that is only just starting,
+or too busy to answer, finds the notice in its state directory.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def command(deadline: str, kind: str, evidence: str, source: str, withdraw: bool
         if withdraw:
             raise StateError(f"no sidecar answers on {path} ({problem}); there is no notice to take back") from problem
         leave_note(directory, wanted, SystemClock())
-        click.echo(f"no sidecar answers on {path} ({problem}); it finds the notice in {directory} when it starts")
+        click.echo(f"no sidecar answers on {path} ({problem}); it finds the notice in {directory} when it looks there")
 
 
 def _post(path: str, wanted: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -25,6 +26,7 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         return
     click.echo(f"{status['role']} {status['state']}, life {status['life']} run {status['run']}, host {status['host']}")
     click.echo("labels: " + ", ".join(f"{name}={value}" for name, value in status["labels"].items() if value))
+    _print_end(status)
     click.echo(f"streams: {status['streams']}, open files: {status['open_files']}")
     for service in status.get("services", ()):
         _print_service(service)
@@ -34,6 +36,26 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         _print_earlier(earlier)
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
+
+
+def _print_end(status: Mapping[str, Any]) -> None:
+    """What is known of the host's end: nothing at all on an ordinary day."""
+    for notice in status["notices"]:
+        what = "the host ends" if notice["ends_life"] else "the host goes on afterwards"
+        when = "" if notice["deadline_ns"] is None else f", by {_clock_time(notice['deadline_ns'])}"
+        assumed = " (assumed, the platform states none)" if when and notice["assumed"] else ""
+        about = f"; {what}{when}{assumed}" if notice["kind"] != "advisory" else ""
+        click.echo(f"notice from {notice['source']}, {notice['kind']}: {notice['evidence']}{about}")
+    if (seconds := status["deadline_seconds"]) is not None:
+        click.echo(f"deadline in {seconds:.1f} s" if seconds > 0 else "the deadline has passed")
+    if status["holds"] and (status["notices"] or status["state"] == "draining"):
+        click.echo(f"may keep the host waiting: {', '.join(status['holds'])}")
+    for source, why in status["notice_sources_unknown"].items():
+        click.echo(f"{source} does not tell whether this host will end: {why}")
+
+
+def _clock_time(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _print_service(figures: Mapping[str, Any]) -> None:
