@@ -48,6 +48,7 @@ class Result:
     twice: int = 0
     left: int = 0  # by the ranges of the farewell
     unnamed: int = 0  # neither arrived nor within what the farewell says is left
+    unequal: int = 0  # lost by the audit and not left by the farewell, or the other way round
     errors: tuple[int, int] = (0, 0)  # arrived, written
     last: tuple[int, int] = (0, 0)
     outcome: str = ""
@@ -187,6 +188,8 @@ class Cell:
         archive = self._fallback if self._fallback.exists() else self._gateway
         report = _audit(archive)
         result.audit = _verdict(report)
+        lost = lines.within(_lost_ranges(report))
+        result.unequal = lost.without(left) + left.without(lost, main, spare)
         _check(result, report, len(spare) if self._fallback.exists() else len(main))
         return result
 
@@ -242,6 +245,15 @@ def _left_ranges(farewell: dict[str, Any]) -> dict[Path, list[tuple[int, int]]]:
     return ranges
 
 
+def _lost_ranges(life: dict[str, Any]) -> dict[Path, list[tuple[int, int]]]:
+    """What is not there by the audit."""
+    return {
+        Path(stream["name"]): [(start, end) for start, end in (*stream["missing_ranges"], *stream["pending_ranges"])]
+        for stream in life.get("streams", ())
+        if stream["missing_ranges"] or stream["pending_ranges"]
+    }
+
+
 def _audit(archive: Path) -> dict[str, Any]:
     if not archive.exists():
         return {}
@@ -289,8 +301,10 @@ def _check(result: Result, life: dict[str, Any], archived: int) -> None:
     if life["ended"] in ("drained", "expired"):
         if life["ended"] != result.outcome:
             wrong.append(f"audit says {life['ended']}, farewell {result.outcome}")
-        if counts["missing"] or counts["duplicates"]:
-            wrong.append(f"audit missing {counts['missing']}, duplicates {counts['duplicates']}")
+        if result.unequal:
+            wrong.append(f"audit and farewell differ by {result.unequal} lines")
+        if counts["duplicates"]:
+            wrong.append(f"audit duplicates {counts['duplicates']}")
 
 
 def _part(of: Lines, *arrived: Lines) -> tuple[int, int]:

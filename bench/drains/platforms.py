@@ -282,8 +282,11 @@ class Gce(Told):
         self._gce.preempt()
         return lambda: now  # the long poll returns at once
 
-    def look(self, ending: Ending) -> None:
-        ending.acted = next((one.at for one in self._gce.asked if one.at > ending.answered), None)
+    async def wait(self, host: Host, ending: Ending) -> None:
+        # The machine is being shut down meanwhile: the unit's stop follows that of the services.
+        stopping = asyncio.get_running_loop().call_later(1.0, host.stop_sidecar, ending)
+        await super().wait(host, ending)
+        stopping.cancel()
 
 
 class Azure(Told):
