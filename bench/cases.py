@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import sdk, servers
+from bench import sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -183,6 +183,10 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "idle": lambda size: idle("idle"),
     "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
     "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
+    "stampede-500-retry-after": lambda size: stampede.rows("stampede-500-retry-after", 500, rate=200, says_when=True),
+    "stampede-500-says-nothing": lambda size: stampede.rows(
+        "stampede-500-says-nothing", 500, rate=200, says_when=False
+    ),
     "sdk-span": lambda size: sdk.cost("sdk-span", "spans"),
     "sdk-log": lambda size: sdk.cost("sdk-log", "logs"),
     "sdk-log-api": lambda size: sdk.cost("sdk-log-api", "records"),
