@@ -9,30 +9,28 @@ that ends with its farewell. It may be killed at any moment: its ledger knows ho
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from shipper.account import Account, Who
+from shipper.adopted import AdoptedRun, Ended, last_words
 from shipper.build_sources import SourceMaker, file_settings
-from shipper.clock import Clock, Deadline
+from shipper.clock import Clock
 from shipper.config import Config
-from shipper.contracts import Exporter, Signal, Source
-from shipper.errors import DeliveryError, StateDamaged, StateError
-from shipper.events import Problem, Reporter, Said
+from shipper.contracts import Exporter
+from shipper.errors import DeliveryError, StateDamaged
+from shipper.events import Reporter, Said
 from shipper.intervals import IntervalSet
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
 from shipper.labels.remains import EarlierLife, earlier_lives, set_aside
 from shipper.ledger import Ledger, LedgerThread
-from shipper.otlp import decode
 from shipper.otlp.encode import resource
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
@@ -42,33 +40,15 @@ from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
 from shipper.sources.services.attribution import Claimant, attribute
 from shipper.sources.services.memory import SOURCE as SERVICES
-from shipper.spool import Fsync, Spool
 
 LEDGER_FILE = "ledger.db"
 IDENTITY_KEY = "identity"
 ENDED_KEY = "remains.ended"  # how the life ended, as its own last statement tells
-CLOSED_KEY = "remains.closed"  # everything is out, the farewell too
 TOLD_SECONDS = 2.0  # for a destination to say what it has of an earlier life: shipping waits for it, once after a boot
 PACE = 5  # an earlier life sends so many times less often than the present one
-RESERVE_SECONDS = 2.0  # of a drain's time, for the farewell
 
 MakeExporters = Callable[[str, int, Reporter], Mapping[str, Exporter]]
 """By life and run: exporters of one's own for all destinations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a life ended by its own word: its last statement, and what that said when it was a farewell."""
-
-    last: str  # "birth", "notice", "farewell"; empty: it said nothing that is still here
-    reason: str = ""
-    final: bool = False  # it said that the life ends with it
-
-    def words(self, by: str) -> str:
-        """The reason, as the farewell in its place gives it."""
-        if self.last == "farewell":
-            return f"{'ended' if self.final else 'stopped'} because of {self.reason}; adopted by life {by}"
-        return f"ended {'after a notice' if self.last == 'notice' else 'in silence'}; adopted by life {by}"
 
 
 class RemainsMaker:
@@ -263,105 +243,10 @@ class RemainsMaker:
         """How the life ended; found out once, because what is said in its place follows its own last words."""
         kept = await ledger.call(Ledger.get, ENDED_KEY)
         if kept is None:
-            ended = _last_words(os.path.join(directory, "account", "life"), self._beside)
+            ended = last_words(os.path.join(directory, "account", "life"), self._beside)
             kept = msgspec.json.encode(ended).decode()
             await ledger.call(Ledger.put, ENDED_KEY, kept)
         return msgspec.json.decode(kept, type=Ended)
-
-
-class AdoptedRun:
-    """See `shipper.remains.EarlierRun`."""
-
-    def __init__(
-        self,
-        ledger: LedgerThread,
-        pumps: Sequence[Pump],
-        sources: Sequence[Source],
-        account: Account,
-        ended: Ended,
-        by: str,
-        clock: Clock,
-    ) -> None:
-        self.open = AsyncExitStack()
-        self._ledger = ledger
-        self._pumps = pumps
-        self._sources = sources
-        self._account = account
-        self._ended = ended
-        self._by = by
-        self._clock = clock
-
-    def backlog(self) -> int:
-        """See `EarlierRun.backlog`."""
-        return max((sum(pump.backlog().values()) for pump in self._pumps), default=0)
-
-    async def aclose(self) -> None:
-        """See `EarlierRun.aclose`."""
-        await self.open.aclose()
-
-    async def ship(self, deadline: Deadline) -> bool:
-        """See `EarlierRun.ship`."""
-        if await self._ledger.call(Ledger.get, CLOSED_KEY) is not None:
-            return True
-        async with asyncio.TaskGroup() as group:
-            work = [group.create_task(each) for each in self._work()]
-            try:
-                done = await self._ship(deadline)
-            finally:
-                for task in work:
-                    task.cancel()
-        if done:
-            await self._ledger.call(Ledger.put, CLOSED_KEY, "1")
-        return done
-
-    def _work(self) -> list[Any]:
-        return [
-            *(pump.run() for pump in self._pumps),
-            *(source.run() for source in self._sources),
-            self._account.run(),
-        ]
-
-    async def _ship(self, deadline: Deadline) -> bool:
-        limited = deadline.remaining() < float("inf")
-        for pump in self._pumps:
-            pump.deadline = deadline
-            pump.urgent(limited)
-        early = (
-            Deadline(self._clock, deadline.at - min(RESERVE_SECONDS, deadline.remaining() / 4)) if limited else deadline
-        )
-        for source in self._sources:
-            source.stop_reading()
-            source.close_events()
-        await asyncio.gather(*(source.settled() for source in self._sources))
-        silent = self._ended.last != "farewell"
-        if not silent and await self._all_out():
-            return True  # its own farewell says it all
-        await self._account.birth([self._ended.words(self._by)])
-        idle = await asyncio.gather(*(pump.wait_idle(early) for pump in self._pumps))
-        drained = all(idle) and await self._all_out()
-        await self._account.farewell(
-            {
-                "reason": self._ended.words(self._by),
-                "ends_life": True,
-                "why": "what it left was shipped by a later life",
-                "outcome": "drained" if drained else "expired",
-            }
-        )
-        sent = await asyncio.gather(*(pump.wait_idle(deadline, include_account=True) for pump in self._pumps))
-        return all(idle) and all(sent)
-
-    async def _all_out(self) -> bool:
-        """Whether every destination has everything, as far as the ledger knows."""
-        return await self._ledger.call(_nothing_left, [pump.name for pump in self._pumps])
-
-
-def _nothing_left(ledger: Ledger, destinations: Sequence[str]) -> bool:
-    for account in ledger.account(destinations):
-        for figures in account.destinations.values():
-            done = IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined])
-            if done.missing(account.stream.start, account.stream.size):
-                return False
-    return True
 
 
 def _begin_run(ledger: Ledger, at_least: int) -> int:
@@ -381,25 +266,3 @@ def _only_remains(config: Config, earlier: EarlierLife) -> Config:
         services=msgspec.structs.replace(config.services, enabled=True),
         metrics=msgspec.structs.replace(config.metrics, scrape=[], multiprocess_dirs=[]),
     )
-
-
-def _last_words(directory: str, report: Reporter) -> Ended:
-    """The last statement of a life for everybody, out of the spool it was written to."""
-    if not os.path.isdir(directory):
-        return Ended("")
-    last = b""
-    try:
-        spool = Spool.open(directory, name="life", fsync=Fsync.NEVER, report=report)
-        try:
-            at = spool.first()
-            while frames := spool.frames(at, 1 << 20):
-                last, at = frames[-1].payload, frames[-1].end
-        finally:
-            spool.close()
-        for record in decode.records(Signal.LOGS, last) if last else ():
-            said = json.loads(str(record.body))
-            name = record.event_name.removeprefix("shipper.")
-            return Ended(name, str(said.get("reason", "")), said.get("ends_life") is True)
-    except (StateError, OSError, ValueError, AttributeError) as problem:
-        report(Problem("remains", f"the last words in {directory} cannot be read: {problem}", directory))
-    return Ended("")
