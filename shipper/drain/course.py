@@ -90,7 +90,8 @@ class Course:
             None  # since when hardly anything is left, as it stays where services write on
         )
         self._ahead: asyncio.Task[None] | None = None
-        self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, self._began)
+        usable = self.early.remaining()
+        self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, self._began, usable)
 
     def withdraw(self, why: str) -> bool:
         """The notice is taken back; False when somebody said stop, or it is too late."""
