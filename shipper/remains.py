@@ -53,7 +53,7 @@ class Remains:
         self._work: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Ship until nothing is left, `pause` is called, or cancelled. Never raises for what is wrong with the remains."""
+        """Ship until nothing is left or cancelled; it may be run again then. Never raises for what is wrong with the remains."""
         if not self._waiting:
             return
         self._work = asyncio.ensure_future(self._ship_all(Deadline(self._clock)))
@@ -61,11 +61,6 @@ class Remains:
             await asyncio.wait({self._work})
         finally:
             await self._stopped()
-
-    def pause(self) -> None:
-        """The run drains: everything is for it now. Returns at once."""
-        if self._work is not None:
-            self._work.cancel()
 
     async def finish(self, deadline: Deadline) -> None:
         """The disk goes with the host and the run has said its last words: send what can be sent of this until ``deadline``."""

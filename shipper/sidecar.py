@@ -161,8 +161,7 @@ class Sidecar:
                     self._pace(parts)
                     await self._conductor.next_change(seen)
                     continue
-                if parts.remains is not None:
-                    parts.remains.pause()
+                remains.cancel()  # everything is for the run now
                 outcome = await self._carry_out(drain, order)
                 if outcome.state not in (State.RUNNING, State.NOTICED):
                     await self._last_of_remains(parts, outcome)
@@ -170,7 +169,7 @@ class Sidecar:
                     return outcome
                 self._conductor.goes_on(outcome)
                 parts.account.go_on()
-                await remains
+                await asyncio.gather(remains, return_exceptions=True)
                 remains = asyncio.create_task(self._ship_remains(parts))
         finally:
             remains.cancel()

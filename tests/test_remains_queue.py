@@ -111,7 +111,7 @@ def test_what_goes_wrong_is_tried_again_and_what_is_damaged_is_given_up(tmp_path
 
 
 def test_a_drain_stops_it_at_once_and_it_stays_on_the_disk(tmp_path: Path) -> None:
-    """Pausing waits for nothing; what was under way is closed, and can be taken up again."""
+    """What was under way is closed when it is cancelled, and can be taken up again."""
     queue = Queue(tmp_path, 1)
     endless = Run()
     queue.outcomes = [endless, Run(done)]
@@ -120,8 +120,8 @@ def test_a_drain_stops_it_at_once_and_it_stays_on_the_disk(tmp_path: Path) -> No
         running = asyncio.create_task(queue.remains.run())
         while not queue.remains.status()[0]["backlog_bytes"]:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0)
-        queue.remains.pause()
-        await running
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         assert endless.closed
         assert len(list(queue.home.iterdir())) == 1
         await queue.remains.run()

@@ -344,6 +344,31 @@ def test_after_a_clean_reboot_what_came_last_is_shipped_and_the_end_stays_clean(
     asyncio.run(story())
 
 
+def test_remains_keep_no_drain_waiting_that_follows_one_taken_back(tmp_path: Path) -> None:
+    """A notice before the start is taken back while what an earlier life left goes nowhere: the next word still counts."""
+
+    async def story() -> None:
+        machine = Machine(tmp_path / "host", free_port())  # nobody listens there
+        machine.power_on()
+        machine.log.write_text("left behind\n")
+        async with machine.sidecar() as first:
+            await first.up()
+            await until(lambda: figure(machine, "backlog_bytes") == machine.log.stat().st_size, "it is seen")
+            await first.kill()
+        machine.power_on(time.time() + 1)
+        touch = tmp_path / "touch"
+        touch.write_text("1h kernel update")
+        settings = {"SHIPPER_DRAIN_DEADLINE": "1.5s", "SHIPPER_NOTICES_TOUCH_FILE": str(touch)}
+        async with machine.sidecar(**settings) as second:
+            await until(lambda: "draining because of notice" in second.said(), "the first drain")
+            touch.unlink()
+            await until(lambda: "shipping goes on" in second.said(), "it is taken back")
+            assert await second.terminate() in (0, 3)
+        assert remains(machine)
+
+    asyncio.run(story())
+
+
 def test_where_the_disk_goes_with_the_host_the_remains_get_what_time_is_left(tmp_path: Path) -> None:
     """A life that ends while an earlier one waits for its destination sends both in its drain, its own words first."""
 
