@@ -139,11 +139,11 @@ class Drain:
     def plan(self, seconds: float, origin: str) -> Plan:
         """What a drain would do now that had ``seconds``; ``origin`` says where that figure comes from.
 
-        While one is under way, its own remaining time counts, and ``seconds`` is not looked at.
+        While one is under way, its own remaining time counts, and neither is looked at.
         """
         crew, course = self._crew, self._course
         if course is not None and math.isfinite(course.deadline.at):
-            seconds = course.deadline.remaining()
+            seconds, origin = course.deadline.remaining(), "of the drain under way"
         return make_plan(
             [Sight.of(pump) for pump in crew.pumps],
             state=crew.state.state.value,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shipper.clock import Deadline
 from shipper.drain.budget import Budget, Load, share
 from shipper.drain.earlier import Earlier
-from shipper.drain.plan import Sight, make_plan
+from shipper.drain.plan import Plan, Sight, make_plan
 from shipper.drain.stampede import FEW_REQUESTS, LONGEST, start_delay
 from shipper.drain.state import State
 from shipper.testing.clock import FakeClock
@@ -248,6 +248,14 @@ def test_a_plan_for_no_deadline_needs_none() -> None:
     assert plan.seconds is None
     assert plan.legs[0].left == 0
     assert "no deadline" in plan.text()
+
+
+def test_a_plan_made_during_a_drain_tells_whose_time_it_is() -> None:
+    """What is asked for then is not looked at, so it is not what the plan says either."""
+    stage = Stage(left=1e9)
+    plans: list[Plan] = []
+    stage.carry_out(LIFE, 20, (5.0, lambda: plans.append(stage.drain.plan(1.0, "--deadline"))))
+    assert [(round(plan.seconds or 0), plan.origin) for plan in plans] == [(15, "of the drain under way")]
 
 
 def test_the_plan_names_the_largest_streams_only() -> None:
