@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import tempfile
 from pathlib import Path
@@ -104,6 +105,38 @@ def test_a_hook_is_heard_that_found_the_socket_too_busy(tmp_path: Path) -> None:
             service.end()
             assert await one.ended() == 0
             assert statements(sink)[-1]["reason"] == "notice from hook"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("variable", "number", "seconds"),
+    [
+        ("NOMAD_ALLOC_ID", signal.SIGINT, 4.0),
+        ("FLY_MACHINE_ID", signal.SIGINT, 4.0),
+        ("K_REVISION", signal.SIGTERM, 8.0),
+    ],
+)
+def test_where_the_signal_is_the_notice_it_ends_the_life(
+    tmp_path: Path, variable: str, number: signal.Signals, seconds: float
+) -> None:
+    """Nomad, Fly and Cloud Run say nothing before: reading goes on after the signal, by the time that is usual there."""
+
+    async def scenario() -> None:
+        env = {variable: "a1b2c3", "SHIPPER_DRAIN_EPHEMERAL": "auto"}
+        log = tmp_path / "app.log"
+        async with Sink() as sink, Service(log) as service, sidecar(tmp_path / "host", sink.url, log, **env) as one:
+            await one.up()
+            await until(lambda: data_lines(sink) == ["one"], "the service is known")
+            one.signal(number)
+            await until(lambda: f"draining because of {number.name}" in one.said(), "the drain begins")
+            (left,) = re.findall(r"; ([\d.]+) s to go", one.said())
+            assert 0 < float(left) <= seconds
+            service.end()
+            assert await one.ended() == 0
+            assert data_lines(sink) == ["one", "last"]
+            farewell = statements(sink)[-1]
+            assert (farewell["outcome"], farewell["ends_life"]) == ("drained", True)
 
     asyncio.run(scenario())
 

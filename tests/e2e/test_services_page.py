@@ -99,3 +99,5 @@ def test_the_pod_shares_the_spool_between_service_and_sidecar() -> None:
     assert sidecar["restartPolicy"] == "Always"
     said = {entry["name"]: entry["value"] for container in (sidecar, service) for entry in container["env"]}
     assert said["SHIPPER_SPOOL_DIR"] == said["SHIPPER_STATE_DIR"] + "/spool"
+    assert sidecar["lifecycle"]["preStop"]["exec"]["command"] == ["shipper", "notice"]
+    assert {"SHIPPER_TERMINATION_GRACE", "SHIPPER_NATIVE_SIDECAR"} <= said.keys()
