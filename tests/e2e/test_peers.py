@@ -1,7 +1,7 @@
 """Shipper and an OpenTelemetry Collector, both real: what is written arrives, whatever the Collector answers.
 
 Needs a Collector with the otlp receiver, the otlp_http exporter and the memory_limiter processor; its path is taken from
-``SHIPPER_TEST_OTELCOL``. Behind it stands a sink, or a gateway, that says what came through.
+``OTELCOL_BINARY``. Behind it stands a sink, or a gateway, that says what came through.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.e2e.kit import (
     until,
 )
 
-OTELCOL = os.environ.get("SHIPPER_TEST_OTELCOL", "")
-pytestmark = pytest.mark.skipif(not OTELCOL, reason="SHIPPER_TEST_OTELCOL names no OpenTelemetry Collector")
+OTELCOL = os.environ.get("OTELCOL_BINARY", "")
+pytestmark = pytest.mark.skipif(not OTELCOL, reason="OTELCOL_BINARY names no OpenTelemetry Collector")
 
 
 class Collector:

@@ -1,7 +1,7 @@
 """The watchers against Amazon EC2 Metadata Mock, which is Amazon's own idea of the metadata service.
 
 Skipped where its binary is not: ``go install github.com/aws/amazon-ec2-metadata-mock/cmd/ec2-metadata-mock@latest``, and put it
-on the PATH or name it in SHIPPER_TEST_AEMM.
+on the PATH or name it in EC2_METADATA_MOCK.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shipper.notices.imds import META, Imds
 from shipper.notices.times import Times
 from tests.notices.listening import at_work, until
 
-MOCK = os.environ.get("SHIPPER_TEST_AEMM") or shutil.which("ec2-metadata-mock")
+MOCK = os.environ.get("EC2_METADATA_MOCK") or shutil.which("ec2-metadata-mock")
 pytestmark = pytest.mark.skipif(not MOCK, reason="the binary ec2-metadata-mock (Go) is not installed")
 
 
