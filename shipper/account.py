@@ -138,7 +138,8 @@ class Account:
 
     async def _changed(self, since: int) -> list[StreamAccount]:
         sizes = {stream.id: stream.frontier() for stream in self._hub.streams() if stream.kind is StreamKind.DATA}
-        return await self._ledger.call(_figures, sizes, self._destinations(), since)
+        signals = {name: exporter.signals for name, exporter in self._exporters.items()}
+        return await self._ledger.call(_figures, sizes, self._destinations(), signals, since)
 
     def _destinations(self) -> tuple[str, ...]:
         """Those the account speaks of."""
@@ -208,11 +209,17 @@ def _known(ledger: Ledger, row: StreamRow, destinations: Sequence[str]) -> tuple
     return start, max((ledger.cursor(name, row.id).reach for name in destinations), default=start)
 
 
-def _figures(ledger: Ledger, sizes: Mapping[str, int], destinations: Sequence[str], since: int) -> list[StreamAccount]:
+def _figures(
+    ledger: Ledger,
+    sizes: Mapping[str, int],
+    destinations: Sequence[str],
+    signals: Mapping[str, frozenset[Signal]],
+    since: int,
+) -> list[StreamAccount]:
     """The account after noting the sizes seen, in one turn of the ledger's thread."""
     for stream, size in sizes.items():
         ledger.seen(stream, size)
-    return ledger.account(destinations, since)
+    return ledger.account(destinations, since, signals=signals)
 
 
 def _left(account: StreamAccount, fallback: str) -> list[dict[str, Any]]:

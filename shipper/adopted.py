@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -127,11 +127,11 @@ class AdoptedRun:
 
     async def _all_out(self) -> bool:
         """Whether every destination has everything, as far as the ledger knows."""
-        return await self._ledger.call(_nothing_left, [pump.name for pump in self._pumps])
+        return await self._ledger.call(_nothing_left, {pump.name: pump.exporter.signals for pump in self._pumps})
 
 
-def _nothing_left(ledger: Ledger, destinations: Sequence[str]) -> bool:
-    for account in ledger.account(destinations):
+def _nothing_left(ledger: Ledger, destinations: Mapping[str, frozenset[Signal]]) -> bool:
+    for account in ledger.account(destinations, signals=destinations):
         for figures in account.destinations.values():
             done = IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined])
             if done.missing(account.stream.start, account.stream.size):

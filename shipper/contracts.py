@@ -283,6 +283,7 @@ class Exporter(ABC):
 
     name: str
     limits: Limits
+    signals: frozenset[Signal] = frozenset(Signal)  # what it takes; of streams of other signals it is owed nothing
     keeps_accounts: bool = False  # wants the account every 15 s, not only birth and farewell
     accounts_known: bool = True  # False while ``keeps_accounts`` is still being found out: hold account streams back
 

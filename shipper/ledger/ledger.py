@@ -7,11 +7,11 @@ transaction may span them.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from shipper.contracts import StreamKind
+from shipper.contracts import Signal, StreamKind
 from shipper.events import Reporter, Said
 from shipper.ledger.accepted import Accepted
 from shipper.ledger.cursors import ACKNOWLEDGED, LOST, QUARANTINED
@@ -52,15 +52,28 @@ class Ledger(Facts, Delivery, Accepted):
         with self._store.transaction():
             yield
 
-    def account(self, destinations: Iterable[str], changed_since: int = -1) -> list[StreamAccount]:
+    def account(
+        self,
+        destinations: Iterable[str],
+        changed_since: int = -1,
+        *,
+        signals: Mapping[str, Collection[Signal]] | None = None,
+    ) -> list[StreamAccount]:
         """The figures of every data stream, retired ones included, least recently changed first.
+
+        ``signals``: what those take that do not take all; of a stream of another signal nothing is said for them.
 
         With ``changed_since`` (the largest ``changed`` of an earlier answer of this process) only of those that changed
         after it; that costs nothing for the others.
         """
         names = list(destinations)
+        limited = signals or {}
+
+        def takes(name: str, signal: Signal) -> bool:
+            return name not in limited or signal in limited[name]
+
         found = [
-            StreamAccount(row, {name: self._figures(name, row) for name in names}, change)
+            StreamAccount(row, {name: self._figures(name, row) for name in names if takes(name, row.signal)}, change)
             for row, change in self._changed_since(changed_since)
             if row.kind is StreamKind.DATA
         ]

@@ -19,6 +19,9 @@ class Follower(Protocol):
     def follow(self, stream: Stream) -> None:
         """Take the stream up at this pump's own cursor."""
 
+    def takes(self, stream: Stream) -> bool:
+        """Whether this destination takes the stream's signal; of one that it does not it is owed nothing."""
+
     def look(self, stream: str) -> None:
         """Something may be there to cut."""
 
@@ -42,6 +45,7 @@ class Hub:
         self._streams: dict[str, Stream] = {}
         self._followers: list[Follower] = []
         self._released: dict[str, int] = {}
+        self._untaken: set[str] = set()  # streams of a signal that no destination takes
         self._ended: dict[str, int] = {}  # finished streams and their final size
         self._lost: dict[str, IntervalSet] = {}
         self._to_finish: list[tuple[str, int]] = []
@@ -60,6 +64,7 @@ class Hub:
         self._followers.append(follower)
         for stream in self._streams.values():
             follower.follow(stream)
+            self._note_taken(stream)
 
     def add(self, stream: Stream) -> None:
         """See `shipper.contracts.Hub.add`. Adding an id again puts the new object in the place of the old one."""
@@ -67,6 +72,7 @@ class Hub:
         self._report.metrics.streams.set(len(self._streams))
         for follower in self._followers:
             follower.follow(stream)
+        self._note_taken(stream)
         if stream.finished:
             self.finished(stream)
 
@@ -74,6 +80,8 @@ class Hub:
         """See `shipper.contracts.Hub.ready`."""
         for follower in self._followers:
             follower.look(stream.id)
+        if stream.id in self._untaken:
+            self.moved(stream)  # nobody else will, and what holds it has to be let go
 
     def finished(self, stream: Stream) -> None:
         """See `shipper.contracts.Hub.finished`."""
@@ -111,8 +119,15 @@ class Hub:
         while self._to_retire:
             await self._books.call(Ledger.retire, self._to_retire.pop())
 
+    def _note_taken(self, stream: Stream) -> None:
+        if any(follower.takes(stream) for follower in self._followers):
+            self._untaken.discard(stream.id)
+        else:
+            self._untaken.add(stream.id)
+
     def _retire(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        self._untaken.discard(stream.id)
         del self._ended[stream.id]
         self._released.pop(stream.id, None)
         self._lost.pop(stream.id, None)

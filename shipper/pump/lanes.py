@@ -52,6 +52,7 @@ class Lanes:
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.share: Share | None = None  # while a fallback works beside the others
         self.by_value = False
+        self.looking = False  # errors are being looked for in what was there when value began to decide
         self._errors_first_until = -math.inf
         self._spare = spare
         self._window = window
@@ -70,6 +71,8 @@ class Lanes:
 
     def follow(self, stream: Stream) -> None:
         """See `Follower.follow`."""
+        if not self.takes(stream):
+            return
         lane = self.by_stream.get(stream.id)
         if lane is not None:
             lane.stream = stream
@@ -88,6 +91,10 @@ class Lanes:
             # One that has a turn coming needs no wake-up for every line, only when it may have become a request of its own.
             if self._queue(lane) or lane.uncut() >= BUSY_BYTES:
                 self._work.beat()
+
+    def takes(self, stream: Stream) -> bool:
+        """See `Follower.takes`."""
+        return stream.signal in self._exporter.signals
 
     def low(self, stream: Stream) -> int | None:
         """See `Follower.low`."""
@@ -168,7 +175,12 @@ class Lanes:
             self.share.moved(self)
 
     def wanted(self, stream: Stream) -> bool:
-        """False for the account at a destination that is known not to keep it, or stands by: a farewell has it all."""
+        """False for a signal that the destination does not take, and for the account at one known not to keep it.
+
+        One that stands by does not get the account either: a farewell has it all.
+        """
+        if not self.takes(stream):
+            return False
         if stream.kind is not StreamKind.ACCOUNT:
             return True
         return not self._spare and self._exporter_may_want_accounts()
@@ -245,6 +257,7 @@ class Lanes:
         """
         if on is not self.by_value:
             self._errors_first_until = self._clock.monotonic() + patience if on else -math.inf
+            self.looking = on
         self.by_value = on
         for lane in self.by_stream.values():
             self._weigh(lane)
@@ -260,7 +273,12 @@ class Lanes:
                 return True
         if not self._arriving:
             self._errors_first_until = -math.inf
+            self.looking = False
         return False
+
+    def hurry(self, patience: float) -> None:
+        """Other things than errors wait so many seconds from now on at most."""
+        self._errors_first_until = min(self._errors_first_until, self._clock.monotonic() + patience)
 
     def errors_first(self) -> float:
         """Seconds for which nothing but errors, and the life's story, may go."""
