@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-EXPOSURE_BUCKETS = (0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
+EXPOSURE_BUCKETS = (0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class Metrics:
@@ -42,6 +42,9 @@ class Metrics:
         self.requests = Counter(
             "shipper_requests_sent_total", "Requests by what became of them.", ("destination", "outcome"), registry=r
         )
+        self.destination_up = Gauge(
+            "shipper_destination_up", "0 where a destination fails just now, else 1.", by_destination, registry=r
+        )
         self.retried = Counter(
             "shipper_retried_requests_total", "Requests sent again, by cause.", ("destination", "cause"), registry=r
         )
@@ -62,6 +65,12 @@ class Metrics:
         )
         self.drain_state = Gauge(
             "shipper_drain_state", "1 for the state the sidecar is in, 0 for the others.", ("state",), registry=r
+        )
+        self.farewells = Counter(
+            "shipper_farewells_total", "Farewells said, by how the drain ended.", ("outcome",), registry=r
+        )
+        self.drain_left = Gauge(
+            "shipper_drain_left_bytes", "Bytes that the last farewell had to leave unacknowledged.", registry=r
         )
         self.notices = Gauge(
             "shipper_notices", "Notices that stand: word that this host will end, by kind.", ("kind",), registry=r

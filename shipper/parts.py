@@ -43,6 +43,7 @@ class Parts:
         """Bring the gauges up to date."""
         for pump in self.every_pump:
             pump.measure()
+            self.report.metrics.destination_up.labels(pump.name).set(not pump.failing())
 
     @property
     def every_pump(self) -> list[Pump]:
