@@ -222,16 +222,3 @@ def load_board_config(path: str) -> BoardConfig:
     if config.compression == 1:
         return config
     return msgspec.structs.replace(config, compression=1.0).scaled(config.compression)
-
-
-
-    "BoardConfig",
-    "BurnWindow",
-    "Intervals",
-    "Labels",
-    "Path",
-    "Requests",
-    "Thresholds",
-    "Windows",
-    "load_board_config",
-]
