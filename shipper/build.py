@@ -19,10 +19,10 @@ import msgspec
 from shipper import __version__
 from shipper.account import Account, Who
 from shipper.build_remains import IDENTITY_KEY, LEDGER_FILE, RemainsMaker
-from shipper.build_sources import SourceMaker
+from shipper.build_sources import SourceMaker, Takers, takers
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address
-from shipper.contracts import Exporter, ExporterContext
+from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import DeliveryError, StateDamaged
 from shipper.events import Problem, Reporter, Said
 from shipper.handoff.liveness import is_alive
@@ -101,7 +101,7 @@ class _Builder:
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
         remembered = await self._remembered(context) if self.ledger_lost else frozenset()
-        sources = await maker.make(hub, ledger, tuple(every), remembered)
+        sources = await maker.make(hub, ledger, self._takers(pumps), remembered)
         return Parts(
             identity,
             decision,
@@ -117,6 +117,18 @@ class _Builder:
             remains,
             fallback,
         )
+
+    def _takers(self, pumps: list[Pump]) -> Takers:
+        """Who gets what; said where nobody gets it, since a destination that takes only metrics is easily thought enough."""
+        found = takers(pump.exporter for pump in pumps)
+        for signal, names in found.items():
+            if not names and pumps:
+                said = f"no destination takes {signal}: they are not shipped"
+                if signal is Signal.LOGS:
+                    said += ", and neither are birth, account and farewell, so that no audit knows of this life"
+                self.notes.append(said)
+                self.report(Problem("signal-unshipped", said, signal))
+        return found
 
     async def _remains(self, decision: LifeDecision, quarantine: Quarantine, ledger: LedgerThread) -> Remains:
         """What earlier lives of this host left, taken over before anything is read."""

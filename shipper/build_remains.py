@@ -20,10 +20,10 @@ import msgspec
 
 from shipper.account import Account, Who
 from shipper.adopted import AdoptedRun, Ended, last_words
-from shipper.build_sources import SourceMaker, file_settings
+from shipper.build_sources import SourceMaker, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config
-from shipper.contracts import Exporter
+from shipper.contracts import Exporter, Signal
 from shipper.errors import DeliveryError, StateDamaged
 from shipper.events import Reporter, Said
 from shipper.intervals import IntervalSet
@@ -215,13 +215,13 @@ class RemainsMaker:
             ledger=ledger,
             life=earlier.life,
             resource=resource(identity.attributes()),
-            destinations=tuple(exporters),
+            destinations=takers(exporters.values())[Signal.LOGS],
             clock=clock,
             report=report,
         )
         stack.push_async_callback(files.aclose)
         await files.open()
-        sources = [files, *(await maker.make(hub, ledger, tuple(exporters), frozenset()))]
+        sources = [files, *(await maker.make(hub, ledger, takers(exporters.values()), frozenset()))]
         return AdoptedRun(ledger, pumps, sources, account, ended, self._decision.life, clock)
 
     def _pump(self, exporter: Exporter, earlier: EarlierLife, hub: Hub, ledger: LedgerThread) -> Pump:

@@ -6,13 +6,13 @@ Each is imported where it is made: a gateway has no use for the tailer, a sideca
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from shipper.clock import Clock
 from shipper.config import Config, Files, Role, split_address
-from shipper.contracts import Signal, Source
+from shipper.contracts import Exporter, Signal, Source
 from shipper.errors import ConfigError
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
+
+
+Takers = Mapping[Signal, tuple[str, ...]]
+"""The destinations that get the streams of a signal."""
+
+
+def takers(exporters: Iterable[Exporter]) -> Takers:
+    """Who of them takes what."""
+    every = list(exporters)
+    return {signal: tuple(one.name for one in every if signal in one.signals) for signal in Signal}
 
 
 class SourceMaker:
@@ -57,11 +67,9 @@ class SourceMaker:
         self.services: ServiceSource | None = None
         self.twins: Twins | None = None
 
-    async def make(
-        self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...], remembered: frozenset[str]
-    ) -> list[Source]:
+    async def make(self, hub: Hub, ledger: LedgerThread, takers: Takers, remembered: frozenset[str]) -> list[Source]:
         """All sources, in the order in which a drain waits for them; the stack closes them."""
-        sources = await self._make(hub, ledger, destinations, remembered)
+        sources = await self._make(hub, ledger, takers, remembered)
         for source in sources:
             self.stack.push_async_callback(source.aclose)
         return sources
@@ -74,9 +82,7 @@ class SourceMaker:
         """What of services' records was not handed over, or lost on the way here, by signal and cause."""
         return self.services.refused() if self.services is not None else {}
 
-    async def _make(
-        self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...], remembered: frozenset[str]
-    ) -> list[Source]:
+    async def _make(self, hub: Hub, ledger: LedgerThread, takers: Takers, remembered: frozenset[str]) -> list[Source]:
         sources: list[Source] = []
         if self.config.files and self.config.services.enabled and self.role == "sidecar":
             from shipper.sources.twins import Twins
@@ -94,7 +100,7 @@ class SourceMaker:
                     resource=resource(self.identity.attributes()),
                     clock=self.clock,
                     report=self.report,
-                    destinations=destinations,
+                    destinations=takers[Signal.LOGS],
                     remembered=remembered,
                     seen=self.twins.tailed if self.twins is not None else None,
                 )
@@ -102,10 +108,10 @@ class SourceMaker:
         if self.role == "gateway":
             sources.append(await self._receiver(hub, ledger))
         else:
-            sources += await self._from_services(hub, ledger, destinations)
+            sources += await self._from_services(hub, ledger, takers)
         return sources
 
-    async def _from_services(self, hub: Hub, ledger: LedgerThread, destinations: tuple[str, ...]) -> list[Source]:
+    async def _from_services(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
         """What services hand over, and the source of requests counted from that and of endpoints read, which ends last."""
         from shipper.measure import making
 
@@ -115,7 +121,7 @@ class SourceMaker:
             life=self.decision.life,
             birth_ns=self.decision.born_ns,
             state_dir=self.config.state_dir,
-            destinations=destinations,
+            destinations=takers[Signal.METRICS],
         )
         requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
         services = [self._services(hub, ledger, requests)] if self.config.services.enabled else []
