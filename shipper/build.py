@@ -115,6 +115,7 @@ class _Builder:
             AsyncExitStack(),
             maker.status,
             remains,
+            maker.numbers,
             fallback,
         )
 

@@ -23,6 +23,7 @@ from shipper.pump.hub import Hub
 from shipper.spool import Fsync, Spool
 
 if TYPE_CHECKING:
+    from shipper.measure.source import MeasureSource
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
@@ -65,6 +66,7 @@ class SourceMaker:
         self.stack = stack
         self.closed = closed
         self.services: ServiceSource | None = None
+        self.numbers: MeasureSource | None = None
         self.twins: Twins | None = None
 
     async def make(self, hub: Hub, ledger: LedgerThread, takers: Takers, remembered: frozenset[str]) -> list[Source]:
@@ -107,12 +109,10 @@ class SourceMaker:
             )
         if self.role == "gateway":
             sources.append(await self._receiver(hub, ledger))
-        else:
-            sources += await self._from_services(hub, ledger, takers)
-        return sources
+        return [*sources, *(await self._numbers(hub, ledger, takers))]
 
-    async def _from_services(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
-        """What services hand over, and the source of requests counted from that and of endpoints read, which ends last."""
+    async def _numbers(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
+        """What services hand over, and the source of all numbers, which ends last. A gateway has only its own numbers."""
         from shipper.measure import making
 
         place = making.Place(
@@ -121,11 +121,16 @@ class SourceMaker:
             life=self.decision.life,
             birth_ns=self.decision.born_ns,
             state_dir=self.config.state_dir,
-            destinations=takers[Signal.METRICS],
+            takers=takers[Signal.METRICS],
+            destinations=tuple(self.config.destinations),
+            facts=making.facts(self.identity, self.decision.born_ns),
         )
-        requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
-        services = [self._services(hub, ledger, requests)] if self.config.services.enabled else []
-        numbers = making.source(
+        services: list[Source] = []
+        requests = None
+        if self.role == "sidecar":
+            requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
+            services = [self._services(hub, ledger, requests)] if self.config.services.enabled else []
+        self.numbers = making.source(
             requests,
             self.config.metrics,
             place,
@@ -134,9 +139,10 @@ class SourceMaker:
             ledger=ledger,
             clock=self.clock,
             report=self.report,
+            closed=self.closed,
         )
-        await numbers.open()
-        return [*services, numbers]
+        await self.numbers.open()
+        return [*services, self.numbers]
 
     def _services(self, hub: Hub, ledger: LedgerThread, consumer: Consumer) -> Source:
         from shipper.handoff.prepare import prepare_root

@@ -73,8 +73,9 @@ class LastWords:
             "writing": outcome.writing,
         }
         written = await self._stated(lambda: self._parts.account.farewell(words), deadline.expired)
+        await self._end_numbers(outcome, deadline)
         if outcome.writing and outcome.state is State.DRAINED:
-            self._parts.account.go_on()  # said ahead of time: the host is let go while services still write
+            self.go_on(lives=False)  # said ahead of time: the host is let go while services still write
         pumps = [pump for pump in self._parts.every_pump if pump.takes_part]
         sent = await asyncio.gather(*(pump.wait_idle(deadline, include_account=True) for pump in pumps))
         if not written:
@@ -88,6 +89,21 @@ class LastWords:
         else:
             said = f"the drain ended early; left unacknowledged: {self._parts.left()}"
             self._report(Problem("expired", said))
+
+    async def _end_numbers(self, outcome: Outcome, deadline: Deadline) -> None:
+        """What the numbers say of it, and, where a life ends with the run, the end of every series of this host."""
+        left = sum(pump.backlog_bytes() for pump in self._parts.pumps)
+        self._report.metrics.farewells.labels(outcome.state.value).inc()
+        self._report.metrics.drain_left.set(left)
+        numbers = self._parts.numbers
+        if numbers is not None and outcome.order.ends_life:
+            await self._stated(lambda: numbers.farewell(outcome.state.value, left), deadline.expired)
+
+    def go_on(self, *, lives: bool = True) -> None:
+        """The run outlived its farewell. ``lives``: so does the host, and that farewell is not true any more."""
+        self._parts.account.go_on()
+        if self._parts.numbers is not None:
+            self._parts.numbers.go_on(outlived=lives)
 
     async def _tell(self, words: dict[str, Any]) -> None:
         await self._stated(lambda: self._parts.account.notice(words), lambda: True)

@@ -12,6 +12,7 @@ from shipper.contracts import Exporter, Source
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
+from shipper.measure.source import MeasureSource
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.remains import Remains
@@ -33,6 +34,7 @@ class Parts:
     open: AsyncExitStack = field(repr=False)
     services: Callable[[], list[dict[str, Any]]] = list
     remains: Remains | None = None  # of earlier lives; a gateway has none
+    numbers: MeasureSource | None = None
     fallback: Pump | None = None  # stands by until a drain activates it; not one of ``pumps``
 
     async def aclose(self) -> None:

@@ -92,7 +92,7 @@ class Sidecar:
                 background = [group.create_task(work) for work in self._background(parts, drain)]
                 await words.birth()
                 background.append(group.create_task(words.tell_notices()))
-                outcome = await self._until_ended(parts, drain)
+                outcome = await self._until_ended(parts, words, drain)
                 for task in background:
                     task.cancel()
         finally:
@@ -150,8 +150,9 @@ class Sidecar:
         while True:
             await self._clock.sleep(BACKLOG_LOOK_SECONDS)
             parts.refresh_metrics()
+            show(self._conductor.state.state, self._report)
 
-    async def _until_ended(self, parts: Parts, drain: Drain) -> Outcome:
+    async def _until_ended(self, parts: Parts, words: LastWords, drain: Drain) -> Outcome:
         """Wait for a reason, drain, and go on where it was taken back; how the run ended."""
         remains = asyncio.create_task(self._ship_remains(parts))
         try:
@@ -168,7 +169,7 @@ class Sidecar:
                     self._ended.set_result(outcome)
                     return outcome
                 self._conductor.goes_on(outcome)
-                parts.account.go_on()
+                words.go_on()
                 await asyncio.gather(remains, return_exceptions=True)
                 remains = asyncio.create_task(self._ship_remains(parts))
         finally:

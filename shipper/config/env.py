@@ -28,6 +28,8 @@ ALIASES: Mapping[str, Path] = {
     "SHIPPER_GENERATION": ("labels", "generation"),  # after DEPLOY_ID: it wins
     "SHIPPER_ENVIRONMENT": ("labels", "environment"),
     "SHIPPER_HOST": ("labels", "host"),
+    "SHIPPER_GENERATION_STARTED": ("labels", "generation_started"),
+    "SHIPPER_RELEASE_BUILT": ("labels", "release_built"),
 }
 """Short names, weaker than the long twin; of two for the same setting the later one here wins."""
 

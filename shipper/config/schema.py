@@ -33,6 +33,12 @@ class Labels(Section, frozen=True):
     release: Annotated[str, Meta(description="The release this host runs (service.version).")] = ""
     image: Annotated[str, Meta(description="The image it was born from: a digest, an AMI, a reference.")] = ""
     generation: Annotated[str, Meta(description="One deploy's set of hosts; a rollback makes a new one.")] = ""
+    generation_started: Annotated[
+        str, Meta(description="When that deploy began: RFC 3339, or seconds since the epoch.")
+    ] = ""
+    release_built: Annotated[
+        str, Meta(description="When the release was built: RFC 3339, or seconds since the epoch.")
+    ] = ""
     environment: Annotated[str, Meta(description="deployment.environment.name: production, staging, ...")] = ""
     host: Annotated[str, Meta(description="A name for this host that no other host has.")] = ""
     attributes: Annotated[dict[str, str], Meta(description="Further resource attributes put on every record.")] = (
@@ -283,8 +289,11 @@ class Scrape(Section, frozen=True):
 
 
 class Metrics(Section, frozen=True):
-    """The numbers shipped from this host: requests, and what is read from services' own Prometheus clients."""
+    """The numbers shipped from this host: its own, requests, and what is read from services' own Prometheus clients."""
 
+    own: Annotated[bool, Meta(description="Ship what Shipper says of this host and of itself (docs/metrics.md).")] = (
+        True
+    )
     interval: Annotated[Seconds, Meta(description="How often numbers are read and shipped.", ge=1)] = 15.0
     scrape: Annotated[list[Scrape], Meta(description="Endpoints on this host to read.")] = msgspec.field(
         default_factory=list

@@ -53,13 +53,16 @@ def detect(
         *(detector(around) for detector in FOUND),
     ]
     attributes: dict[str, AttributeValue] = {}
+    times: dict[str, int] = {}
     for finding in reversed(findings):
         attributes.update(finding.attributes)
+        times.update(finding.times)
     contained = inside or _any_workload(found)
     host_image = "" if contained else str(attributes.get("host.image.id", ""))
     return Identity.of(
         _labels(findings, os_release.image_version(around), host_image),
         extra=attributes,
+        times=times,
         in_container=contained,
         problems=tuple(problem for finding in findings for problem in finding.problems),
         considered=considered,

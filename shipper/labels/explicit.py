@@ -7,6 +7,8 @@ from typing import Protocol
 
 from shipper.labels.finding import LABELS, AttributeValue, Candidate, Finding, Surroundings
 from shipper.labels.resource_attributes import as_candidates
+from shipper.labels.times import TIMES, first_time
+from shipper.labels.times import VARIABLES as TIME_VARIABLES
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "service": ("SHIPPER_LABELS_SERVICE", "SHIPPER_SERVICE"),
@@ -57,4 +59,10 @@ def detect(around: Surroundings, configured: Configured | None, origins: Mapping
         attributes.setdefault("host.name", name)
     if host_id:
         attributes.setdefault("host.id", host_id)
-    return Finding(tuple(candidates), attributes)
+    problems: list[str] = []
+    times: dict[str, int] = {}
+    for time in TIMES:
+        configured_time = str(getattr(configured, time, ""))  # a service's own settings have none: it knows no deploy
+        stated = [(configured_time, origins.get(f"labels.{time}", f"labels.{time}"))]
+        times.update(first_time(time, [*stated, *((around.variable(v), v) for v in TIME_VARIABLES[time])], problems))
+    return Finding(tuple(candidates), attributes, tuple(problems), times=times)

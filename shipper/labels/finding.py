@@ -38,6 +38,7 @@ class Finding:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     fallbacks: tuple[Candidate, ...] = ()
+    times: Mapping[str, int] = field(default_factory=dict)  # of `shipper.labels.times`, nanoseconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class Considered:
 class Identity:
     """The labels of one host, fixed for its life; ``life`` is empty until the life is known.
 
-    ``considered`` and ``seconds`` tell how it was found out: the platforms, and how long all of it took.
+    ``considered`` and ``seconds`` tell how it was found out: the platforms, and how long all of it took. ``times`` are those of
+    `shipper.labels.times` that are known, in nanoseconds since the epoch.
     """
 
     service: Label
@@ -57,6 +58,7 @@ class Identity:
     life: str = ""
     considered: tuple[Considered, ...] = ()
     seconds: float = 0.0
+    times: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class Identity:
         problems: tuple[str, ...] = (),
         considered: tuple[Considered, ...] = (),
         seconds: float = 0.0,
+        times: Mapping[str, int] | None = None,
     ) -> Identity:
         """An identity from its labels by name."""
         return cls(
@@ -82,6 +85,7 @@ class Identity:
             problems=problems,
             considered=considered,
             seconds=seconds,
+            times=times or {},
         )
 
     def all(self) -> tuple[Label, ...]:
@@ -118,6 +122,7 @@ class Identity:
             {
                 "labels": {label.name: [label.value, label.origin] for label in self.all()},
                 "extra": dict(self.extra),
+                "times": dict(self.times),
                 "in_container": self.in_container,
                 "life": self.life,
             }
@@ -129,7 +134,8 @@ class Identity:
         try:
             content: dict[str, Any] = json.loads(text)
             labels = {name: Label(name, *content["labels"][name]) for name in LABELS}
-            identity = cls.of(labels, extra=content["extra"], in_container=content["in_container"])
+            times = {str(name): int(when) for name, when in content.get("times", {}).items()}
+            identity = cls.of(labels, extra=content["extra"], in_container=content["in_container"], times=times)
             return identity.with_life(content["life"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an identity: {error}") from error

@@ -1,4 +1,4 @@
-"""``/etc/shipper/release.json``, written by `shipper bake` when the image was built: its release and image, never a generation."""
+"""``/etc/shipper/release.json``, written by `shipper bake` when the image was built: release, image and time, never a generation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 
 from shipper.labels.finding import AttributeValue, Candidate, Finding, Surroundings
+from shipper.labels.times import RELEASE_BUILT, first_time
 from shipper.paths import RELEASE_FILE
 
 LABELS = ("service", "release", "image", "environment")
+BUILT = "built"
 COMMIT = "vcs.ref.head.revision"
 REPOSITORY = "vcs.repository.url.full"
 
@@ -26,7 +28,9 @@ def detect(around: Surroundings) -> Finding:
     for key, attribute in (("commit", COMMIT), ("repository", REPOSITORY)):
         if key in values:
             attributes[attribute] = values[key]
-    return Finding(_candidates(values, "not in it"), attributes)
+    problems: list[str] = []
+    times = first_time(RELEASE_BUILT, [(values.get(BUILT, ""), f"{RELEASE_FILE}: '{BUILT}'")], problems)
+    return Finding(_candidates(values, "not in it"), attributes, tuple(problems), times=times)
 
 
 def _candidates(values: Mapping[str, str], otherwise: str) -> tuple[Candidate, ...]:
@@ -45,7 +49,7 @@ def _read(around: Surroundings) -> dict[str, str]:
         raise ValueError("nested too deep") from None
     if not isinstance(content, dict):
         raise ValueError("does not hold a JSON object")
-    wrong = [key for key in (*LABELS, "commit", "repository") if not isinstance(content.get(key, ""), str)]
+    wrong = [key for key in (*LABELS, "commit", "repository", BUILT) if not isinstance(content.get(key, ""), str)]
     if wrong:
         raise ValueError(f"'{wrong[0]}' is not text")
     return {key: value.strip() for key, value in content.items() if isinstance(value, str) and value.strip()}

@@ -9,30 +9,51 @@ from urllib.parse import urlsplit
 
 from shipper.clock import Clock
 from shipper.config.schema import Metrics, Requests, Scrape
-from shipper.contracts import Hub, Source
+from shipper.contracts import Hub, Source, StreamKind
 from shipper.events import Reporter
+from shipper.labels.identity import Identity
+from shipper.labels.times import GENERATION_STARTED, RELEASE_BUILT
 from shipper.ledger import LedgerThread
 from shipper.measure.counts import Bounds
 from shipper.measure.exposition import BookCollector
+from shipper.measure.own import OwnMetrics
+from shipper.measure.own_reading import HostFacts
 from shipper.measure.requests import RequestCounter
 from shipper.measure.source import MeasureSource, Target
-from shipper.measure.stream import MetricsStream
+from shipper.measure.stream import LIFE, NAME, MetricsStream
+from shipper.measure.writing import Writer
 from shipper.otlp.encode import AttributeValue
 
-DIRECTORY = "metrics"
 _EDGES = (0.1, 0.4, 1, 2, 10)  # of the objective
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where it is measured. ``attributes``: the resource attributes of the host, ``instance``: its name on every series."""
+    """Where it is measured. ``attributes``: the resource attributes of the host, ``instance``: its name on every series.
+
+    ``takers``: the destinations that take metrics, of all the ``destinations`` there are.
+    """
 
     attributes: Mapping[str, AttributeValue]
     instance: str
     life: str
     birth_ns: int
     state_dir: str
+    takers: Sequence[str]
     destinations: Sequence[str]
+    facts: HostFacts
+
+
+def facts(identity: Identity, born_ns: int) -> HostFacts:
+    """What is known of the host for as long as it lives. ``born_ns``: when its life began."""
+    return HostFacts(
+        born_ns,
+        image=identity.image.value,
+        zone=str(identity.extra.get("cloud.availability_zone", "")),
+        host_type=str(identity.extra.get("host.type", "")),
+        generation_started_ns=identity.times.get(GENERATION_STARTED, 0),
+        release_built_ns=identity.times.get(RELEASE_BUILT, 0),
+    )
 
 
 def counter(
@@ -51,7 +72,7 @@ def bounds(settings: Requests) -> Bounds:
 
 
 def source(
-    requests: RequestCounter,
+    requests: RequestCounter | None,
     settings: Metrics,
     place: Place,
     *,
@@ -60,22 +81,35 @@ def source(
     ledger: LedgerThread,
     clock: Clock,
     report: Reporter,
+    closed: bool = False,
 ) -> MeasureSource:
-    """The source of all numbers. ``after``: the sources that tell ``requests`` of streams."""
-    stream = MetricsStream(
-        os.path.join(place.state_dir, DIRECTORY),
-        life=place.life,
-        hub=hub,
-        ledger=ledger,
-        destinations=place.destinations,
-        max_bytes=settings.spool_max,
-        report=report,
-    )
+    """The source of all numbers. ``after``: the sources that tell ``requests`` of streams; None of these: a gateway.
+
+    ``closed``: of an earlier life, of which there is nothing to measure any more.
+    """
+
+    def stream(name: str, kind: StreamKind) -> MetricsStream:
+        return MetricsStream(
+            os.path.join(place.state_dir, name),
+            life=place.life,
+            hub=hub,
+            ledger=ledger,
+            destinations=place.takers,
+            max_bytes=settings.spool_max,
+            report=report,
+            name=name,
+            kind=kind,
+        )
+
+    host = {**place.attributes, "service.instance.id": place.instance}
     return MeasureSource(
         requests,
         targets(settings, place, clock, report),
-        stream,
-        collector=BookCollector(lambda: requests.book, routes=requests.routes),
+        Writer(stream(NAME, StreamKind.DATA), stream(LIFE, StreamKind.LIFE), clock, report),
+        own=OwnMetrics(place.facts, host, place.destinations, ledger=ledger, report=report)
+        if settings.own and place.takers and not closed
+        else None,
+        collector=None if requests is None else BookCollector(lambda: requests.book, routes=requests.routes),
         host=place.attributes,
         instance=place.instance,
         interval=settings.interval,

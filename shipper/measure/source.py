@@ -1,8 +1,8 @@
-"""The source of numbers: requests counted, endpoints and directories read, all shipped by one stream of samples.
+"""The source of numbers: the host's own, requests counted, endpoints and directories read, all shipped by one stream.
 
-Samples are cumulative and written every interval where something changed, at least once a minute otherwise: an idle host
-costs a small request a minute. A service's first sample is zero, so that its first requests are seen as growth, and the
-last is written in the drain, after whoever makes the streams has seen all there is.
+Samples are cumulative and written every interval. Every series begins with a zero, so that what it counts before its first
+sample is seen as growth. The last one of what is counted is written in the drain, after whoever makes the streams has seen
+all there is; the host's own last one is part of its farewell, after which every series is ended.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from shipper.contracts import Source
 from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
 from shipper.measure.counts import Book, Key, Line
+from shipper.measure.own import OwnMetrics
 from shipper.measure.requests import RequestCounter
 from shipper.measure.samples import NOTHING, Samples, of_book
-from shipper.measure.stream import MetricsStream
+from shipper.measure.writing import Writer
 from shipper.otlp.encode import AttributeValue
 
 COUNT_SECONDS = 1.0  # how long what was handed over may wait to be counted: looking less often is cheaper
-UNCHANGED_SECONDS = 60.0  # after which numbers that did not change are shipped again: they live
 RETRY_SECONDS = 0.25  # in a drain, while the ledger cannot be written
 LAST_SECONDS = 2.0  # for all targets together to be read once more in a drain
-_MILLISECOND = 1_000_000  # what most stores of metrics can tell apart
+_OWN, _REQUESTS, _TARGET = "own", "requests", "target"  # producers
 
 
 class Target(Protocol):
@@ -57,8 +57,9 @@ class MeasureSource(Source):
         self,
         counter: RequestCounter | None,
         targets: Sequence[Target],
-        stream: MetricsStream,
+        writer: Writer,
         *,
+        own: OwnMetrics | None = None,
         collector: Collector | None = None,
         host: Mapping[str, AttributeValue],
         instance: str,
@@ -69,8 +70,9 @@ class MeasureSource(Source):
     ) -> None:
         self.name = "measure"
         self._counter = counter
-        self._targets = targets
-        self._stream = stream
+        self._targets = {f"{_TARGET} {number}": target for number, target in enumerate(targets)}
+        self._writer = writer
+        self._own = own
         self._collector = collector
         self._host = host
         self._instance = instance
@@ -78,21 +80,25 @@ class MeasureSource(Source):
         self._after = after
         self._clock = clock
         self._report = report
-        self._sampled: Book | None = None
-        self._sampled_at = clock.monotonic()
-        self._stamped_ns = 0
         self._known: dict[Key, int] = {}
         self._looked_at: Book | None = None
         self._opened = False
-        self._ended = False
+        self._resumed = True
+        self._settled = False
+        self._over = False  # the end of all series is written
+        self._sampling = asyncio.Lock()
 
     async def open(self) -> None:
-        """Take up where the run before ended. Raises `StateError`."""
-        await self._stream.reopen()
+        """Take up where the run before ended; in the first of a life, write down that its series begin. Raises `StateError`."""
+        await self._writer.reopen()
         if self._counter is not None:
             await self._counter.open()
             self._known = {key: line.start_ns for key, line in self._counter.book.lines.items()}
-
+        if self._own is not None:
+            await self._own.open()
+            if not self._own.born:
+                await self._writer.write({_OWN: await self._own.birth()})
+                self._resumed = False
         if self._collector is not None:
             self._report.metrics.registry.register(self._collector)
             self._opened = True
@@ -102,9 +108,10 @@ class MeasureSource(Source):
         async with asyncio.TaskGroup() as group:
             if self._counter is not None:
                 group.create_task(self._count(self._counter))
-                group.create_task(self._sample(self._counter))
-            for target in self._targets:
-                group.create_task(self._watch(target))
+            if self._counter is not None or self._own is not None:
+                group.create_task(self._sample())
+            for name, target in self._targets.items():
+                group.create_task(self._watch(name, target))
 
     def stop_reading(self) -> None:
         """See `Source.stop_reading`: the end is fixed in `settled`, when all that is counted was seen."""
@@ -116,38 +123,86 @@ class MeasureSource(Source):
     def close_events(self) -> None:
         """See `Source.close_events`: a sample is never incomplete."""
 
+    def reopen(self) -> None:
+        """See `Source.reopen`: what was settled goes on."""
+        self._settled = False
+
     async def settled(self) -> None:
         """See `Source.settled`: count what is left and write the last sample."""
         await asyncio.gather(*(source.settled() for source in self._after))
-        if self._ended:
+        if self._settled:
             return
-        self._ended = True  # whatever is under way is superseded by what comes now
-        last = NOTHING
+        self._settled = True  # whatever is under way is superseded by what comes now
         if self._counter is not None:
             await self._count_all(self._counter)
-            last += of_book(self._counter.book, self._host, self._instance, self._stamp())
-        await self._write(last)
-        await asyncio.gather(*(self._read_last(target) for target in self._targets))
+            async with self._sampling:
+                await self._writer.write({_REQUESTS: self._requests(self._writer.stamp())})
+        await asyncio.gather(*(self._read_last(name, target) for name, target in self._targets.items()))
+
+    async def farewell(self, outcome: str, left_bytes: int) -> None:
+        """The life ends: the host's last sample, which says how, and then the end of every series it has.
+
+        In a stream of its own, which no account counts. Raises `ShipperError` and OSError; then nothing was written.
+        """
+        async with self._sampling:
+            now = self._writer.stamp()
+            last = {_REQUESTS: self._requests(now)}
+            if self._own is not None:
+                self._own.ended(outcome, left_bytes)
+                last[_OWN] = await self._own.sample(now)
+            await self._writer.write_end(last, now)
+            self._over = True
+
+    def go_on(self, *, outlived: bool) -> None:
+        """Numbers go on after a farewell. ``outlived``: it is not true any more, because the host lives on."""
+        self._over = False
+        if outlived and self._own is not None:
+            self._own.lives_on(self._clock.wall_ns())
 
     async def aclose(self) -> None:
         """See `Source.aclose`."""
         if self._collector is not None and self._opened:
             self._report.metrics.registry.unregister(self._collector)
-        for target in self._targets:
+        for target in self._targets.values():
             await target.aclose()
-        self._stream.close()
+        self._writer.close()
+
+    # -- samples -------------------------------------------------------------------------------------------------
+
+    async def _sample(self) -> None:
+        if self._resumed:
+            await self._sample_once()
+        while True:
+            await self._clock.sleep(self._interval)
+            await self._sample_once()
+
+    async def _sample_once(self) -> None:
+        """The numbers of now. Once what is counted has had its last sample, the host's own go by the other stream."""
+        async with self._sampling:
+            if self._over:
+                return
+            now = self._writer.stamp()
+            own = await self._own.sample(now) if self._own is not None else NOTHING
+            if self._settled:
+                await self._writer.write_late({_OWN: own})
+                return
+            await self._writer.write({_OWN: own, _REQUESTS: self._requests(now)})
+
+    def _requests(self, time_ns: int) -> Samples:
+        if self._counter is None:
+            return NOTHING
+        return of_book(self._counter.book, self._host, self._instance, time_ns)
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def _count(self, counter: RequestCounter) -> None:
-        owed = False
+        owed = more = False
         while True:
             if not owed:
                 await counter.wait()
-            if self._ended:
-                return
-            more, owed = await self._turn(counter)
-            await self._clock.sleep(0 if more and not owed else COUNT_SECONDS)
+            if not self._settled:
+                more, owed = await self._turn(counter)
+            await self._clock.sleep(0 if more and not owed and not self._settled else COUNT_SECONDS)
 
     async def _turn(self, counter: RequestCounter) -> tuple[bool, bool]:
         """Count some; whether more is there, and whether what was found still has to be committed."""
@@ -180,41 +235,22 @@ class MeasureSource(Source):
         self._known = {key: line.start_ns for key, line in book.lines.items()}
         for start in sorted({line.start_ns for line in new.values()}):
             zeros = Book(book.bounds, {key: line for key, line in new.items() if line.start_ns == start})
-            await self._write(of_book(zeros, self._host, self._instance, start))
-            self._stamped_ns = max(self._stamped_ns, start)
-
-    async def _sample(self, counter: RequestCounter) -> None:
-        while True:
-            book, now = counter.book, self._clock.monotonic()
-            due = book is not self._sampled or now - self._sampled_at >= UNCHANGED_SECONDS
-            if due and book.lines and not self._ended:
-                await self._write(of_book(book, self._host, self._instance, self._stamp()))
-                self._sampled, self._sampled_at = book, now
-            await self._clock.sleep(self._interval)
-
-    def _stamp(self) -> int:
-        """A time later than that of every sample before, also where the clock was set back."""
-        self._stamped_ns = max(self._clock.wall_ns(), self._stamped_ns + _MILLISECOND)
-        return self._stamped_ns
+            await self._writer.write_beginning(_REQUESTS, of_book(zeros, self._host, self._instance, start))
+            self._writer.stamped(start)
 
     # -- targets -------------------------------------------------------------------------------------------------
 
-    async def _watch(self, target: Target) -> None:
+    async def _watch(self, name: str, target: Target) -> None:
         while True:
-            samples = await target.read()
-            if not self._ended:
-                await self._write(samples)
+            if not self._settled:
+                samples = await target.read()
+                if not self._settled:
+                    await self._writer.write({name: samples})
             await self._clock.sleep(target.interval)
 
-    async def _read_last(self, target: Target) -> None:
+    async def _read_last(self, name: str, target: Target) -> None:
         try:
             async with asyncio.timeout(LAST_SECONDS):
-                await self._write(await target.read(last=True))
+                await self._writer.write({name: await target.read(last=True)})
         except TimeoutError:
             self._report(Problem("scrape", f"{target} did not answer a last time in the drain", str(target)))
-
-    async def _write(self, samples: Samples) -> None:
-        try:
-            await self._stream.write(samples, self._clock.wall_ns())
-        except (ShipperError, OSError) as problem:
-            self._report(Problem("measure", f"numbers cannot be written down this time: {problem}", "write"))

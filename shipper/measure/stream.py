@@ -17,6 +17,9 @@ from shipper.measure.samples import Samples
 from shipper.spool import FrameHeader, Fsync, Spool, SpoolStream
 
 NAME = "metrics"
+LIFE = "metrics-life"
+"""The name of the stream that the end of a life's series leaves by: no account counts it, so it may be written last."""
+
 SOURCE = "measure"
 SEGMENT_BYTES = 1 << 20
 
@@ -34,7 +37,11 @@ class MetricsStream:
         destinations: Sequence[str],
         max_bytes: int,
         report: Reporter,
+        name: str = NAME,
+        kind: StreamKind = StreamKind.DATA,
     ) -> None:
+        self._name = name
+        self._kind = kind
         self._directory = directory
         self._life = life
         self._hub = hub
@@ -73,7 +80,7 @@ class MetricsStream:
     async def _announce(self) -> tuple[Spool, SpoolStream]:
         spool = self._spool or Spool.open(
             self._directory,
-            name=NAME,
+            name=self._name,
             fsync=Fsync.NEVER,  # a sample survives the process; when the host dies the disk goes too
             segment_bytes=SEGMENT_BYTES,
             max_bytes=self._max_bytes,
@@ -82,7 +89,7 @@ class MetricsStream:
         )
         self._spool = spool  # held from here on, whatever the ledger says
         stream = SpoolStream(
-            spool, id=NAME, signal=Signal.METRICS, kind=StreamKind.DATA, life=self._life, name="metrics"
+            spool, id=self._name, signal=Signal.METRICS, kind=self._kind, life=self._life, name=self._name
         )
         row = StreamRow(stream.id, stream.kind, stream.signal, SOURCE, stream.name, stream.start)
         stream.start, used = await self._ledger.call(_known, row, self._destinations)

@@ -13,7 +13,8 @@ from shipper.config.convert import convert
 from shipper.config.validate import validate
 from shipper.errors import ConfigError
 from shipper.labels.life import OF_A_LIFE
-from shipper.measure.making import DIRECTORY, bounds
+from shipper.measure.making import bounds
+from shipper.measure.stream import LIFE, NAME
 
 
 def config(**settings: Any) -> Config:
@@ -116,4 +117,4 @@ def test_a_directory_is_named_in_full() -> None:
 
 def test_samples_belong_to_a_life() -> None:
     """A host that begins another life sets the numbers of the one before aside, together with its ledger."""
-    assert DIRECTORY in OF_A_LIFE
+    assert {NAME, LIFE} <= set(OF_A_LIFE)
