@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "notice": "shipper.cli.notice",
     "whoami": "shipper.cli.whoami",
     "bake": "shipper.cli.bake",
+    "deploy": "shipper.cli.deploy",
     "audit": "shipper.cli.audit",
     "cat": "shipper.cli.cat",
     "replay": "shipper.cli.replay",
