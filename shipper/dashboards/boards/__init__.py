@@ -1,0 +1,1 @@
+"""The boards, one module each; `shipper.dashboards.build` calls their ``board(config)``."""

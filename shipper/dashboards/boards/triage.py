@@ -1,0 +1,450 @@
+"""Triage, the landing page: is it the deploy, and which generation? The first row answers in five seconds.
+
+The click path ends here and at Hosts: a point of the error lines narrows time and generation, a trace id in the list shows that
+trace and its log lines, the host of a line opens that host's last words.
+"""
+
+from shipper.dashboards import kit, names
+from shipper.dashboards.boards.common import OF_ENVIRONMENT, ROLE_COLORS, Words, markers, variables
+from shipper.dashboards.config import BoardConfig
+from shipper.dashboards.duration import duration
+from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row, of_series
+from shipper.dashboards.kit.sdk import model
+from shipper.dashboards.sources import ELASTICSEARCH, LOKI, TEMPO
+
+FAILING_TRACES, THE_TRACE, TRACE_LINES = 9, 10, 12
+CARRIED = {variable.variable: chosen(variable.variable) for variable in (LOKI, TEMPO, ELASTICSEARCH)}
+# What an error line is about: its exception's type, else the line without its numbers and ids.
+KIND = (
+    "label_format kind=`{{ if .exception_type }}{{ .exception_type }}{{ else }}"
+    '{{ regexReplaceAll "[0-9a-fA-F]{8,}|[0-9]+" (trunc 160 __line__) "#" }}{{ end }}`'
+)
+ERROR_LEVEL = "severity_number >= 17"
+
+
+def board(config: BoardConfig) -> kit.Board:
+    """The board for this configuration."""
+    words = Words(config)
+    made = kit.Board(uid=kit.TRIAGE, title="Triage", question="Is it the deploy, and which generation?")
+    made.variables = [
+        *variables(config, LOKI, ELASTICSEARCH, TEMPO),
+        kit.hidden_label(
+            "prev",
+            f"max by (prev_generation) ({words.here(names.PREV_INFO, words.one)})",
+            "prev_generation",
+        ),
+        kit.typed("trace", "Trace", "A trace id; filled by a click in the list of failing traces."),
+    ]
+    made.markers = markers(config, LOKI)
+    made.row("Is it the deploy?", [_verdict(words), _changes(words), _ratio(words), _hosts(words)])
+    made.row("How big, and where?", [_errors(words), _slow(words), _traffic(words), _one_host(words)])
+    made.row("Show me one: traces (Tempo)", [_failing_traces(), _trace()], needs=TEMPO)
+    made.row("Show me one: log lines (Loki)", [_new_errors(), _trace_lines()], needs=LOKI)
+    made.row(
+        "Show me one: log lines (Elasticsearch, OpenSearch)", [_elastic_errors(), _elastic_lines()], needs=ELASTICSEARCH
+    )
+    return made
+
+
+def _verdict(words: Words) -> model.Panel:
+    limits = words.config.thresholds
+    absent = looks.words({}, absent=("cannot tell", looks.OLD))
+    panel = kit.stat(
+        Ask(
+            1,
+            "Is the newest generation worse?",
+            "Verdict: computed by the verdict keeper; until one runs it says so. Same minutes: by how many standard deviations the "
+            f"new error ratio lies above the old one's while both serve (from {limits.z:g} on it is no chance). First minutes: the "
+            "chosen generation's error ratio of its first minutes as a multiple of the median of the ones before.",
+            "Red in either: find the generation in the lines beside it, then see 'One host, or all of them?' before rolling back.",
+            width=7,
+            height=9,
+        ),
+        [
+            kit.number(f"max({words.here(names.VERDICT, words.one)}) or vector(NaN)", "Verdict"),
+            kit.number(f"max({words.here(names.ERRORS_Z)}) or vector(NaN)", "Same minutes, standard deviations"),
+            kit.number(
+                f"({_against_median(words, words.one)}) or vector(NaN)", "First minutes, times the median before"
+            ),
+        ],
+        unit=looks.PLAIN,
+        thresholds=looks.thresholds(looks.OLD),
+        mappings=absent,
+        names=True,
+        no_value="not computed",
+    )
+    assert panel.field_config is not None
+    panel.field_config.overrides += [
+        kit.override("A", mappings=looks.words({}, absent=("not computed", looks.OLD))),
+        kit.override(
+            "B",
+            decimals=1,
+            thresholds=looks.thresholds(looks.GOOD, (limits.z, looks.BAD)),
+            mappings=looks.words({}, absent=("no old one serves beside it", looks.OLD)),
+        ),
+        kit.override(
+            "C",
+            decimals=1,
+            unit=looks.FACTOR,
+            thresholds=looks.thresholds(looks.GOOD, (limits.young_factor, looks.BAD)),
+            mappings=looks.words({}, absent=("too few generations before", looks.OLD)),
+        ),
+    ]
+    return panel
+
+
+def _against_median(words: Words, *matchers: str) -> str:
+    """The error ratio of the first minutes of a generation over the median of those before; nothing without such a median."""
+    age = words.config.windows.ages[1]
+    ratio = f"sum({words.first(names.ERRORS_FIRST, age, *matchers)}) / sum({words.first(names.REQUESTS_FIRST, age, *matchers)})"
+    return f"{ratio} / (max({words.here(names.FIRST_MEDIAN_PREV)}) > 0)"
+
+
+def _changes(words: Words) -> model.Panel:
+    labels = words.config.labels
+    generation, release = labels.generation, labels.release
+    told = f"max by ({words.by}, {release}, action, from_release) ({words.here(names.DEPLOY_STARTED)})"
+    started = f"{words.here(names.STARTED)} * on({words.by}) group_left({release}) {words.release()}"
+    seen = f'label_replace({started}, "action", "no deploy event", "", "")'
+    last = f"topk(5, {told} or on({words.by}) {seen})"
+    of_last = f"on({generation}) {last}"
+    age = words.config.windows.ages[1]
+    first = f"{words.first(names.ERRORS_FIRST, age)} / ({words.first(names.REQUESTS_FIRST, age)} > 0)"
+    return kit.table(
+        Ask(
+            2,
+            "What changed last, and what would a rollback go to?",
+            "The last five deploys and rollbacks, newest first; the line under the newest is the way back: its release, how many "
+            "of its hosts still serve, and how its own first minutes went. 'no deploy event' was recognised by its hosts alone.",
+            "Nothing changed near the spike: it is not the deploy. The way back has hosts: a withdrawal is faster than a rollback; "
+            "it has none: roll back to its release.",
+            width=17,
+            height=9,
+        ),
+        [
+            kit.now(f"{last} * 1000"),
+            kit.now(f"sum by ({generation}) ({words.here(names.HOSTS_COUNT)}) and {of_last}"),
+            kit.now(f"sum by ({generation}) ({first}) and {of_last}"),
+        ],
+        [
+            Column("A", "When", looks.SINCE, width=130),
+            Column("action", "What", width=130),
+            Column(release, "Release"),
+            Column("from_release", "Before it"),
+            Column(
+                generation,
+                "Generation",
+                link=kit.to(
+                    kit.COMPARE, "Compare it with the one before, at the same age", generation=of_row(generation)
+                ),
+            ),
+            Column("B", "Hosts now", looks.HOSTS, width=100),
+            Column("C", "Errors, first minutes", looks.PERCENT, width=170, decimals=2),
+        ],
+        sort="When",
+    )
+
+
+def _ratio(words: Words) -> model.Panel:
+    here = kit.to(
+        kit.TRIAGE,
+        "Failing traces and log lines of this generation at this time",
+        time=kit.AROUND_THE_POINT,
+        generation=of_series(words.config.labels.generation),
+        also=CARRIED,
+    )
+    compare = kit.to(
+        kit.COMPARE,
+        "Compare with the one before, at the same age",
+        generation=of_series(words.config.labels.generation),
+    )
+    return kit.timeseries(
+        Ask(
+            3,
+            "Whose errors are they?",
+            f"Share of requests that failed, by generation, over {duration(words.config.windows.rate)}. Red: an alert names it. "
+            f"Blue: the newest. Grey: the ones before. Drawn from {words.config.thresholds.requests} requests on.",
+            "One line rises at a marker and the grey ones stay: it is that deploy; click the spike. All rise together: look for "
+            "what they share (a dependency, the network) before rolling back.",
+            height=9,
+        ),
+        words.by_role(words.enough(words.here(names.ERRORS_RATIO))),
+        unit=looks.PERCENT,
+        colors=ROLE_COLORS,
+        links=[here, compare],
+        no_value="too few requests to say",
+    )
+
+
+def _hosts(words: Words) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            4,
+            "Where is the roll?",
+            "Hosts alive by generation, stacked; a host that ended leaves at once.",
+            "Two colours side by side for long: the roll is stuck, open Rollout. A gap in the sum: capacity is missing.",
+            height=9,
+        ),
+        words.by_role(words.here(names.HOSTS_COUNT)),
+        unit=looks.HOSTS,
+        colors=ROLE_COLORS,
+        stack=True,
+        steps=True,
+        links=[kit.to(kit.HOSTS, "Open its hosts", generation=of_series(words.config.labels.generation))],
+    )
+
+
+def _errors(words: Words) -> model.Panel:
+    seconds = f"{words.config.windows.role:g}"
+    errors = words.here(names.ROLE_ERRORS, 'role=~"new|old"')
+    return kit.timeseries(
+        Ask(
+            5,
+            "How many errors a second, from the new ones and from the old?",
+            "Failed requests a second over "
+            f"{duration(words.config.windows.role)}, stacked: blue from the newest generation, grey from all others.",
+            "Mostly blue: roll back or withdraw. Mostly grey: the new release is not the cause, and a rollback would not heal it.",
+        ),
+        [kit.prom(f"sum by (role) ({errors}) / {seconds}", "{{role}}")],
+        unit=looks.PER_SECOND,
+        stack=True,
+        colors={"/^new$/": looks.fixed(looks.NEW), "/^old$/": looks.fixed(looks.OLD)},
+    )
+
+
+def _slow(words: Words) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            6,
+            "Is it slow, too?",
+            f"Share of requests that took longer than the objective ({duration(words.config.requests.objective)}), by generation.",
+            "Slow without errors at the start of a generation is a cold start: compare at the same age before judging.",
+        ),
+        words.by_role(words.enough(words.here(names.SLOW_RATIO))),
+        unit=looks.PERCENT,
+        colors=ROLE_COLORS,
+        links=[
+            kit.to(
+                kit.COMPARE,
+                "Compare with the one before, at the same age",
+                generation=of_series(words.config.labels.generation),
+            )
+        ],
+        no_value="too few requests to say",
+    )
+
+
+def _traffic(words: Words) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            7,
+            "Does it serve at all?",
+            "Requests a second by generation, stacked.",
+            "The newest has hosts but no share of the requests: look at the load balancer and its health checks, not at the code.",
+        ),
+        words.by_role(words.here(names.REQUESTS_RATE)),
+        unit=looks.PER_SECOND,
+        colors=ROLE_COLORS,
+        stack=True,
+    )
+
+
+def _one_host(words: Words) -> model.Panel:
+    requests = words.config.requests
+    over = duration(words.config.windows.role)
+    instance = words.config.labels.instance
+    errors = words.counted(requests.errors, over, by="instance")
+    total = words.counted(requests.requests, over, by="instance")
+    worst = f"topk(10, {errors} > 0)"
+    return kit.table(
+        Ask(
+            8,
+            "One host, or all of them?",
+            f"The ten hosts of the chosen generation with most errors in the last {over}: their share of the generation's errors, "
+            "and their own error ratio.",
+            f"One host has more than {words.config.thresholds.one_host:.0%}: drain that host, keep the release. Evenly spread: it "
+            "is the generation.",
+        ),
+        [
+            kit.now(worst),
+            kit.now(f"{worst} / scalar(sum({errors}))"),
+            kit.now(f"({worst}) / on({instance}) ({total} > 0)"),
+        ],
+        [
+            Column(
+                instance,
+                "Host",
+                link=kit.to(kit.HOSTS, "Its last words", instance=of_row(instance), generation=chosen("generation")),
+            ),
+            Column("A", "Errors", looks.COUNT, width=100, decimals=0),
+            Column(
+                "B",
+                "Share of all",
+                looks.PERCENT,
+                width=120,
+                decimals=0,
+                thresholds=looks.thresholds(looks.OLD, (words.config.thresholds.one_host, looks.BAD)),
+            ),
+            Column("C", "Its error ratio", looks.PERCENT, width=130, decimals=2),
+        ],
+        sort="Errors",
+        no_value="no errors",
+    )
+
+
+def _failing_traces() -> model.Panel:
+    return kit.table(
+        Ask(
+            FAILING_TRACES,
+            "Which requests failed?",
+            "Traces of the chosen generation with an error, newest first.",
+            "Click a trace id: the trace opens beside it and its log lines below.",
+            height=10,
+        ),
+        [
+            kit.trace_list(
+                '{ resource.service.name="$service" && resource.deployment.environment.name="$env"'
+                ' && resource.shipper.generation="$generation" && status=error }'
+                " | select(span.http.route, resource.host.id)"
+            )
+        ],
+        [
+            Column(
+                "traceID",
+                "Trace",
+                link=kit.to(kit.TRIAGE, "This trace and its log lines", also=_same_with_trace("traceID")),
+            ),
+            Column("startTime", "When"),
+            Column("traceService", "Began in"),
+            Column("traceName", "Request"),
+            Column("traceDuration", "Took", "ms"),
+        ],
+        no_value="no failing trace",
+    )
+
+
+def _same_with_trace(column: str) -> dict[str, str]:
+    return {"generation": chosen("generation"), "trace": of_row(column), **CARRIED}
+
+
+def _trace() -> model.Panel:
+    return kit.traces(
+        Ask(
+            THE_TRACE,
+            "What happened in this request?",
+            "The chosen trace, span by span; spans with errors are marked.",
+            "Find the first span with an error: its service failed first. Then read the log lines below.",
+            height=10,
+        ),
+        kit.one_trace("$trace"),
+    )
+
+
+def _new_errors() -> model.Panel:
+    def counted(generation: str, window: str) -> str:
+        lines = f'{OF_ENVIRONMENT} | shipper_generation="{generation}" | {ERROR_LEVEL} | {KIND}'
+        return f"sum by (kind) (count_over_time({lines} [{window}]))"
+
+    return kit.table(
+        Ask(
+            11,
+            "Which errors were not seen before it?",
+            "Kinds of error lines of the chosen generation that the generation before did not log within 24 hours, by count: an "
+            "exception's type, else the line without numbers.",
+            "Start with the most frequent one. 'Not seen before' is not 'introduced': rare errors may only not have happened yet.",
+            height=10,
+        ),
+        [kit.log_count(f"topk(15, {counted('$generation', '$__range')} unless {counted('$prev', '24h')})")],
+        [Column("kind", "Error"), Column("A", "Lines", looks.COUNT, width=100, decimals=0)],
+        sort="Lines",
+        no_value="nothing new",
+    )
+
+
+def _trace_lines() -> model.Panel:
+    return kit.table(
+        Ask(
+            TRACE_LINES,
+            "What did the hosts log about it?",
+            "All lines of the chosen trace; without one, the latest error lines of the chosen generation.",
+            "Click a host: its last words, and how it ended.",
+            height=10,
+        ),
+        [
+            kit.log_lines(
+                f'{OF_ENVIRONMENT} | (trace_id="$trace" and trace_id!="")'
+                f' or (shipper_generation="$generation" and {ERROR_LEVEL} and trace_id=~"$trace.*")'
+            )
+        ],
+        [
+            Column("Time", "When", width=180),
+            Column("host_id", "Host", link=_last_words("host_id"), width=180),
+            Column("Line", "Line"),
+            Column(
+                "trace_id",
+                "Trace",
+                link=kit.to(kit.TRIAGE, "This trace and its log lines", also=_same_with_trace("trace_id")),
+                width=120,
+            ),
+        ],
+        first=[kit.parts_of("labels")],
+        no_value="no lines",
+    )
+
+
+def _last_words(column: str) -> model.DashboardLink:
+    return kit.to(
+        kit.HOSTS,
+        "The last words of this host",
+        instance=of_row(column),
+        generation=chosen("generation"),
+        also=CARRIED,
+    )
+
+
+def _elastic_errors() -> model.Panel:
+    return kit.table(
+        Ask(
+            13,
+            "Which errors does it log?",
+            "Exception types in the error lines of the chosen generation, by count.",
+            "Choose the generation before and compare: what is only in the new one came with it.",
+            height=10,
+        ),
+        [kit.elastic_count(_elastic("severity_number:>=17"), by="attributes.exception.type")],
+        [Column("attributes.exception.type", "Error"), Column("Count", "Lines", looks.COUNT)],
+        no_value="no errors",
+    )
+
+
+def _elastic_lines() -> model.Panel:
+    return kit.table(
+        Ask(
+            14,
+            "What did the hosts write about it?",
+            "Lines of the chosen trace (Elasticsearch); without one, the latest lines of the chosen generation that belong to any.",
+            "Click a host: its last words, and how it ended.",
+            height=10,
+        ),
+        [kit.elastic_lines(_elastic("trace_id:$trace*"))],
+        [
+            Column("@timestamp", "When", width=180),
+            Column("resource.attributes.host.id", "Host", link=_last_words("resource.attributes.host.id"), width=180),
+            Column("body.text", "Line"),
+            Column(
+                "trace_id",
+                "Trace",
+                link=kit.to(kit.TRIAGE, "This trace and its log lines", also=_same_with_trace("trace_id")),
+                width=120,
+            ),
+        ],
+        no_value="no lines",
+    )
+
+
+def _elastic(further: str) -> str:
+    """Lucene over OpenTelemetry's own field names, as Elasticsearch keeps them in its ``otel`` mapping."""
+    return (
+        'resource.attributes.service.name:"$service" AND resource.attributes.deployment.environment.name:"$env"'
+        f' AND resource.attributes.shipper.generation:"$generation" AND {further}'
+    )
