@@ -65,7 +65,10 @@ def _counter(family: Metric, starts: Starts, now_ns: int, found: Converted) -> N
             if not sample.value >= 0:  # NaN included
                 found.malformed += 1
                 continue
-            start = starts.since(Series(family.name, _labels(sample)), sample.value)
+            series = Series(family.name, _labels(sample))
+            if zero_ns := _zero_at(sample, series, starts):
+                points.append(metrics.number(0.0, zero_ns, zero_ns, sample.labels))
+            start = starts.since(series, sample.value)
             points.append(metrics.number(float(sample.value), _time(sample, now_ns), start, sample.labels))
         if points:
             found.add(metrics.counter(name, points, **_about(family)), len(points))
@@ -81,17 +84,17 @@ def _histogram(family: Metric, starts: Starts, now_ns: int, found: Converted) ->
     points = []
     for labels, samples in _by_labels(family, "le").items():
         try:
-            point = _distribution(family, labels, samples, starts, now_ns)
+            points += _distribution(family, labels, samples, starts, now_ns)
         except (ValueError, OverflowError):
             found.malformed += 1
-            continue
-        points.append(point)
     if points:
         found.add(metrics.histogram(family.name, points, **_about(family)), len(points))
 
 
-def _distribution(family: Metric, labels: Labels, samples: Sequence[Sample], starts: Starts, now_ns: int) -> bytes:
-    """One histogram. Raises ValueError when its buckets do not grow."""
+def _distribution(
+    family: Metric, labels: Labels, samples: Sequence[Sample], starts: Starts, now_ns: int
+) -> list[bytes]:
+    """One histogram, and its beginning where it is new. Raises ValueError when its buckets do not grow."""
     edges = sorted((float(s.labels["le"]), s.value) for s in samples if "le" in s.labels)
     total = next((s.value for s in samples if s.name == f"{family.name}_count"), None)
     if edges and math.isinf(edges[-1][0]):
@@ -103,10 +106,13 @@ def _distribution(family: Metric, labels: Labels, samples: Sequence[Sample], sta
     if min(counts) < 0:
         raise ValueError("the buckets do not grow")
     value = next((s.value for s in samples if s.name == f"{family.name}_sum"), None)
-    start = starts.since(Series(family.name, labels), total)
-    return metrics.distribution(
-        counts, [edge for edge, _ in edges], value, _time(samples[0], now_ns), start, dict(labels)
-    )
+    series, bounds = Series(family.name, labels), [edge for edge, _ in edges]
+    points = []
+    if zero_ns := _zero_at(samples[0], series, starts):
+        points.append(metrics.distribution([0] * len(counts), bounds, 0.0, zero_ns, zero_ns, dict(labels)))
+    start = starts.since(series, total)
+    points.append(metrics.distribution(counts, bounds, value, _time(samples[0], now_ns), start, dict(labels)))
+    return points
 
 
 def _summary(family: Metric, starts: Starts, now_ns: int, found: Converted) -> None:
@@ -120,10 +126,21 @@ def _summary(family: Metric, starts: Starts, now_ns: int, found: Converted) -> N
             found.malformed += 1
             continue
         total = float(by_name.get(f"{family.name}_sum", 0))
-        start = starts.since(Series(family.name, labels), count)
+        series = Series(family.name, labels)
+        if zero_ns := _zero_at(samples[0], series, starts):
+            points.append(metrics.quantiles(0, 0.0, dict.fromkeys(quantiles, 0.0), zero_ns, zero_ns, dict(labels)))
+        start = starts.since(series, count)
         points.append(metrics.quantiles(count, total, quantiles, _time(samples[0], now_ns), start, dict(labels)))
     if points:
         found.add(metrics.summary(family.name, points, **_about(family)), len(points))
+
+
+def _zero_at(sample: Sample, series: Series, starts: Starts) -> int:
+    """When a series that is new now was not yet there, so that its first value is seen as growth; 0: it is not new.
+
+    A sample that says its own time may be of long ago.
+    """
+    return starts.new_since(series) if sample.timestamp is None else 0
 
 
 def _about(family: Metric) -> dict[str, str]:

@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 PROCESS_START = "process_start_time_seconds"
+MOST_SEEN = 100_000  # series of one target; beyond these nobody knows which are new
 _COUNTING = ("counter", "histogram", "summary")
 
 
@@ -32,6 +33,8 @@ class Starts:
         self._before: dict[Series, tuple[float, int]] = {}
         self._now: dict[Series, tuple[float, int]] = {}
         self._before_ns = birth_ns
+        self._read = False
+        self._seen: set[int] = set()  # series that ever were, by their hash: one that comes back is not new
         self._now_ns = birth_ns
         self._least_ns = birth_ns
         self._created: Mapping[Series, int] = {}
@@ -43,6 +46,15 @@ class Starts:
         self._created = created
         self._least_ns = min(now_ns, max(self._birth_ns, _process_start(families)))
 
+    def new_since(self, series: Series) -> int:
+        """When the target was last read without having this series; 0 for one it had before, or may have had.
+
+        A series without that is new to us only, and what it counted before we looked is no growth.
+        """
+        if not self._read or len(self._seen) >= MOST_SEEN or hash(series) in self._seen:
+            return 0
+        return self._before_ns
+
     def since(self, series: Series, value: float) -> int:
         """Since when the series, which has ``value`` now, counts (nanoseconds since the epoch)."""
         created = self._created.get(series)
@@ -50,7 +62,7 @@ class Starts:
         if created is not None:
             start = min(created, self._now_ns)
         elif last is None:
-            start = self._least_ns
+            start = self.new_since(series) or self._least_ns
         elif value < last[0]:
             start = max(self._before_ns, self._least_ns)  # it began anew at some time after it was last seen
         else:
@@ -60,8 +72,11 @@ class Starts:
 
     def end(self, now_ns: int) -> None:
         """All of it is gone through."""
+        if len(self._seen) < MOST_SEEN:
+            self._seen.update(hash(series) for series in self._now if series not in self._before)
         self._before, self._now = self._now, {}
         self._before_ns = now_ns
+        self._read = True
 
 
 def created_times(families: Sequence[Metric]) -> tuple[dict[Series, int], set[str]]:

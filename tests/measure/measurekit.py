@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,13 @@ class Point:
     message: Any
 
 
+def value_of(point: Any) -> float:
+    """The value of a data point, of a distribution its count; NaN where it says that there is none any more."""
+    if point.flags & 1:
+        return math.nan
+    return point.count if hasattr(point, "count") else getattr(point, point.WhichOneof("value"))
+
+
 def points(payload: bytes) -> list[Point]:
     """Every data point of a metrics request; the value of a distribution is its count."""
     found = []
@@ -132,7 +140,7 @@ def points(payload: bytes) -> list[Point]:
         for scope in envelope.scope_metrics:
             for metric in scope.metrics:
                 for point in getattr(metric, metric.WhichOneof("data")).data_points:
-                    value = point.count if hasattr(point, "count") else getattr(point, point.WhichOneof("value"))
+                    value = value_of(point)
                     labels = {pair.key: pair.value.string_value for pair in point.attributes}
                     found.append(
                         Point(
