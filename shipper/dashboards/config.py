@@ -115,6 +115,7 @@ class Thresholds(Section, frozen=True):
     design_effect: Annotated[
         float, Meta(description="By how much errors that come in bursts inflate the variance.", ge=1)
     ] = 3.0
+    worse: Annotated[float, Meta(description="How many times the old one's ratio is worth a page.", ge=1)] = 1.5
     errors: Annotated[int, Meta(description="Fewer errors of the new generation say nothing.", ge=1)] = 10
     requests: Annotated[int, Meta(description="A ratio of fewer requests is not shown.", ge=1)] = 100
     young_factor: Annotated[float, Meta(description="How many times its predecessors' ratio is too much.", gt=1)] = 2.0

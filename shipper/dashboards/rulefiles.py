@@ -1,0 +1,48 @@
+"""The rule files that are shipped in ``dashboards/rules``: ``python -m shipper.dashboards.rulefiles`` writes them anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shipper.dashboards.alerts import alert_groups, alerting
+from shipper.dashboards.config import BoardConfig
+from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.ruleset import recording, written
+
+_HEAD = """\
+{about}
+Made by shipper.dashboards from its configuration; change that and build anew, not this file.
+For Prometheus 2.42 or newer, Mimir and VictoriaMetrics (vmalert)."""
+
+
+def rule_files(config: BoardConfig) -> dict[str, str]:
+    """Each file's text by its name. The three belong together: later ones read what earlier ones record."""
+
+    def head(about: str) -> str:
+        return _HEAD.format(about=about)
+
+    return {
+        "shipper-generation.yml": written(
+            [recording(generation_group(config))], head("What is recorded of each generation of hosts.")
+        ),
+        "shipper-role.yml": written(
+            [recording(role_group(config)), recording(history_group(config))],
+            head("What is recorded of each service: new generation against old, predecessors, error budget."),
+        ),
+        "shipper-alerts.yml": written(
+            [alerting(config, group) for group in alert_groups(config)],
+            head("Alerts: which deploy broke it, and whether everything arrives."),
+        ),
+    }
+
+
+def main() -> None:
+    """Write the shipped files beside the source tree."""
+    folder = Path(__file__).resolve().parents[2] / "dashboards" / "rules"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in rule_files(BoardConfig()).items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
