@@ -55,17 +55,23 @@ class Words:
         requests = self.here(names.REQUESTS_INCREASE)
         return f"({expr} and on({self.by}) ({requests} >= {self.config.thresholds.requests}))"
 
+    def lasting(self, metric: str, *matchers: str) -> str:
+        """The last value within the history: what is recorded only while hosts serve, of generations that are gone, too."""
+        return f"last_over_time({self.here(metric, *matchers)}[{self.history}])"
+
     def release(self) -> str:
         """1 with the release, exactly one series a generation, also for generations that ended within the history."""
-        return f"topk by ({self.by}) (1, last_over_time({self.here(names.RELEASE_INFO)}[{self.history}]))"
+        return f"topk by ({self.by}) (1, {self.lasting(names.RELEASE_INFO)})"
 
     def first(self, metric: str, age: str, *matchers: str) -> str:
         """What was counted in the first minutes of each generation of the history, long gone ones included."""
-        chosen = self.here(metric, f'age="{age}"', *matchers)
-        return f"sum by ({self.by}) (last_over_time({chosen}[{self.history}]))"
+        counted = self.lasting(metric, f'age="{age}"', *matchers)
+        return f"sum by ({self.by}) ({counted})"
 
-    def counted(self, selector: str, over: str, *, by: str, suffix: str = "") -> str:
-        """How much a request metric of the configuration grew over ``over``, by ``by`` ("instance") of the chosen generation.
+    def counted(
+        self, selector: str, over: str, *, by: str, suffix: str = "", of: str = "$generation", offset: str = ""
+    ) -> str:
+        """How much a request metric of the configuration grew over ``over``, by ``by`` ("instance", "le"), of one generation.
 
         Request metrics may be existing ones with label names of their own; the result has ours.
         """
@@ -76,12 +82,12 @@ class Words:
             for name, value in (
                 (theirs.env or ours.env, "$env"),
                 (theirs.service or ours.service, "$service"),
-                (theirs.generation or ours.generation, "$generation"),
+                (theirs.generation or ours.generation, of),
             )
             if not name.startswith("=")
         ]
         name = theirs.instance or ours.instance if by == "instance" else by
-        grew = f"sum by ({name}) (increase({Selector.parse(selector).with_(*chosen, suffix=suffix)}[{over}]))"
+        grew = f"sum by ({name}) (increase({Selector.parse(selector).with_(*chosen, suffix=suffix)}[{over}]{offset}))"
         if by == "instance" and name != ours.instance:
             return f'sum by ({ours.instance}) (label_replace({grew}, "{ours.instance}", "$1", "{name}", "(.*)"))'
         return grew
@@ -107,6 +113,13 @@ class Words:
 
 
 ROLE_COLORS = {"A": looks.fixed(looks.BAD), "B": looks.fixed(looks.NEW), "C": looks.shades(looks.OLD)}
+
+
+def previous(config: BoardConfig) -> model.VariableModel:
+    """The hidden variable ``prev``: the generation that was the newest before the chosen one; empty where none is known."""
+    words = Words(config)
+    before = f"max by (prev_generation) ({words.lasting(names.PREV_INFO, words.one)})"
+    return kit.hidden_label("prev", before, "prev_generation")
 
 
 def variables(config: BoardConfig, *sources: Source, generation: bool = True) -> list[model.VariableModel]:

@@ -5,7 +5,7 @@ trace and its log lines, the host of a line opens that host's last words.
 """
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import OF_ENVIRONMENT, ROLE_COLORS, Words, markers, variables
+from shipper.dashboards.boards.common import OF_ENVIRONMENT, ROLE_COLORS, Words, markers, previous, variables
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row, of_series
@@ -28,16 +28,12 @@ def board(config: BoardConfig) -> kit.Board:
     made = kit.Board(uid=kit.TRIAGE, title="Triage", question="Is it the deploy, and which generation?")
     made.variables = [
         *variables(config, LOKI, ELASTICSEARCH, TEMPO),
-        kit.hidden_label(
-            "prev",
-            f"max by (prev_generation) ({words.here(names.PREV_INFO, words.one)})",
-            "prev_generation",
-        ),
+        previous(config),
         kit.typed("trace", "Trace", "A trace id; filled by a click in the list of failing traces."),
     ]
     made.markers = markers(config, LOKI)
     made.row("Is it the deploy?", [_verdict(words), _changes(words), _ratio(words), _hosts(words)])
-    made.row("How big, and where?", [_errors(words), _slow(words), _traffic(words), _one_host(words)])
+    made.row("How big, and where?", [_errors(words), *_slow(words), _traffic(words), _one_host(words)])
     made.row("Show me one: traces (Tempo)", [_failing_traces(), _trace()], needs=TEMPO)
     made.row("Show me one: log lines (Loki)", [_new_errors(), _trace_lines()], needs=LOKI)
     made.row(
@@ -212,8 +208,10 @@ def _errors(words: Words) -> model.Panel:
     )
 
 
-def _slow(words: Words) -> model.Panel:
-    return kit.timeseries(
+def _slow(words: Words) -> list[model.Panel]:
+    if not words.config.requests.durations:
+        return []
+    panel = kit.timeseries(
         Ask(
             6,
             "Is it slow, too?",
@@ -232,6 +230,7 @@ def _slow(words: Words) -> model.Panel:
         ],
         no_value="too few requests to say",
     )
+    return [panel]
 
 
 def _traffic(words: Words) -> model.Panel:

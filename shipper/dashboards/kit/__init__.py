@@ -78,6 +78,7 @@ from shipper.dashboards.kit.queries import (
     number,
     one_trace,
     prom,
+    trace_count,
     trace_list,
 )
 from shipper.dashboards.kit.variables import (
@@ -132,6 +133,7 @@ __all__ = [
     "table",
     "timeseries",
     "to",
+    "trace_count",
     "trace_list",
     "traces",
     "typed",

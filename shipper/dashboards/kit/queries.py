@@ -154,6 +154,23 @@ def trace_list(traceql: str, *, limit: int = 20) -> Query:
     return Query(TEMPO, traceql, make)
 
 
+def trace_count(traceql: str) -> Query:
+    """A TraceQL metrics query for the end of the shown time (a table's rows)."""
+
+    def make(ref: str) -> Dataquery:
+        return (
+            tempo.Dataquery()
+            .query(traceql)
+            .query_type("traceql")
+            .metrics_query_type(tempo_model.MetricsQueryType.INSTANT)
+            .ref_id(ref)
+            .datasource(reference(TEMPO))
+            .build()
+        )
+
+    return Query(TEMPO, traceql, make)
+
+
 def one_trace(trace_id: str) -> Query:
     """One whole trace by its id (Tempo takes a bare id where it would take TraceQL)."""
 
