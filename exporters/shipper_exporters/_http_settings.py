@@ -1,0 +1,58 @@
+"""What settings of exporters that speak HTTP have in common, and what is wrong with them before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from yarl import URL
+
+from shipper.errors import ConfigError, Unusable
+from shipper_exporters._http import Addresses, is_address
+
+OURS = frozenset({"connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"})
+"""Headers, in lower case, that no exporter lets anybody set."""
+
+_TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+def wrong(destination: str, option: str, problem: str) -> ConfigError:
+    """The error for an option of a destination."""
+    return ConfigError(f"destinations.{destination}.{option}", problem)
+
+
+def parse_url(destination: str, option: str, given: str, example: str) -> URL:
+    """The URL of an option. Raises `ConfigError` for what is none, and for one with a password in it."""
+    try:
+        url = URL(given)
+        usable = url.scheme in ("http", "https") and url.host and url.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise wrong(destination, option, f"is no URL such as {example}")
+    if url.user is not None or url.password is not None:
+        raise wrong(destination, option, "has a password in it; use a file or headers")
+    return url.with_fragment(None)
+
+
+def check_headers(destination: str, headers: Mapping[str, str], ours: Collection[str], secret: str) -> None:
+    """Raise `ConfigError` for headers that cannot be, or are set otherwise: by us, or by the option ``secret`` if given."""
+    for name, value in headers.items():
+        option = f"headers.{name[:60]}"
+        if not name or not set(name.lower()) <= _TOKEN_CHARACTERS:
+            raise wrong(destination, option, "is no name for an HTTP header")
+        if name.lower() in ours or name.lower().startswith("shipper-"):
+            raise wrong(destination, option, "is set by Shipper itself")
+        if not value.isprintable() or not value.isascii():
+            raise wrong(destination, option, "its value has characters that HTTP does not allow")
+        if secret and name.lower() == "authorization":
+            raise wrong(destination, option, f"and {secret} exclude each other")
+
+
+def check_literal(destination: str, option: str, url: URL, addresses: Addresses) -> None:
+    """Names are checked when they are resolved; addresses never are, so they are checked here, once. Raises `ConfigError`."""
+    if url.host is None or url.port is None or not (is_address(url.host) or url.host == "localhost"):
+        return
+    try:
+        addresses.check(url.host, ["127.0.0.1", "::1"] if url.host == "localhost" else [url.host], url.port)
+    except Unusable as error:
+        raise wrong(destination, option, str(error)) from None

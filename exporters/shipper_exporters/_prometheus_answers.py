@@ -1,0 +1,90 @@
+"""What an answer to a remote write means.
+
+The specification (https://prometheus.io/docs/specs/prw/remote_write_spec/) has three: 2xx is stored, 5xx and perhaps 429 may be
+tried again, all else is final. As everywhere, nothing is given up for what a person can mend (401, 404, a redirect, a web page),
+and of a request that is refused for some of its samples the others are still sent: a Prometheus takes all of a request or nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from shipper.errors import DeliveryError, Retryable, TooLarge, Unusable
+from shipper_exporters._client import Answer
+from shipper_exporters._http import excerpt, retry_after
+
+MAX_ANSWER = 16 << 10
+RECEIVER_FLAG = "--web.enable-remote-write-receiver"
+
+_LATER = frozenset({408, 425, 429})
+_MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
+_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
+_OLD = re.compile(
+    r"out[ -]of[ -]order|out of bounds|too old|too far in the past|duplicate sample|duplicate-timestamp|timestamp-too-old",
+    re.IGNORECASE,
+)
+_PARTIAL = re.compile(r"\berr-(mimir|cortex)-")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The receiver does not take it. ``old``: because it has these samples, or newer ones of the same series.
+
+    ``partial``: it says so of some samples and has stored all others (Mimir, Thanos), so nothing is sent again.
+    """
+
+    reason: str
+    old: bool
+    partial: bool
+
+
+def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
+    """None: it is stored. Raises `Retryable`, `Unusable` or `TooLarge`."""
+    status = answer.status
+    said = excerpt(answer.body)
+    named = f"{where} answered {_named(status)}"
+    page = _is_web_page(answer)
+    if 200 <= status < 300 and not page:
+        return None
+    if 300 <= status < 400:
+        to = excerpt(answer.headers.get("Location", "")) or "nowhere"
+        raise Unusable(f"{named}, which leads to {to}; if that is right, make it the url")
+    if status == 413:
+        raise TooLarge(f"{named}: {said}")
+    if status in _LATER or status >= 500:
+        raise _retry(status, f"{named}: {said}", answer.headers, wall_ns)
+    if page:
+        page_said = excerpt(answer.body, 80)
+        raise Unusable(f"{named} with a web page: something else is there, or in between; it begins: {page_said}")
+    if status in _MISCONFIGURED:
+        raise Unusable(f"{named}: {said or 'no reason given'}{_advice(status)}")
+    words = answer.body.decode("utf-8", "replace")
+    old = status == 409 or bool(_OLD.search(words))
+    return Refused(f"{named}: {said or 'no reason given'}", old, status == 409 or bool(_PARTIAL.search(words)))
+
+
+def _retry(status: int, reason: str, headers: Mapping[str, str], wall_ns: int) -> DeliveryError:
+    return Retryable(reason.removesuffix(": "), retry_after(headers, wall_ns))
+
+
+def _advice(status: int) -> str:
+    if status == 404:
+        return f" (a Prometheus takes remote writes at /api/v1/write, if it was started with {RECEIVER_FLAG})"
+    if status == 405:
+        return " (nobody can write there: is it a read-only proxy, or the path of another API?)"
+    return ""
+
+
+def _is_web_page(answer: Answer) -> bool:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

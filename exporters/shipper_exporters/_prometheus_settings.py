@@ -1,0 +1,67 @@
+"""What the Prometheus exporter can be told, and what is wrong with it before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from msgspec import Meta, field
+from yarl import URL
+
+from shipper.config.schema import Section
+from shipper.config.units import Seconds
+from shipper_exporters._http_settings import OURS, check_headers, parse_url, wrong
+from shipper_exporters._prometheus_labels import RESERVED
+
+_OURS = OURS | {"x-prometheus-remote-write-version"}
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class PrometheusSettings(Section, frozen=True):
+    """What ``options`` of a destination of type ``prometheus`` may hold."""
+
+    url: Annotated[str, Meta(description="Where remote writes go, in full.")] = ""
+    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = field(default_factory=dict)
+    bearer_token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
+    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 30.0
+    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
+    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
+    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    external_labels: Annotated[
+        dict[str, str], Meta(description="Labels added to series that have none of that name.")
+    ] = field(default_factory=dict)
+    max_series: Annotated[
+        int, Meta(description="Series at one time; what comes on more of them is refused and counted.", ge=1)
+    ] = 100_000
+    max_samples_per_send: Annotated[int, Meta(description="Samples in one request.", ge=1, le=100_000)] = 2000
+    requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 5.0
+    trust_local: Annotated[
+        bool, Meta(description="Count what a Prometheus on this host took as off the host, though it ends with it.")
+    ] = False
+
+
+def check(destination: str, settings: PrometheusSettings) -> URL:
+    """The URL to write to. Raises `ConfigError` for options that cannot work."""
+    if not settings.url:
+        raise wrong(destination, "url", "is missing, for example http://prometheus.example:9090/api/v1/write")
+    url = parse_url(destination, "url", settings.url, "http://prometheus.example:9090/api/v1/write")
+    if url.path in ("", "/"):
+        raise wrong(destination, "url", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
+    if settings.timeout <= 0:
+        raise wrong(destination, "timeout", "must be more than 0")
+    if settings.key_file and not settings.cert_file:
+        raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
+    if bool(settings.username) is not bool(settings.password_file):
+        raise wrong(destination, "username", "and password_file go together")
+    if ":" in settings.username or not settings.username.isprintable():
+        raise wrong(destination, "username", "has a character that basic authentication does not allow")
+    if settings.username and settings.bearer_token_file:
+        raise wrong(destination, "username", "and bearer_token_file exclude each other")
+    secret = "bearer_token_file" if settings.bearer_token_file else "username" if settings.username else ""
+    check_headers(destination, settings.headers, _OURS, secret)
+    for name in settings.external_labels:
+        if not _LABEL.fullmatch(name) or name.startswith("__") or name in RESERVED - {"env", "service", "release"}:
+            raise wrong(destination, f"external_labels.{name[:60]}", "is no name for an external label")
+    return url
