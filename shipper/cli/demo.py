@@ -36,7 +36,20 @@ from shipper.fleet.table import console as table_console
     default=None,
     help="Keep everything in this new directory.",
 )
-def command(hosts: int, rate: float, seconds: float, keep: Path | None) -> None:
+@click.option(
+    "--prometheus",
+    default="",
+    metavar="URL",
+    help="Also push metrics there, such as http://127.0.0.1:9090/api/v1/write: for the dashboards.",
+)
+@click.option(
+    "--push",
+    type=click.FloatRange(1, 60),
+    default=15.0,
+    show_default=True,
+    help="Seconds between two pushes of a host.",
+)
+def command(hosts: int, rate: float, seconds: float, keep: Path | None, prometheus: str, push: float) -> None:
     """Run a fleet of ephemeral hosts, kill them in every way, and prove that nothing is missing.
 
     \b
@@ -52,7 +65,7 @@ def command(hosts: int, rate: float, seconds: float, keep: Path | None) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     console = table_console()
     try:
-        ok = _run(console, Plan(hosts, rate, seconds), directory, kept=keep is not None)
+        ok = _run(console, Plan(hosts, rate, seconds, prometheus, push), directory, kept=keep is not None)
     except KeyboardInterrupt:
         console.print("interrupted: every process of the demo is gone")
         raise SystemExit(130) from None

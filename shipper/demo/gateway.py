@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
+
+from shipper.demo.host import bare
 
 START_SECONDS = 15.0
 
@@ -16,12 +17,21 @@ START_SECONDS = 15.0
 class GatewayProcess:
     """A real ``shipper gateway`` with a directory archive."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, prometheus: str = "", push: float = 15.0) -> None:
+        """``prometheus``: where it forwards metrics to (a remote-write URL), if anywhere; ``push``: how often its own."""
         self.archive = directory / "archive"
         self.condition = "starting"
         self._directory = directory / "gateway"
         self._directory.mkdir(parents=True)
         self._port = _free_port()
+        self._settings = {
+            "SHIPPER_ADMIN_LISTEN": "off",
+            "SHIPPER_HOST": "demo-gateway",
+            "SHIPPER_METRICS_INTERVAL": f"{push}s",
+        }
+        if prometheus:
+            self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_TYPE"] = "prometheus"
+            self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_URL"] = prometheus
         self._process: Process | None = None
 
     @property
@@ -31,7 +41,6 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Start it and wait until it listens. Raises RuntimeError with its own words when it does not."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "OTEL_"))}
         with open(self._log, "ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -44,7 +53,7 @@ class GatewayProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=kept | {"SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "demo-gateway"},
+                env=bare() | self._settings,
                 start_new_session=True,
             )
         async with asyncio.timeout(START_SECONDS):

@@ -14,6 +14,8 @@ from shipper.demo.truth import Truth, read_truth
 from shipper.handoff.prepare import prepare_root
 
 STOP_SECONDS = 25.0  # what a container platform commonly grants
+SERVICE = "checkout"
+ENVIRONMENT = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Build:
 class Host:
     """A process tree with a life of its own. ``directory`` is its disk, gone in real life when it is."""
 
-    def __init__(self, name: str, build: Build, directory: Path, endpoint: str) -> None:
+    def __init__(self, name: str, build: Build, directory: Path, endpoint: str, push: float = 15.0) -> None:
+        """``push``: seconds between two samples of its metrics."""
         self.name = name
         self.build = build
         self.directory = directory
@@ -38,6 +41,7 @@ class Host:
         self.errors = 0
         self.sidecar_exit: int | None = None
         self._endpoint = endpoint
+        self._push = push
         self._service: Process | None = None
         self._sidecar: Process | None = None
         (directory / "log").mkdir(parents=True)
@@ -57,7 +61,7 @@ class Host:
             f"--release={self.build.release}",
             f"--error-ratio={self.build.error_ratio}",
             stdin=asyncio.subprocess.DEVNULL,
-            env=_bare() | {"SHIPPER_SPOOL_DIR": str(self._spool)},
+            env=bare() | {"SHIPPER_SPOOL_DIR": str(self._spool)},
             start_new_session=True,
         )
 
@@ -78,16 +82,17 @@ class Host:
             )
 
     def _environment(self) -> dict[str, str]:
-        return _bare() | {
+        return bare() | {
             "SHIPPER_STATE_DIR": str(self.directory / "state"),
             "SHIPPER_OTLP_ENDPOINT": self._endpoint,
             "SHIPPER_HOST": self.name,
-            "SHIPPER_SERVICE": "checkout",
+            "SHIPPER_SERVICE": SERVICE,
             "SHIPPER_RELEASE": self.build.release,
             "SHIPPER_IMAGE": self.build.image,
             "SHIPPER_GENERATION": self.build.generation,
-            "SHIPPER_ENVIRONMENT": "demo",
+            "SHIPPER_ENVIRONMENT": ENVIRONMENT,
             "SHIPPER_ADMIN_LISTEN": "off",
+            "SHIPPER_METRICS_INTERVAL": f"{self._push}s",
             "SHIPPER_DRAIN_DEADLINE": f"{STOP_SECONDS}s",
         }
 
@@ -164,7 +169,7 @@ class Host:
         return self.directory / "port"
 
 
-def _bare() -> dict[str, str]:
+def bare() -> dict[str, str]:
     """Our environment without what it says about telemetry."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "OTEL_"))}
 

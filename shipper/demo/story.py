@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shipper.demo.gateway import GatewayProcess
 from shipper.demo.host import Build, Host
+from shipper.demo.pipeline import tell
 
 GENERATIONS = (
     Build(release="A", image="demo-image:a1f3", generation="1-A", error_ratio=0.01),
@@ -25,11 +26,16 @@ SIDECAR_DOWN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Size of the demo: hosts a generation, requests a second to each, seconds of traffic in all."""
+    """Size of the demo: hosts a generation, requests a second to each, seconds of traffic in all.
+
+    ``prometheus``: a remote-write URL that metrics go to as well; ``push``: seconds between two samples of a host.
+    """
 
     hosts: int
     rate: float
     seconds: float
+    prometheus: str = ""
+    push: float = 15.0
 
 
 class Fleet:
@@ -37,7 +43,7 @@ class Fleet:
 
     def __init__(self, plan: Plan, directory: Path, say: Callable[[str], None]) -> None:
         self.plan = plan
-        self.gateway = GatewayProcess(directory)
+        self.gateway = GatewayProcess(directory, prometheus=plan.prometheus, push=plan.push)
         self.hosts: list[Host] = []
         self._directory = directory
         self._say = say
@@ -50,19 +56,26 @@ class Fleet:
             current: list[Host] = []
             for number, build in enumerate(GENERATIONS):
                 self._say(_announcement(number, build))
+                await self._tell(number, "rollback" if number == 2 else "start")
                 following = await self._launch(number, build, traffic)
                 retired = traffic.create_task(self._retire(current, first_killed=number == 1))
                 await self._middle(number, following)
                 await retired
+                await self._tell(number, "finish")
                 current = following
             await self._retire(current, first_killed=False)
         await self.gateway.stop()
+
+    async def _tell(self, number: int, verb: str) -> None:
+        """The pipeline's word on the deploy of a generation."""
+        before = GENERATIONS[number - 1].release if number else ""
+        await tell(verb, GENERATIONS[number], before=before, hosts=self.plan.hosts, endpoint=self.gateway.endpoint)
 
     async def _launch(self, number: int, build: Build, traffic: asyncio.TaskGroup) -> list[Host]:
         hosts = []
         for index in range(self.plan.hosts):
             name = f"host-{number + 1}{chr(ord('a') + index % 26)}{index // 26 or ''}"
-            host = Host(name, build, self._directory / "hosts" / name, self.gateway.endpoint)
+            host = Host(name, build, self._directory / "hosts" / name, self.gateway.endpoint, self.plan.push)
             self.hosts.append(host)
             hosts.append(host)
             await host.start()
