@@ -287,7 +287,8 @@ class Lanes:
     def _weigh(self, lane: Lane) -> None:
         """Begin or end the order by value for one lane."""
         lane.rank = rank_of_kind(lane.stream.kind) if self.by_value else REST
-        if not (self.by_value and lane.counts):
+        # Samples are never sent out of order: who keeps them takes each series only forward, and refuses what comes late.
+        if not (self.by_value and lane.counts) or lane.stream.signal is Signal.METRICS:
             lane.wanted = None
             return
         if lane.wanted is None:
