@@ -12,6 +12,8 @@ test class from `ExporterContract`; pytest collects the tests it inherits::
     class TestDepot(ExporterContract):
         faults = ExporterContract.faults - {Fault.BUSY}      # what this destination cannot do
 
+        signal = Signal.METRICS                              # where it takes no logs
+
         @asynccontextmanager
         async def destination(self, clock):
             yield Depot()
@@ -34,7 +36,7 @@ from enum import Enum
 from typing import ClassVar
 
 from shipper.clock import Clock, Deadline
-from shipper.contracts import Accepted, Exporter, ExporterContext, Prepared, Request
+from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Prepared, Request, Signal
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper.intervals import IntervalSet
 from shipper.testing.clock import FakeClock
@@ -88,7 +90,7 @@ class Destination(ABC):
 
     @abstractmethod
     async def stored(self) -> Sequence[Held]:
-        """What it holds, in the order it came; log bodies in the order they have in each request."""
+        """What it holds, in the order it came; lines in the order they have in each request."""
 
 
 Scenario = Callable[[Destination, Exporter, FakeClock], Awaitable[None]]
@@ -98,6 +100,8 @@ class ExporterContract(ABC):
     """The suite. A test whose fault is not in ``faults`` is skipped."""
 
     faults: ClassVar[frozenset[Fault]] = frozenset(Fault)
+    signal: ClassVar[Signal] = Signal.LOGS
+    """What the test requests are made of; with metrics each line is a data point of the gauge ``line``, and its attribute."""
 
     @abstractmethod
     def destination(self, clock: Clock) -> AbstractAsyncContextManager[Destination]:
@@ -108,9 +112,9 @@ class ExporterContract(ABC):
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             request = log_request(
-                log_batch(["a1", "a2"], stream="a"),
-                log_batch(["b1"], stream="b"),
-                log_batch(["a3"], stream="a", start=6),
+                self._batch(["a1", "a2"], stream="a"),
+                self._batch(["b1"], stream="b"),
+                self._batch(["a3"], stream="a", start=6),
             )
             accepted = await exporter.send(exporter.prepare(request), Deadline(clock))
             assert isinstance(accepted, Accepted)
@@ -124,7 +128,7 @@ class ExporterContract(ABC):
         lines = ["", "é漢字🚀", "tab\tand \x01 control", "x" * 200_000]
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
-            await exporter.send(exporter.prepare(log_request(log_batch(lines))), Deadline(clock))
+            await exporter.send(exporter.prepare(log_request(self._batch(lines))), Deadline(clock))
             assert [held.lines for held in await destination.stored()] == [tuple(lines)]
 
         self._run(scenario)
@@ -133,7 +137,7 @@ class ExporterContract(ABC):
         """As many requests as the limits allow go at the same time, and each is held once."""
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
-            requests = _requests(exporter.limits.max_in_flight)
+            requests = self._requests(exporter.limits.max_in_flight)
             sends = (exporter.send(exporter.prepare(request), Deadline(clock)) for request in requests)
             assert all(isinstance(accepted, Accepted) for accepted in await asyncio.gather(*sends))
             held = await destination.stored()
@@ -147,7 +151,7 @@ class ExporterContract(ABC):
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             await destination.failing(Fault.SLOW)
-            requests = _requests(exporter.limits.max_in_flight)
+            requests = self._requests(exporter.limits.max_in_flight)
             sends = [asyncio.create_task(_send(exporter, request, clock, 60)) for request in requests]
             await _settle(clock)
             assert not any(send.done() for send in sends)
@@ -164,7 +168,7 @@ class ExporterContract(ABC):
             await destination.failing(Fault.STUCK)
             for seconds in (0.0, 0.5, 5.0):
                 deadline = Deadline.after(clock, seconds)
-                send = asyncio.create_task(exporter.send(exporter.prepare(_request()), deadline))
+                send = asyncio.create_task(exporter.send(exporter.prepare(self._request()), deadline))
                 await _settle(clock)
                 await clock.run(seconds)
                 await self._ends_with(Retryable, send, f"a deadline of {seconds} s has passed")
@@ -176,7 +180,7 @@ class ExporterContract(ABC):
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             await destination.failing(Fault.STUCK)
-            send = asyncio.create_task(exporter.send(exporter.prepare(_request()), Deadline(clock)))
+            send = asyncio.create_task(exporter.send(exporter.prepare(self._request()), Deadline(clock)))
             for _ in range(60):
                 await _settle(clock)
                 await clock.run(60)
@@ -221,7 +225,7 @@ class ExporterContract(ABC):
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             await destination.failing(Fault.LYING)
-            assert isinstance(await _send(exporter, _request(), clock, 60), Accepted)
+            assert isinstance(await _send(exporter, self._request(), clock, 60), Accepted)
             assert not await destination.stored()
 
         self._run(scenario, Fault.LYING)
@@ -230,7 +234,7 @@ class ExporterContract(ABC):
         """What is sent twice, prepared anew or not, can be told to be the same by the destination; others differ."""
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
-            first, second = _requests(2)
+            first, second = self._requests(2)
             prepared = exporter.prepare(first)
             await exporter.send(prepared, Deadline(clock))
             await exporter.send(prepared, Deadline(clock))
@@ -247,7 +251,7 @@ class ExporterContract(ABC):
         """`prepare` makes equal results of equal requests, in several threads at once, before start and whatever the time."""
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
-            requests = _requests(4)
+            requests = self._requests(4)
             unstarted = destination.exporter(_context(clock))
             expected = [unstarted.prepare(request) for request in requests]
             clock.advance(3600)
@@ -272,14 +276,14 @@ class ExporterContract(ABC):
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             await destination.failing(Fault.STUCK)
-            sends = [asyncio.create_task(_send(exporter, request, clock, 60)) for request in _requests(3)]
+            sends = [asyncio.create_task(_send(exporter, request, clock, 60)) for request in self._requests(3)]
             await _settle(clock)
             for send in sends:
                 send.cancel()
             results = await asyncio.gather(*sends, return_exceptions=True)
             assert all(isinstance(result, asyncio.CancelledError) for result in results)
             await destination.healthy()
-            assert isinstance(await _send(exporter, _request("after"), clock, 60), Accepted)
+            assert isinstance(await _send(exporter, self._request("after"), clock, 60), Accepted)
             assert ("after",) in [held.lines for held in await destination.stored()]
 
         self._run(scenario, Fault.STUCK)
@@ -296,7 +300,7 @@ class ExporterContract(ABC):
             await late.start()
             try:
                 await destination.healthy()
-                assert isinstance(await _send(late, _request(), clock, 60), Accepted)
+                assert isinstance(await _send(late, self._request(), clock, 60), Accepted)
             finally:
                 await late.aclose()
 
@@ -328,6 +332,15 @@ class ExporterContract(ABC):
 
         self._run(scenario)
 
+    def _batch(self, lines: Sequence[str], *, stream: str = "file-1", start: int = 0) -> Batch:
+        return log_batch(lines, stream=stream, start=start, signal=self.signal)
+
+    def _request(self, line: str = "line") -> Request:
+        return log_request(self._batch([line]))
+
+    def _requests(self, count: int) -> list[Request]:
+        return [log_request(self._batch([f"line {n}"], start=100 * n)) for n in range(count)]
+
     def _fails_then_passes(self, fault: Fault) -> DeliveryError:
         """Send into the fault, then, with the very same `Prepared`, after it was mended; returns what was raised."""
         raised: list[DeliveryError] = []
@@ -335,7 +348,7 @@ class ExporterContract(ABC):
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             assert fault.error is not None
             await destination.failing(fault)
-            request = _request("again")
+            request = self._request("again")
             prepared = exporter.prepare(request)
             send = asyncio.create_task(exporter.send(prepared, Deadline.after(clock, 60)))
             raised.append(await self._ends_with(fault.error, send, fault.meaning))
@@ -374,14 +387,6 @@ class ExporterContract(ABC):
 
 def _context(clock: FakeClock) -> ExporterContext:
     return ExporterContext(clock, LIFE, 1, "Shipper/contract")
-
-
-def _request(line: str = "line") -> Request:
-    return log_request(log_batch([line]))
-
-
-def _requests(count: int) -> list[Request]:
-    return [log_request(log_batch([f"line {n}"], start=100 * n)) for n in range(count)]
 
 
 async def _send(exporter: Exporter, request: Request, clock: FakeClock, seconds: float) -> Accepted:
