@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shipper.dashboards.kit import Board
 
 # Modules of shipper.dashboards.boards with a function ``board(config)``; in the order readers meet them.
-BOARDS = ("triage", "generations", "compare")
+BOARDS = ("triage", "generations", "compare", "hosts", "rollout", "slo", "shipping")
 
 
 def boards(config: BoardConfig) -> "list[Board]":

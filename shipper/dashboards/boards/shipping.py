@@ -1,0 +1,370 @@
+"""Shipping: is anything lost, late or stuck on its way off the hosts? For those who run Shipper itself."""
+
+from shipper.dashboards import kit, names
+from shipper.dashboards.boards.common import variables
+from shipper.dashboards.config import BoardConfig
+from shipper.dashboards.duration import duration
+from shipper.dashboards.expressions import edge
+from shipper.dashboards.kit import Ask, Column, looks, of_row
+from shipper.dashboards.kit.sdk import model
+
+HOSTS_SHOWN = 10
+
+
+def board(config: BoardConfig) -> kit.Board:
+    """The board for this configuration."""
+    fleet = _Fleet(config)
+    made = kit.Board(uid=kit.SHIPPING, title="Shipping", question="Is anything lost, late, or stuck on its way?")
+    made.variables = variables(config, generation=False)
+    made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
+    made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
+    made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
+    made.row("How are the hosts?", [_states(fleet), _notices(fleet), _troubled(fleet)])
+    made.row("What does Shipper cost on a host?", [_cost(fleet), _memory(fleet), _held(fleet)], closed=True)
+    return made
+
+
+class _Fleet:
+    """Queries over all hosts of the chosen environment, of every service: gateways with it, which are hosts, too."""
+
+    def __init__(self, config: BoardConfig) -> None:
+        self.config = config
+
+    @property
+    def host(self) -> str:
+        """What tells hosts apart, and leads to them."""
+        labels = self.config.labels
+        return f"{labels.service}, {labels.generation}, {labels.instance}"
+
+    def all(self, metric: str, *matchers: str) -> str:
+        """The metric of every host of the environment."""
+        inside = [f'{self.config.labels.env}="$env"', *matchers]
+        return f"{metric}{{{','.join(inside)}}}"
+
+    def alive(self, metric: str, *matchers: str) -> str:
+        """The same of those that are there now: a host that fell silent is gone after three pushes."""
+        chosen = self.all(metric, *matchers)
+        return f"({chosen} and present_over_time({chosen}[{duration(self.config.windows.present)}]))"
+
+    def grew(self, metric: str, over: str = "$__range") -> str:
+        """By how much a counter grew, of hosts that ended meanwhile, too."""
+        return f"increase({self.all(metric)}[{over}])"
+
+    def rate(self, metric: str, by: str) -> str:
+        """A second, by a label that takes few values."""
+        return f"sum by ({by}) (rate({self.all(metric)}[$__rate_interval]))"
+
+
+LOSSES = (
+    ("quarantined", names.QUARANTINED_RECORDS),
+    ("rejected", names.REJECTED_RECORDS),
+    ("dropped", names.DROPPED_RECORDS),
+    ("lost in services", names.SERVICE_LOST_RECORDS),
+    ("bytes lost in files", names.LOST_BYTES),
+)
+STATES = (
+    ("running", 1, looks.GOOD),
+    ("noticed", 2, looks.WARNING),
+    ("draining", 3, looks.NEW),
+    ("drained", 4, looks.OLD),
+    ("expired", 5, looks.BAD),
+)
+
+
+def _lost(fleet: _Fleet) -> model.Panel:
+    return kit.stat(
+        Ask(
+            1,
+            "Was anything lost, and by what?",
+            "In the time shown, on all hosts of the environment. Quarantined: refused by a destination, kept on the host's disk. "
+            "Rejected: a destination took the rest of a request. Dropped: a limit was reached. Lost in services: never handed over. "
+            "Lost in files: removed or cut before it was read.",
+            "Any red: find the hosts in the table below; `shipper quarantine` shows what was refused and why, `shipper audit` what "
+            "is missing in the archive.",
+            width=14,
+            height=6,
+        ),
+        [kit.number(f"round(sum({fleet.grew(metric)})) or vector(0)", title) for title, metric in LOSSES],
+        unit=looks.COUNT,
+        names=True,
+        thresholds=looks.thresholds(looks.GOOD, (1, looks.BAD)),
+    )
+
+
+def _ends(fleet: _Fleet) -> model.Panel:
+    window = duration(fleet.config.windows.ended)
+    silent, seen = fleet.all(names.HOSTS_SILENT), fleet.all(names.HOSTS_SEEN)
+    panel = kit.stat(
+        Ask(
+            2,
+            "Did lives end in silence?",
+            f"Hosts that fell silent without a farewell in the last {window}, their share of all heard of; and the share of the whole "
+            "fleet that fell silent within minutes of each other.",
+            "A few: bad luck of hardware and spot markets. Many of one generation: open its hosts. Many together, of all: it is us "
+            "(gateway, network, Prometheus), not them.",
+            width=10,
+            height=6,
+        ),
+        [
+            kit.number(f"sum({silent}) or vector(0)", "fell silent"),
+            kit.number(f"sum({silent}) / (sum({seen}) > 0) or vector(0)", "of all heard of"),
+            kit.number(f"max({names.FLEET_SILENT}) or vector(0)", "of the fleet, together"),
+        ],
+        unit=looks.PERCENT,
+        names=True,
+        thresholds=looks.thresholds(looks.OLD),
+    )
+    assert panel.field_config is not None
+    limits = fleet.config.thresholds
+    panel.field_config.overrides += [
+        kit.override(
+            "A", unit=looks.HOSTS, thresholds=looks.thresholds(looks.GOOD, (limits.silent_hosts, looks.WARNING))
+        ),
+        kit.override("B", decimals=1, thresholds=looks.thresholds(looks.GOOD, (limits.silent_share, looks.WARNING))),
+        kit.override("C", decimals=1, thresholds=looks.thresholds(looks.GOOD, (limits.outage_share, looks.BAD))),
+    ]
+    return panel
+
+
+def _left(fleet: _Fleet) -> model.Panel:
+    ended = f"sum by (outcome) (increase({fleet.all(names.FAREWELLS)}[$__rate_interval]))"
+    left = f"sum(max_over_time({fleet.all(names.DRAIN_LEFT_BYTES)}[$__rate_interval]))"
+    return kit.timeseries(
+        Ask(
+            3,
+            "How do drains end?",
+            "Farewells: drained, all was delivered in time; expired, the time was too short. In yellow the bytes that those left.",
+            "Expired ones: raise the drain's deadline or the platform's grace period; see which destination was slow below.",
+            width=24,
+            height=7,
+        ),
+        [kit.prom(ended, "{{outcome}}"), kit.prom(f"{left} > 0", "bytes left behind")],
+        unit=looks.COUNT,
+        steps=True,
+        colors={
+            "/^drained$/": looks.fixed(looks.GOOD),
+            "/^expired$/": looks.fixed(looks.BAD),
+            "/^bytes/": looks.fixed(looks.WARNING),
+        },
+    )
+
+
+def _late(fleet: _Fleet) -> model.Panel:
+    limit = fleet.config.thresholds.exposure
+    within = f"sum by (destination) (rate({fleet.all(names.EXPOSURE + '_bucket', edge(limit))}[$__rate_interval]))"
+    count = f"sum by (destination) (rate({fleet.all(names.EXPOSURE + '_count')}[$__rate_interval]))"
+    return kit.timeseries(
+        Ask(
+            4,
+            f"How much stays on a host for longer than {duration(limit)}?",
+            "Exposure: from the moment a record is read until its destination has acknowledged it; a host that dies in between takes "
+            "it along. Drawn is the share of records that took longer, by destination.",
+            "Rises for one destination: see whether it answers slowly or refuses, below. For all: hosts are short of CPU or network.",
+            width=8,
+        ),
+        [kit.prom(f"clamp_min(1 - {within} / ({count} > 0), 0)", "{{destination}}")],
+        unit=looks.PERCENT,
+        limits=looks.thresholds(looks.GOOD, (fleet.config.thresholds.exposure_share, looks.BAD)),
+    )
+
+
+def _oldest(fleet: _Fleet) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            5,
+            "How old is the oldest that is not delivered?",
+            "The oldest record that a destination has not acknowledged, on the worst host.",
+            "A line that rises with the clock: that destination takes nothing from some host; the table below names it.",
+            width=8,
+        ),
+        [kit.prom(f"max by (destination) ({fleet.alive(names.OLDEST_UNACKNOWLEDGED)})", "{{destination}}")],
+        unit=looks.SECONDS,
+        limits=looks.thresholds(looks.GOOD, (fleet.config.thresholds.unacknowledged, looks.BAD)),
+    )
+
+
+def _backlog(fleet: _Fleet) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            6,
+            "How much waits?",
+            "Bytes that were read and are not yet acknowledged, on all hosts, by destination.",
+            "Grows: the destination takes less than is written; see its answers. High and falling: it was away and is catching up.",
+            width=8,
+        ),
+        [kit.prom(f"sum by (destination) ({fleet.alive(names.BACKLOG_BYTES)})", "{{destination}}")],
+        unit=looks.BYTES,
+    )
+
+
+def _destinations(fleet: _Fleet) -> model.Panel:
+    up = fleet.alive(names.DESTINATION_UP)
+    return kit.timeseries(
+        Ask(
+            7,
+            "Which destination cannot be reached, and by how many?",
+            "The share of hosts whose last tries at a destination failed.",
+            "All of them: it is down, or its address or token is wrong. Some: look for what they share (zone, generation, image).",
+            width=8,
+        ),
+        [kit.prom(f"avg by (destination) ({up} == bool 0)", "{{destination}}")],
+        unit=looks.PERCENT,
+        at_most=1,
+        limits=looks.thresholds(looks.GOOD, (fleet.config.thresholds.destination_share, looks.BAD)),
+    )
+
+
+def _answers(fleet: _Fleet) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            8,
+            "What do they answer?",
+            "Requests a second to each destination, by what became of them.",
+            "Retries: the destination is overloaded or away. Refusals: read one by `shipper quarantine show` on a host.",
+            width=8,
+        ),
+        [kit.prom(fleet.rate(names.REQUESTS_SENT, "destination, outcome"), "{{destination}} {{outcome}}")],
+        unit=looks.PER_SECOND,
+    )
+
+
+def _throughput(fleet: _Fleet) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            9,
+            "How much is delivered?",
+            "Records and bytes a second that destinations acknowledged, from all hosts.",
+            "Falls while hosts serve as before: something upstream stopped (a file that is not matched, a service without the SDK).",
+            width=8,
+        ),
+        [
+            kit.prom(fleet.rate(names.ACKNOWLEDGED_RECORDS, "destination"), "records to {{destination}}"),
+            kit.prom(fleet.rate(names.ACKNOWLEDGED_BYTES, "destination"), "bytes to {{destination}}"),
+        ],
+        unit=looks.COUNT,
+    )
+
+
+def _states(fleet: _Fleet) -> model.Panel:
+    state = fleet.alive(names.HOST_STATE)
+    return kit.timeseries(
+        Ask(
+            10,
+            "In which state are the hosts?",
+            "Hosts by the state of their life: running, told of their end, draining, and for one push drained or expired.",
+            "Many noticed or draining at once without a deploy: the platform takes them; its status page says more.",
+            width=7,
+        ),
+        [kit.prom(f"count({state} == {number})", title) for title, number, _ in STATES],
+        unit=looks.HOSTS,
+        stack=True,
+        steps=True,
+        colors={f"/^{title}$/": looks.fixed(color) for title, _, color in STATES},
+    )
+
+
+def _notices(fleet: _Fleet) -> model.Panel:
+    return kit.timeseries(
+        Ask(
+            11,
+            "Which notices stand?",
+            "Notices of an end that stand on hosts, by kind: advisory (may come), scheduled (at a known time), imminent (now).",
+            "Many scheduled: maintenance; replace those hosts in good time. Imminent without end: spot capacity goes.",
+            width=5,
+        ),
+        [kit.prom(f"sum by (kind) ({fleet.alive(names.NOTICES)})", "{{kind}}")],
+        unit=looks.COUNT,
+        steps=True,
+    )
+
+
+def _troubled(fleet: _Fleet) -> model.Panel:
+    labels = fleet.config.labels
+    problems = f"sum by ({fleet.host}) ({fleet.grew(names.PROBLEMS)})"
+    backlog = f"sum by ({fleet.host}) ({fleet.alive(names.BACKLOG_BYTES)})"
+    oldest = f"max by ({fleet.host}) ({fleet.alive(names.OLDEST_UNACKNOWLEDGED)})"
+    worst = f"(topk({HOSTS_SHOWN}, {problems} > 0) or 0 * topk({HOSTS_SHOWN}, {oldest} > 0))"
+    return kit.table(
+        Ask(
+            12,
+            "Which hosts have trouble?",
+            f"The {HOSTS_SHOWN} hosts with most problems that Shipper reported in the time shown, and the {HOSTS_SHOWN} whose oldest "
+            "record waits longest; with what waits there now.",
+            "Click a host and read its last words; on the host, `shipper status` says what is wrong in words.",
+            width=12,
+        ),
+        [
+            kit.now(worst),
+            kit.now(f"{oldest} and on({fleet.host}) {worst}"),
+            kit.now(f"{backlog} and on({fleet.host}) {worst}"),
+        ],
+        [
+            Column(
+                labels.instance,
+                "Host",
+                link=kit.to(
+                    kit.HOSTS,
+                    "Its last words",
+                    service=of_row(labels.service),
+                    generation=of_row(labels.generation),
+                    instance=of_row(labels.instance),
+                ),
+            ),
+            Column(labels.service, "Service"),
+            Column(labels.generation, "Generation"),
+            Column("A", "Problems", looks.COUNT, width=90, decimals=0),
+            Column("B", "Oldest", looks.SECONDS, width=90),
+            Column("C", "Waits", looks.BYTES, width=90),
+        ],
+        sort="Problems",
+        no_value="none",
+    )
+
+
+def _cost(fleet: _Fleet) -> model.Panel:
+    cpu = f"rate({fleet.all(names.CPU_SECONDS)}[$__rate_interval])"
+    return kit.timeseries(
+        Ask(
+            13,
+            "How much of a core does it take?",
+            "CPU of Shipper on its hosts: the median host, and the worst.",
+            "The worst far above the median: that host writes far more, or its lines are very long; see its service's log volume.",
+            width=8,
+        ),
+        [kit.prom(f"quantile(0.5, {cpu})", "median host"), kit.prom(f"max({cpu})", "worst host")],
+        unit=looks.PERCENT,
+    )
+
+
+def _memory(fleet: _Fleet) -> model.Panel:
+    memory, spool = fleet.alive(names.RESIDENT_MEMORY), fleet.alive(names.SPOOL_BYTES)
+    return kit.timeseries(
+        Ask(
+            14,
+            "How much memory and disk?",
+            "Resident memory of Shipper on the median and the worst host, and the largest spool on disk.",
+            "A spool that grows: a destination takes nothing, see above. Memory that grows for days: tell us, with `shipper status`.",
+            width=8,
+        ),
+        [
+            kit.prom(f"quantile(0.5, {memory})", "memory, median host"),
+            kit.prom(f"max({memory})", "memory, worst host"),
+            kit.prom(f"max({spool})", "spool, worst host"),
+        ],
+        unit=looks.BYTES,
+    )
+
+
+def _held(fleet: _Fleet) -> model.Panel:
+    streams, files = fleet.alive(names.STREAMS), fleet.alive(names.OPEN_FILES)
+    return kit.timeseries(
+        Ask(
+            15,
+            "How much does it keep track of?",
+            "Streams (files and spools that are read) and open files, on the host with most.",
+            "Streams that only grow: log files are made and never removed; rotate them, or narrow `files.include`.",
+            width=8,
+        ),
+        [kit.prom(f"max({streams})", "streams"), kit.prom(f"max({files})", "open files")],
+        unit=looks.COUNT,
+    )
