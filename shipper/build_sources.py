@@ -24,6 +24,7 @@ from shipper.spool import Fsync, Spool
 
 if TYPE_CHECKING:
     from shipper.measure.source import MeasureSource
+    from shipper.sources.otlp import Listener
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
@@ -108,7 +109,7 @@ class SourceMaker:
                 )
             )
         if self.role == "gateway":
-            sources.append(await self._receiver(hub, ledger))
+            sources += await self._gateway(hub, ledger, takers)
         return [*sources, *(await self._numbers(hub, ledger, takers))]
 
     async def _numbers(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
@@ -180,7 +181,23 @@ class SourceMaker:
         self.services.prepare()  # before the run says that it is up
         return self.services
 
-    async def _receiver(self, hub: Hub, ledger: LedgerThread) -> Source:
+    async def _gateway(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
+        """The receiver, and the keeper of the deploys that it hears of."""
+        from shipper.build_keeper import make_keeper
+
+        keeper = await make_keeper(
+            self.config,
+            life=self.decision.life,
+            gateway=self.identity.host.value or self.decision.life,
+            takers=takers[Signal.METRICS],
+            hub=hub,
+            ledger=ledger,
+            clock=self.clock,
+            report=self.report,
+        )
+        return [await self._receiver(hub, ledger, keeper.heard), keeper]
+
+    async def _receiver(self, hub: Hub, ledger: LedgerThread, listener: Listener) -> Source:
         from shipper.sources.listen import ListenSettings
         from shipper.sources.otlp import OtlpLimits, OtlpReceiver
 
@@ -199,6 +216,7 @@ class SourceMaker:
             report=self.report,
             path="gateway",
             limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+            listener=listener,
         )
         for stream in receiver.streams.values():
             row = StreamRow(stream.id, stream.kind, stream.signal, receiver.name, stream.name, stream.start)

@@ -312,6 +312,22 @@ class Metrics(Section, frozen=True):
     ] = 16 * MIB
 
 
+class Deploys(Section, frozen=True):
+    """What a gateway does with deploys that it is told of, or infers (docs/deploys.md). Only read by shipper gateway."""
+
+    keep: Annotated[Seconds, Meta(description="How long the series of a deploy are kept alive.", ge=60)] = 14 * 86400.0
+    keeper: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="Who writes these series: auto: one gateway of all that share an archive, by a lease in it, or the "
+            "only one where there is no archive; always, never: this one."
+        ),
+    ] = "auto"
+    lease: Annotated[
+        Seconds, Meta(description="How long the lease lasts without being renewed; the same on all gateways.", ge=3)
+    ] = 45.0
+
+
 class Config(Section, frozen=True):
     """All settings of a sidecar or a gateway."""
 
@@ -346,4 +362,5 @@ class Config(Section, frozen=True):
     metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()
     log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()
     quarantine: Annotated[Quarantine, Meta(description="What was refused for good.")] = Quarantine()
+    deploys: Annotated[Deploys, Meta(description="Deploys and their series.")] = Deploys()
     gateway: Annotated[Gateway, Meta(description="Only read by shipper gateway.")] = Gateway()

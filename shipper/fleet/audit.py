@@ -88,7 +88,10 @@ def audit(
             )
             if not standing.provable:
                 row.notes.append("it came through something that keeps no ranges: what is here of it cannot be proved")
-            _balance(row, told.get(life), earlier.get(life), streams, standing, destination, alone=not others)
+            carried = life in found.gateways
+            _balance(
+                row, told.get(life), earlier.get(life), streams, standing, destination, alone=not others, carried=carried
+            )
             report.lives.append(row)
     report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
     report.totals = summed(row.counts for row in report.lives if row.role != "gateway")
@@ -202,13 +205,14 @@ def _balance(
     destination: str,
     *,
     alone: bool,
+    carried: bool,
 ) -> None:
-    """Fill in the figures, stream by stream."""
-    if row.role == "gateway" and not streams:
-        row.notes.append("nothing here came through it: what it says of its streams is about another archive")
-        return
-    covers = {stream: cover(held.sound) for stream, held in streams.items()}
+    """Fill in the figures, stream by stream. ``carried``: something here came through it."""
     stated = told.streams if told else {}
+    if row.role == "gateway" and not carried:  # its own numbers may be here
+        row.notes.append("nothing here came through it: what it says of its streams is about another archive")
+        stated = {name: stream for name, stream in stated.items() if name in streams}
+    covers = {stream: cover(held.sound) for stream, held in streams.items()}
     name = destination or _leading_here(stated.values(), covers)
     for stream in sorted(stated.keys() | streams.keys(), key=lambda stream: _place(stated.get(stream), stream)):
         whole = covers.get(stream) or Cover[Stored]()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -28,6 +28,10 @@ from shipper.sources.listen import Closed, HttpLog, ListenSettings, listen
 from shipper.sources.listing import LIFE, read_origin
 from shipper.sources.refusal import INVALID_ARGUMENT, NOT_FOUND, UNAUTHENTICATED, UNIMPLEMENTED, Refusal, bad, later
 from shipper.spool import Spool, SpoolStream
+
+Listener = Callable[[Signal, str, Sequence[tuple[StreamKind, int, int]], bytes], Awaitable[None]]
+"""Somebody who wants to know of what is taken in: signal, the sender's life, its batches (kind, begin and end in the body)
+and the body. It must not raise, and is waited for before the sender gets its answer."""
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
@@ -69,6 +73,7 @@ class OtlpReceiver(Source):
         name: str = "otlp",
         path: str = "receivers.otlp",
         limits: OtlpLimits | None = None,
+        listener: Listener | None = None,
     ) -> None:
         listen.check(path)
         self.name = name
@@ -88,6 +93,7 @@ class OtlpReceiver(Source):
         self._clock = clock
         self._report = report
         self._limits = limits or OtlpLimits()
+        self._listener = listener
         self._intake = Intake(name, spools, ledger, clock, report)
         self._budget = body.Budget(self._limits.max_in_flight)
         self._under_way = 0
@@ -206,7 +212,11 @@ class OtlpReceiver(Source):
                 if "Shipper-Batches" in request.headers:
                     raise bad("headers", "Shipper-Batches counts bytes of protobuf; it cannot go with JSON")
                 data = await _from_json(signal, data)
-            await self._intake.take(signal, data, read_origin(request.headers, len(data)))
+            origin = read_origin(request.headers, len(data))
+            await self._intake.take(signal, data, origin)
+            if self._listener is not None:
+                parts = [(batch.kind, batch.offset, batch.offset + batch.length) for batch in origin.batches]
+                await self._listener(signal, origin.life, parts, data)
 
     async def _tell(self, path: str) -> web.Response:
         """The two questions another Shipper asks."""

@@ -18,6 +18,7 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 STARTS: tuple[Action, ...] = ("started", "rollback")
 MAX_TEXT = 1024
 """Characters of one field; a longer one is refused, as cutting it would make one generation of two."""
+MAX_ID = MAX_TEXT + 64  # ids made here have a generation in them
 TOLERANCE_NS = 30 * 60 * 1_000_000_000
 """How far the births of a generation may lie from the deploy that somebody told of and still belong to it."""
 _TEXTS = ("id", "service", "env", "generation", "release", "image", "from_release", "actor", "url")
@@ -53,7 +54,7 @@ class DeployEvent:
             yield "it has neither a deployment id nor a generation"
         for name in _TEXTS:
             value: str = getattr(self, name)
-            if len(value) > MAX_TEXT:
+            if len(value) > (MAX_ID if name == "id" else MAX_TEXT):
                 yield f"its {name} has {len(value)} characters, more than {MAX_TEXT}"
         if self.action not in ACTIONS:
             yield f"its action {str(self.action)[:40]!r} is none of {', '.join(ACTIONS)}"
@@ -156,14 +157,6 @@ class Deploys:
     def events(self) -> list[DeployEvent]:
         """All events kept, in order."""
         return sorted(event for events in self._events.values() for event in events)
-
-    def forget(self, before_ns: int) -> bool:
-        """Drop events from before ``before_ns``; whether there were any."""
-        old = [(place, events[0]) for place, events in self._events.items() if events[0].at_ns < before_ns]
-        for place, _ in old:
-            while place in self._events and self._events[place][0].at_ns < before_ns:
-                self._drop_oldest(place)
-        return bool(old)
 
     def of(self, service: str, env: str) -> list[Deploy]:
         """The deploys of a service in an environment, oldest first; nothing hidden but what hosts only repeat."""
