@@ -63,10 +63,11 @@ class _Family:
 class _Resource:
     """The labels of a resource's series, by family and attributes."""
 
-    __slots__ = ("identity", "series")
+    __slots__ = ("_external", "_identity", "series")
 
-    def __init__(self, identity: Pairs) -> None:
-        self.identity = identity
+    def __init__(self, external: Pairs, identity: Pairs) -> None:
+        self._external = external
+        self._identity = identity
         self.series: dict[tuple[str, bytes, str], bytes] = {}
 
     def labels(self, name: str, own: bytes, number: int, extra: tuple[str, str] | None = None) -> bytes:
@@ -76,7 +77,8 @@ class _Resource:
         if found is None:
             if len(self.series) >= _SERIES:
                 self.series.clear()
-            found = encode(name, attributes(own, number), self.identity, () if extra is None else (extra,))
+            extras = () if extra is None else (extra,)
+            found = encode(name, self._external, attributes(own, number), self._identity, extras)
             self.series[key] = found
         return found
 
@@ -85,7 +87,7 @@ class Converter:
     """Converts requests; may be called from several threads. ``external``: labels added where a series has none of the name."""
 
     def __init__(self, external: Mapping[str, str]) -> None:
-        self._external = external
+        self._external = tuple(external.items())
         self._lock = threading.Lock()
         self._resources: dict[bytes, _Resource] = {}
         self._families: dict[tuple[bytes, bytes, int], _Family] = {}
@@ -101,7 +103,7 @@ class Converter:
     def _resource(self, content: bytes) -> _Resource:
         found = self._resources.pop(content, None)
         if found is None:
-            found = _Resource(identity(content, self._external))
+            found = _Resource(self._external, identity(content))
             if len(self._resources) >= _RESOURCES:
                 del self._resources[next(iter(self._resources))]
         self._resources[content] = found  # behind all others: the first is the one longest not seen

@@ -32,13 +32,10 @@ _DEEPEST = 20  # values in values; what lies deeper is shown as null
 Pairs = tuple[tuple[str, str], ...]
 
 
-def identity(resource: bytes, external: Mapping[str, str]) -> Pairs:
-    """The labels that all series of a resource have; ``external`` ones where it has none of that name.
-
-    Raises `MalformedOtlp`.
-    """
+def identity(resource: bytes) -> Pairs:
+    """The labels that all series of a resource have. Raises `MalformedOtlp`."""
     attributes = dict(_key_values(resource, 1, 0))
-    found = dict(external)
+    found = {}
     for label, keys in IDENTITY.items():
         value = next((text for key in keys if (text := _text(attributes.get(key)))), "")
         if value:
