@@ -45,7 +45,7 @@ def _hosts(config: BoardConfig) -> Iterator[Rule]:
     with_release = f"{e.generation}, {config.labels.release}"
     yield Rule(
         names.RELEASE_INFO,
-        f"topk by ({e.generation}) (1, count by ({with_release}) ({e.alive(by=f'{e.host}, {config.labels.release}')})) > bool 0",
+        f"topk by ({e.generation}) (1, count by ({with_release}) ({e.alive(by=f'{e.host}, {config.labels.release}')})) * 0 + 1",
     )
 
 
@@ -66,7 +66,7 @@ def _order(config: BoardConfig) -> Iterator[Rule]:
         f"or\n({names.STARTED} and on ({e.generation}) {remembered})\n)",
     )
     yield Rule(names.AGE, f"clamp_min(time() - {names.STARTED}, 0)")
-    yield Rule(names.NEWEST, f"topk by ({e.service}) (1, {names.STARTED} and on ({e.generation}) {serving}) > bool 0")
+    yield Rule(names.NEWEST, f"topk by ({e.service}) (1, {names.STARTED} and on ({e.generation}) {serving}) * 0 + 1")
     yield Rule(names.NEWEST_STARTED, f"max by ({e.service}) ({names.STARTED} and on ({e.generation}) {names.NEWEST})")
     before = (
         f"topk by ({e.service}) (1, {e.recent(names.STARTED, windows.previous)}"
@@ -75,7 +75,7 @@ def _order(config: BoardConfig) -> Iterator[Rule]:
     yield Rule(
         names.PREV_INFO,
         f"{names.NEWEST} * on ({e.service}) group_left (prev_generation)\n"
-        f'(label_replace({before}, "prev_generation", "$1", "{config.labels.generation}", "(.*)") > bool 0)\n'
+        f'(label_replace({before}, "prev_generation", "$1", "{config.labels.generation}", "(.*)") * 0 + 1)\n'
         f"or on ({e.generation})\n({names.PREV_INFO} and on ({e.generation}) {serving})",
     )
 
