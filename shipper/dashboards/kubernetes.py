@@ -14,7 +14,7 @@ from textwrap import indent
 
 MOST_BYTES = 1 << 20
 """What a ConfigMap may hold, in all."""
-_MADE = "# Made by `python -m shipper.dashboards.build` from the files beside this folder.\n"
+_MADE = "# Made by `python -m shipper.dashboards.generate` from the files beside this folder.\n"
 
 
 def manifests(boards: Mapping[str, str], rules: Mapping[str, str]) -> dict[str, str]:

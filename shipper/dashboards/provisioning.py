@@ -24,7 +24,7 @@ FOLDER, FOLDER_UID = "Shipper", "shipper"
 BOARDS_PATH = "/var/lib/grafana/dashboards/shipper"
 DEPLOY_LINE = r"/^(?:deploy of |rollback to )?(?<service>\S+) .*?, generation (?<generation>[^,]+)/"
 """Finds service and generation in what a deploy event says to people (a JavaScript pattern, as correlations take it)."""
-_MADE = "# Made by `python -m shipper.dashboards.build`; change shipper/dashboards/provisioning.py instead.\n"
+_MADE = "# Made by `python -m shipper.dashboards.generate`; change shipper/dashboards/provisioning.py instead.\n"
 
 
 def provisioning(config: BoardConfig) -> dict[str, str]:

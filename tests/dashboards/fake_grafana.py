@@ -171,8 +171,8 @@ class FakeGrafana:
         return f"{self.path}/d/{uid}/x"
 
 
-def _said(status: int, message: str, **more: str) -> web.Response:
-    return web.json_response({"message": message, **more}, status=status)
+def _said(code: int, message: str, **more: str) -> web.Response:
+    return web.json_response({"message": message, **more}, status=code)
 
 
 @contextmanager
