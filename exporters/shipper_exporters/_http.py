@@ -78,6 +78,8 @@ class Upload(Payload):
         super().__init__(data, content_type=content_type)
         self._size = len(data)
         self._progress = progress
+        self.whole = False
+        """Whether the other side may have all of it, from any of the attempts."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """See `Payload.decode`."""
@@ -87,10 +89,12 @@ class Upload(Payload):
         """See `Payload.write`."""
         data = self._value
         if len(data) <= _SLICE:
+            self.whole = True
             await writer.write(data)
             return
         view = memoryview(data)
         for at in range(0, len(data), _SLICE):
+            self.whole = self.whole or at + _SLICE >= len(data)
             await writer.write(view[at : at + _SLICE])
             self._progress()
 
@@ -266,23 +270,23 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def network_failure(error: aiohttp.ClientError | OSError, where: str) -> DeliveryError:
-    """What a failure below HTTP means; ``where`` is the destination, for the sentence."""
+def network_failure(error: aiohttp.ClientError | OSError, where: str, *, unsent: bool = False) -> DeliveryError:
+    """What a failure below HTTP means; ``where`` is the destination, for the sentence. ``unsent``: see `Retryable`."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return Unusable(f"{where}: its TLS certificate is not accepted: {excerpt(str(error.certificate_error))}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Retryable(f"{where}: its name cannot be resolved: {_plain(error.os_error)}")
+        return Retryable(f"{where}: its name cannot be resolved: {_plain(error.os_error)}", unsent=unsent)
     if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return Retryable(f"{where}: no TLS connection: {_plain(error.os_error)}")
+        return Retryable(f"{where}: no TLS connection: {_plain(error.os_error)}", unsent=unsent)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Retryable(f"{where}: cannot connect: {_plain(error.os_error)}")
+        return Retryable(f"{where}: cannot connect: {_plain(error.os_error)}", unsent=unsent)
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return Retryable(f"{where}: closed the connection without an answer")
+        return Retryable(f"{where}: closed the connection without an answer", unsent=unsent)
     if isinstance(error, aiohttp.ClientPayloadError):
         return Retryable(f"{where}: closed the connection in the middle of its answer")
     if isinstance(error, aiohttp.ClientResponseError):
         return Unusable(f"{where}: does not speak HTTP ({excerpt(error.message)}); is it the OTLP/HTTP port, not gRPC?")
-    return Retryable(f"{where}: the connection broke: {_plain(error)}")
+    return Retryable(f"{where}: the connection broke: {_plain(error)}", unsent=unsent)
 
 
 def _plain(error: BaseException) -> str:

@@ -34,6 +34,10 @@ class Series:
                 over.append(sample)
         return kept, over
 
+    def is_late(self, sample: Sample) -> bool:
+        """Whether a sample of this time or a newer one was taken of its series before: it can only be refused."""
+        return self._newest.get(sample[1], 0) >= sample[0]
+
     def accepted(self, samples: Iterable[Sample]) -> None:
         """The destination has these."""
         for time_ms, labels, value, _ in samples:

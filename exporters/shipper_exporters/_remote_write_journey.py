@@ -109,11 +109,12 @@ class Journey:
         if halves is not None:
             self._legs.extendleft(_Leg(half, leg.doubt, admitted=True) for half in reversed(halves))
             return
+        # One that was late before this request came is not there because of an attempt whose answer got lost.
         for sample in leg.part.samples:
             if not refused.old:
                 self._content = refused.reason
                 self._lose(sample, refused.reason)
-            elif not leg.doubt and sample[:2] not in self._there:
+            elif sample[:2] not in self._there and (not leg.doubt or self._series.is_late(sample)):
                 self._lose(sample, refused.reason)
 
     def _lose(self, sample: Sample, reason: str) -> None:

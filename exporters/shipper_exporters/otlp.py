@@ -161,8 +161,9 @@ class OtlpExporter(Exporter):
             raise Retryable(f"{_shown(url)}: the deadline came before it could be sent")
         patience = Patience(self._context.clock, self._settings.timeout, deadline)
         options: dict[str, Any] = {"headers": self._headers_for(body), "ssl": self._tls.context()}
+        upload = None
         if body is not None:
-            options["data"] = Upload(body.data, PROTOBUF, patience.progress)
+            upload = options["data"] = Upload(body.data, PROTOBUF, patience.progress)
         reused: set[bool] = set()
         try:
             async with patience:
@@ -177,7 +178,7 @@ class OtlpExporter(Exporter):
             when = "before the deadline" if deadline.expired() else f"for {self._settings.timeout:g} s"
             raise NoAnswer(f"{_shown(url)}: no answer {when}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise network_failure(error, _shown(url)) from None
+            raise network_failure(error, _shown(url), unsent=upload is not None and not upload.whole) from None
 
     async def _exchange(
         self, method: str, url: URL, limit: int, reused: set[bool], options: dict[str, Any]
