@@ -7,7 +7,7 @@ connected to. What an answer means is for the exporter to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,11 +33,15 @@ _KEEP_ALIVE = 45.0  # idle connections are kept this long; common load balancers
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; ``body`` is one byte longer than was asked for when there was more."""
+    """What came back; ``body`` is one byte longer than was asked for when there was more.
+
+    ``repeated``: the request had been sent over a kept connection before, and may have got there without an answer.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ class Client:
                     # A kept connection may be closed by the other side just as it is used again; a new one tells more.
                     if not reused:
                         raise
-                    return await self._exchange(method, url, limit, reused, options)
+                    repeated = upload is not None and upload.whole
+                    return replace(await self._exchange(method, url, limit, reused, options), repeated=repeated)
         except TimeoutError:
             when = "before the deadline" if deadline.expired() else f"for {self._timeout:g} s"
             raise NoAnswer(f"{shown(url)}: no answer {when}") from None

@@ -34,11 +34,13 @@ class Refused:
     """The receiver does not take it. ``old``: because it has these samples, or newer ones of the same series.
 
     ``partial``: it says so of some samples and has stored all others (Mimir, Thanos), so nothing is sent again.
+    ``repeated``: it was sent twice, and may have been taken the first time.
     """
 
     reason: str
     old: bool
     partial: bool
+    repeated: bool = False
 
 
 def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
@@ -63,7 +65,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
         raise Unusable(f"{named}: {said or 'no reason given'}{_advice(status)}")
     words = answer.body.decode("utf-8", "replace")
     old = status == 409 or bool(_OLD.search(words))
-    return Refused(f"{named}: {said or 'no reason given'}", old, status == 409 or bool(_PARTIAL.search(words)))
+    partial = status == 409 or bool(_PARTIAL.search(words))
+    return Refused(f"{named}: {said or 'no reason given'}", old, partial, answer.repeated)
 
 
 def _retry(status: int, reason: str, headers: Mapping[str, str], wall_ns: int) -> DeliveryError:

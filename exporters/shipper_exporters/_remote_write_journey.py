@@ -86,7 +86,7 @@ class Journey:
         except Retryable as error:
             leg.doubt = sent or not error.unsent
             raise
-        leg.doubt = sent
+        leg.doubt = sent or (refused is not None and refused.repeated)
         return refused
 
     def _admit(self, leg: _Leg) -> None:
