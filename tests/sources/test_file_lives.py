@@ -272,6 +272,19 @@ def test_a_power_cut_may_leave_a_file_shorter_than_it_was_seen(tmp_path: Path) -
     assert earlier.sink.bodies == ["x" * 1500, "two"]
 
 
+def test_a_file_that_was_truncated_and_begun_anew_is_the_lifes_that_did_it(tmp_path: Path) -> None:
+    """What an inherited border says of a file holds as long as that still begins so; its new content was written in this life."""
+    first = written_life(tmp_path, b"x" * 1500 + b"\n")
+    ledger = Ledger.open(tmp_path / "later.db", report=first.report)
+    borders.take(ledger, "first", first.draw(time.time_ns() + 10**9))
+    ledger.close()
+    (tmp_path / "logs" / NAME).write_bytes(b"anew\n")
+    later = Earlier(tmp_path / "later.db", Sink(), tmp_path / "logs")
+    assert own(later.draw(time.time_ns() + 10**9)) == [5]
+    asyncio.run(later.ship())
+    assert later.sink.bodies == ["anew"]
+
+
 def test_without_a_ledger_what_destinations_have_is_not_read_again(tmp_path: Path) -> None:
     """Stream ids carry device, inode and what a file begins with: enough to go on behind what was sent of it."""
     earlier = written_life(tmp_path, b"one\ntwo\n")

@@ -450,3 +450,23 @@ def test_the_inode_of_a_copy_is_used_again(tmp_path: Path) -> None:
             assert not tail.sink.lost
 
     asyncio.run(main())
+
+
+def test_a_first_read_of_a_file_that_was_copied_and_has_grown_past_what_was_seen_of_it(tmp_path: Path) -> None:
+    """Nothing was read before, so only its beginning tells that the file holds other lines now; those seen are in the copy."""
+
+    async def main() -> None:
+        path = tmp_path / "a.log"
+        async with tailing(tmp_path, "a.log*", sink=Sink(open=False)) as tail:
+            with path.open("ab", buffering=0) as log:
+                log.write(numbered(0, 2))
+                await tail.settle()
+                shutil.copyfile(path, tmp_path / "a.log.1")
+                os.truncate(path, 0)
+                log.write(numbered(2, 9))
+                tail.sink.take_all()
+                await tail.lines(9)
+            assert by_number(tail.sink.bodies) == names(0, 9)
+            assert not tail.sink.lost
+
+    asyncio.run(main())

@@ -236,13 +236,16 @@ class _Surveyor:
     def _unseen_at(self, path: str, ids: set[str], borders: Entries) -> _Ended | None:
         table, status = self._resumed.table, regular(path)
         key = (status.st_dev, status.st_ino)
-        if key in borders or key in table.copies.known:
+        if key in borders:
             return None
         file = table.of(key) or table.take_up(path, key)
         group = self._resumed.patterns.group_of(path)
         if file is None or group is None or file.stream is not None:
             return None
         size, head = status.st_size, file.read(HEAD_BYTES, 0)
+        if table.copies.passed(file, size, head):  # as it is now: it may have been truncated and begun anew since
+            self._resumed.pool.close(file)
+            return None
         named = remembered_id(key, head, ids, list(self._told)) if head else None
         old = self._born_ns <= status.st_mtime_ns < self._boot_ns
         copy = named is None and old and bool(head) and table.copies.doubt(file, size, head, first_scan=False)

@@ -73,6 +73,7 @@ class FileStream(SizedStream):
         self.file: TailedFile | None = None
         self.read_to = start  # the highest position any destination has cut to
         self.released_to = start
+        self.measured_to: float = math.inf  # as far as somebody counted what it tells of; inf where nobody does
         self.grown_at = -math.inf
         self.unfinished = False  # the last byte seen is no line end
         self._life = life
@@ -83,6 +84,7 @@ class FileStream(SizedStream):
         self._suspicious = suspicious
         self._became_idle = idle
         self._seen = seen
+        self._counted: Callable[[FileStream], None] = lambda _: None
         self._size = start
         self._readable_to: float = math.inf  # what lies behind was destroyed
         self._gone_because = ""
@@ -196,8 +198,8 @@ class FileStream(SizedStream):
 
     @property
     def idle(self) -> bool:
-        """Whether every destination has everything that was seen."""
-        return self.released_to >= self._size
+        """Whether every destination has everything that was seen, and who counts it, too."""
+        return min(self.released_to, self.measured_to) >= self._size
 
     @property
     def due_at(self) -> float:
@@ -233,8 +235,43 @@ class FileStream(SizedStream):
         self.released_to = below
         passed = bisect_left(self._sizes, below + 1)
         del self._sizes[:passed], self._times[:passed]
-        if below >= self._size:
+        if self.idle:
             self._became_idle(self)
+
+    def wait_for_counts(self, counted: Callable[[FileStream], None]) -> None:
+        """Somebody counts what it tells of: nothing is let go that is not `measured`. ``counted`` is told of each progress."""
+        self.measured_to = self.start
+        self._counted = counted
+
+    def measured(self, below: int) -> None:
+        """Everything below is counted, durably."""
+        if below <= self.measured_to:
+            return
+        self.measured_to = below
+        self._counted(self)
+        if self.idle:
+            self._became_idle(self)
+
+    def text(self, at: int, limit: int) -> tuple[bytes, int]:
+        """Whole lines from ``at`` on, and the position behind them; see `shipper.measure.spans.TextStream`."""
+        frontier = self.frontier()
+        if at >= frontier:
+            return b"", at
+        if self.file is None or at >= self._readable_to:
+            raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
+        until = int(min(frontier, self._readable_to))
+        try:
+            window = self._window(self.file, at, min(until, at + limit))
+        except Changed:
+            self._suspicious(self)
+            return b"", at
+        end = window.base + window.data.rfind(b"\n") + 1
+        if end <= at and (window.end - at >= limit or (window.end == until and (self._closing or self._final))):
+            end = window.end
+        if end <= at:
+            return b"", at
+        self._remember(window, end)
+        return window.slice(at, end), end
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""
@@ -308,23 +345,27 @@ class FileStream(SizedStream):
         return self._form.end(window, at, resume, due=due, closing=closing, wide=wide)
 
     def _window(self, file: TailedFile, at: int, end: int) -> Window:
-        """``[at, end)`` and up to 64 bytes before. Raises `Changed` when the bytes before ``at`` are not those that were read."""
+        """``[at, end)`` and up to 64 bytes before.
+
+        Raises `Changed` when the bytes before ``at`` are not those that were read; at the beginning, where there are none, when
+        the file does not begin as it did when it was looked at.
+        """
         base = max(0, at - GUARD_BYTES)
         window = Window(self._read_exactly(file, base, end), base)
         expected = self._guards.get(at)
         if expected is not None and guard_of(window.data[: at - base]) != expected:
             raise Changed(f"{self.name} no longer holds what was read")
+        if base == 0 and self.head.length:  # none is known of a stream that was never at the beginning of its file
+            beginning = window.data if window.end >= self.head.length else file.read(HEAD_BYTES, 0)
+            if not self.head.matches(beginning):
+                raise Changed(f"{self.name} no longer begins with what was seen")
         return window
 
     def _batch(
         self, window: Window, at: int, end: int, resume: int, observed_ns: int, bound: int | None = None
     ) -> Batch:
         rendered = self._form.render(window, at, end, resume)
-        guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
-        self._guards[end] = guard
-        self._guards.move_to_end(end)
-        if len(self._guards) > GUARDS:
-            self._guards.popitem(last=False)
+        guard = self._remember(window, end)
         self.read_to = max(self.read_to, end)
         next_resume = end if end == bound else rendered.next_resume
         cut = Cut(at, end, resume, next_resume, len(rendered.lines), observed_ns, guard)
@@ -332,6 +373,15 @@ class FileStream(SizedStream):
         if self._seen is not None:
             self._seen(self.path, batch.payload)
         return batch
+
+    def _remember(self, window: Window, end: int) -> int:
+        """The guard of the bytes before ``end``, which tells at the next read whether they are still there."""
+        guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
+        self._guards[end] = guard
+        self._guards.move_to_end(end)
+        if len(self._guards) > GUARDS:
+            self._guards.popitem(last=False)
+        return guard
 
     def _carry(self, cut: Cut, lines: list[bytes], extra: dict[int, bytes] | None) -> Batch:
         payload = self._encoder().encode(lines, cut.observed_ns, extra) if lines else b""
