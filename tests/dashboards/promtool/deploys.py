@@ -22,7 +22,7 @@ _PREV = (*_G, "prev_generation")
 def bad_roll() -> Scenario:
     """A release that fails 4 % of its requests replaces one that fails 0.5 %, host by host, and is rolled back."""
     before = hosts("7", 10, born=4, serves=200, fails=1, late=2, built=1000)
-    during = roll(before, "8", start=44, fails=8, release="r2", built=2000)
+    during = roll(before, "8", start=44, fails=8, late=4, release="r2", built=2000)
     went = [host for host in during if host.generation == "7"]
     came = [host for host in during if host.generation == "8"]
     after = roll(came, "9", start=100, every=1, fails=1, release="r1", built=1000)
@@ -43,7 +43,8 @@ def bad_roll() -> Scenario:
         recorded(names.STARTED, 110, {OLD: 4 * STEP, NEW: 44 * STEP, BACK: 100 * STEP}),  # its last host ended at 81
         recorded(names.STARTED, 130, {NEW: 44 * STEP, BACK: 100 * STEP}),
         recorded(names.AGE, at, {OLD: (at - 4) * STEP, NEW: (at - 44) * STEP}),
-        recorded(names.AGE, 149, {BACK: 49 * STEP}),
+        recorded(names.AGE, 149, {NEW: 105 * STEP, BACK: 49 * STEP}),  # remembered for a while
+        recorded(names.AGE, 3, {}),
         recorded(names.NEWEST, 43, {OLD: 1}),
         recorded(names.NEWEST, 44, {NEW: 1}),
         recorded(names.NEWEST_STARTED, 44, {SHOP: 44 * STEP}, by=BY_SERVICE),
@@ -60,6 +61,7 @@ def bad_roll() -> Scenario:
         *_traffic(fleet, at),
         *_traffic(fleet, 104),
         *_roles(fleet, at),
+        *(recorded(name, 3, {}) for name in (names.HOSTS_COUNT, names.HOSTS_SEEN, names.STARTED, names.NEWEST)),
         recorded(names.REQUESTS_RATE, 3, {}),
         recorded(names.ERRORS_RATE, 3, {}),
         recorded(names.ERRORS_RATIO, 3, {}),

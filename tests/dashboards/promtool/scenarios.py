@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.dashboards.promtool import deploys
+from tests.dashboards.promtool import budget, deploys, first, shipping
 
-SCENARIOS = (*deploys.SCENARIOS,)
+SCENARIOS = (*deploys.SCENARIOS, *first.SCENARIOS, *shipping.SCENARIOS, *budget.SCENARIOS)

@@ -20,6 +20,7 @@ class Host:
 
     ``farewell`` is "drained", "expired", or "" for one that is simply not heard of again. What it serves in each step is
     ``serves`` requests, of which ``fails`` fail and ``late`` take too long; from step ``ill`` on (counted from birth).
+    A ``plain`` one pushes only what tells of its life.
     """
 
     instance: str
@@ -42,6 +43,7 @@ class Host:
     destination_up: int = 1
     oldest: int = 0
     late_records: int = 0
+    plain: bool = False
 
     @property
     def identity(self) -> Labels:
@@ -70,6 +72,19 @@ class Host:
                 yield metric, labels, self.ends + 1, STALE
 
     def _at(self, step: int, final: bool) -> Iterator[tuple[str, Labels, float]]:
+        yield "shipper_host_info", (("image", self.image), ("zone", "a")), 1
+        began = self.born if self.began is None else self.began
+        yield "shipper_generation_started_timestamp_seconds", (), began * STEP
+        if self.built is not None:
+            yield "shipper_release_built_timestamp_seconds", (), self.built
+        for outcome in ("drained", "expired"):
+            yield "shipper_farewells_total", (("outcome", outcome),), int(final and self.farewell == outcome)
+        yield "shipper_drain_left_bytes", (), self.left if final else 0
+        if not self.plain:
+            yield from self._requests(step)
+            yield from self._shipping(step)
+
+    def _requests(self, step: int) -> Iterator[tuple[str, Labels, float]]:
         served = self.counted(self.serves, step)
         failed = self.counted(self.fails, step, ill=True)
         late = self.counted(self.late, step, ill=True)
@@ -85,14 +100,8 @@ class Host:
         ):
             yield "shipper_request_duration_seconds_bucket", (("le", le),), count
         yield "shipper_request_duration_seconds_count", (), served
-        yield "shipper_host_info", (("image", self.image), ("zone", "a")), 1
-        began = self.born if self.began is None else self.began
-        yield "shipper_generation_started_timestamp_seconds", (), began * STEP
-        if self.built is not None:
-            yield "shipper_release_built_timestamp_seconds", (), self.built
-        for outcome in ("drained", "expired"):
-            yield "shipper_farewells_total", (("outcome", outcome),), int(final and self.farewell == outcome)
-        yield "shipper_drain_left_bytes", (), self.left if final else 0
+
+    def _shipping(self, step: int) -> Iterator[tuple[str, Labels, float]]:
         to = (("destination", "primary"),)
         sent = self.counted(100, step)
         for le, count in (("2", sent - self.counted(self.late_records, step)), ("+Inf", sent)):
