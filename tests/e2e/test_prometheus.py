@@ -1,0 +1,116 @@
+"""A host's numbers in a real Prometheus: written by the sidecar itself, or by the gateway that its numbers pass."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shipper.testing import prometheus
+from shipper.testing.prometheus import Prometheus
+from tests.e2e.kit import audit, free_port, gateway, host, listening, sidecar, until
+
+pytestmark = pytest.mark.skipif(not prometheus.available(), reason=prometheus.MISSING)
+
+SERVICE = """
+import os, signal, sys
+import shipper
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+shipper.init(service="shop")
+tracer = trace.get_tracer("test")
+for number in range(int(sys.argv[1])):
+    with tracer.start_as_current_span("GET /cart", kind=SpanKind.SERVER) as span:
+        if number % 4 == 0:
+            span.set_status(Status(StatusCode.ERROR))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def serve(spool: Path, requests: int) -> None:
+    """A service that serves so many requests, a quarter of them in vain, and is killed."""
+    await until(spool.is_dir, "the sidecar has made the root of the hand-off")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "OTEL_"))}
+    env["SHIPPER_SPOOL_DIR"] = str(spool)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), env=env)
+    assert await process.wait() == -9
+
+
+def configuration(directory: Path, **destinations: dict[str, object]) -> str:
+    """A flag that reads a file with these destinations."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "shipper.yaml"
+    path.write_text(yaml.safe_dump({"destinations": destinations}))
+    return f"--config={path}"
+
+
+def counted(server: Prometheus, outcome: str, instance: str) -> float:
+    """Requests of that outcome, by the last sample of the host."""
+    series = f'shipper_requests_total{{service="shop",outcome="{outcome}",instance="{instance}",generation="g1"}}'
+    return server.value(f"max_over_time({series}[1h])", time.time() + 60)
+
+
+def test_a_sidecar_writes_to_prometheus_beside_a_gateway(tmp_path: Path) -> None:
+    """Prometheus has every request of a host, and only numbers; the gateway has all, and the audit finds nothing missing."""
+
+    async def story(server: Prometheus) -> None:
+        log, port = tmp_path / "app.log", free_port()
+        log.write_text("".join(f"line {number}\n" for number in range(1000)))
+        flag = configuration(
+            tmp_path / "host-a",
+            prometheus={"type": "prometheus", "url": server.write_url, "trust_local": True},
+        )
+        async with gateway(tmp_path / "gateway", port) as receiver:
+            await listening(port)
+            url = f"http://127.0.0.1:{port}"
+            async with sidecar(tmp_path / "host-a", url, log, flags=[flag, "--ephemeral"]) as process:
+                await process.up()
+                await serve(tmp_path / "host-a/state/spool", 40)
+                assert await process.terminate() == 0, process.said()
+            assert await receiver.terminate() == 0, receiver.said()
+        assert (counted(server, "ok", "host-a"), counted(server, "error", "host-a")) == (30, 10)
+
+    with Prometheus(tmp_path / "prometheus") as server:
+        asyncio.run(story(server))
+    life = host(audit(tmp_path / "gateway/archive"), "host-a")
+    assert life["ended"] == "drained"
+    assert (life["counts"]["missing"], life["counts"]["duplicates"]) == (0, 0)
+    assert life["counts"]["read"] == life["counts"]["archived"]
+
+
+def test_a_gateway_writes_to_prometheus(tmp_path: Path) -> None:
+    """What a sidecar ships to a gateway is in the archive and in Prometheus, to the last request, though both are killed."""
+
+    async def story(server: Prometheus) -> None:
+        port = free_port()
+        flag = configuration(
+            tmp_path / "gateway",
+            prometheus={"type": "prometheus", "url": server.write_url},
+        )
+        receiver = await gateway(tmp_path / "gateway", port, flags=[flag]).start()
+        await listening(port)
+        url = f"http://127.0.0.1:{port}"
+        for killed in (True, False):
+            process = await sidecar(tmp_path / "host-a", url, flags=["--ephemeral"]).start()
+            await process.up()
+            await serve(tmp_path / "host-a/state/spool", 40)
+            if killed:
+                await process.kill()
+                await receiver.kill()
+                receiver = await gateway(tmp_path / "gateway", port, flags=[flag]).start()
+                await listening(port)
+        assert await process.terminate() == 0, process.said()
+        assert await receiver.terminate() == 0, receiver.said()
+        assert (counted(server, "ok", "host-a"), counted(server, "error", "host-a")) == (60, 20)
+        assert "Traceback" not in receiver.said() + process.said()
+        assert "refused" not in receiver.said()
+
+    with Prometheus(tmp_path / "prometheus") as server:
+        asyncio.run(story(server))
+    life = host(audit(tmp_path / "gateway/archive"), "host-a")
+    assert (life["counts"]["missing"], life["counts"]["duplicates"]) == (0, 0)
