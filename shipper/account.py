@@ -127,6 +127,11 @@ class Account:
         left = [gap for account in streams for gap in _left(account, self._fallback)]
         await self._state("shipper.farewell", StreamKind.LIFE, {**words, "left": left}, streams)
 
+    @property
+    def over(self) -> bool:
+        """Whether the farewell was begun: whatever is stated behind it would be taken for a later word of the life."""
+        return self._over
+
     def go_on(self) -> None:
         """The run outlived its farewell: what comes now is stated again, and a later farewell takes the place of that one."""
         self._over = False

@@ -39,16 +39,25 @@ class LastWords:
         await self._stated(lambda: parts.account.birth(parts.notes), lambda: self._conductor.stop is not None)
 
     async def tell_notices(self) -> None:
-        """State each notice once, and again when its deadline moved; until cancelled."""
+        """State each notice once, and again when its deadline moved; until cancelled.
+
+        None behind a farewell, which has to be the last word: the life would be taken for one that ended without. Where the
+        run outlives it, they are stated then.
+        """
         told: dict[tuple[str, str], float] = {}
         while True:
             seen = self._conductor.changes
             for one in self._conductor.board.all():
+                if self._parts.account.over:
+                    break
                 before = told.get(one.key)
                 if before is None or not (before == one.at or abs(before - one.at) < WORTH_TELLING):
                     told[one.key] = one.at
                     await self._tell(self.describe(one))
-            await self._conductor.next_change(seen)
+            if self._parts.account.over:
+                await self._clock.sleep(RETRY_SECONDS)
+            else:
+                await self._conductor.next_change(seen)
 
     def describe(self, one: Standing) -> dict[str, Any]:
         """A notice as the account and ``shipper status`` have it."""
