@@ -10,13 +10,10 @@ from yarl import URL
 from shipper.config.schema import Section
 from shipper.config.units import Seconds, Size
 from shipper.contracts import Signal
-from shipper.errors import ConfigError
+from shipper_exporters._http_settings import OURS, check_headers, parse_url, wrong
 
-_OURS = frozenset(
-    {"connection", "content-encoding", "content-length", "content-type", "host", "idempotency-key", "transfer-encoding"}
-)
+_OURS = OURS | {"idempotency-key"}
 _SIGNAL_PATHS = tuple(f"/v1/{signal}" for signal in Signal)
-_TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
 
 class OtlpSettings(Section, frozen=True):
@@ -40,11 +37,6 @@ class OtlpSettings(Section, frozen=True):
     burst: Annotated[int, Meta(description="Requests that may go at once after a pause.", ge=1)] = 20
     max_in_flight: Annotated[int, Meta(description="Requests under way at once.", ge=1, le=64)] = 4
     max_wire_bytes: Annotated[Size, Meta(description="A request of this compressed size is full.", ge=1024)] = 1 << 20
-
-
-def wrong(destination: str, option: str, problem: str) -> ConfigError:
-    """The error for an option of a destination."""
-    return ConfigError(f"destinations.{destination}.{option}", problem)
 
 
 def endpoints(destination: str, settings: OtlpSettings) -> tuple[dict[Signal, URL], URL | None]:
@@ -75,16 +67,7 @@ def check(destination: str, settings: OtlpSettings) -> None:
         raise wrong(destination, "timeout", "must be more than 0")
     if settings.key_file and not settings.cert_file:
         raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
-    for name, value in settings.headers.items():
-        option = f"headers.{name[:60]}"
-        if not name or not set(name.lower()) <= _TOKEN_CHARACTERS:
-            raise wrong(destination, option, "is no name for an HTTP header")
-        if name.lower() in _OURS or name.lower().startswith("shipper-"):
-            raise wrong(destination, option, "is set by Shipper itself")
-        if not value.isprintable() or not value.isascii():
-            raise wrong(destination, option, "its value has characters that HTTP does not allow")
-        if settings.token_file and name.lower() == "authorization":
-            raise wrong(destination, option, "and token_file exclude each other")
+    check_headers(destination, settings.headers, _OURS, "token_file" if settings.token_file else "")
 
 
 def _base(destination: str, given: str) -> URL:
@@ -97,13 +80,4 @@ def _base(destination: str, given: str) -> URL:
 
 
 def _url(destination: str, option: str, given: str) -> URL:
-    try:
-        url = URL(given)
-        usable = url.scheme in ("http", "https") and url.host and url.port
-    except ValueError:
-        usable = False
-    if not usable:
-        raise wrong(destination, option, "is no URL such as http://gateway.example:4318 or https://otlp.example")
-    if url.user is not None or url.password is not None:
-        raise wrong(destination, option, "has a password in it; use token_file or headers")
-    return url.with_fragment(None)
+    return parse_url(destination, option, given, "http://gateway.example:4318 or https://otlp.example")
