@@ -1,0 +1,171 @@
+"""The demo's fleet, seen through a real Prometheus with our rules: every host dies, and every number equals the archive's.
+
+Time is compressed by the boards' configuration alone: hosts push every second instead of every 15, all windows are as much
+shorter, and no query knows of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from shipper.contracts import Signal, StreamKind
+from shipper.dashboards.build import build
+from shipper.dashboards.config import BoardConfig
+from shipper.dashboards.rulefiles import rule_files
+from shipper.fleet.archive import Archive
+from shipper.testing.prometheus import MISSING, Prometheus, available
+from tests.dashboards.lint import promql
+
+pytestmark = pytest.mark.skipif(not available(), reason=MISSING)
+
+HOSTS = 3
+TIMES = 15  # as fast as in life
+CONFIG = BoardConfig().scaled(TIMES)
+WHOLE = "[10m]"  # the whole story, whatever `increase` would extrapolate
+
+
+@dataclass
+class Told:
+    """What the archive knows of each generation, and what Prometheus was asked when all was over."""
+
+    prometheus: Prometheus
+    began: float
+    ended: float
+    output: str
+    requests: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    hosts: Counter[str] = field(default_factory=Counter)
+
+    def by_generation(self, expression: str) -> dict[str, float]:
+        """The values of an instant query at the end, by generation; what has none (a gateway) is left out."""
+        found = self.prometheus.query(expression, self.ended)
+        return {name: value for labels, value in found.items() if (name := dict(labels).get("generation"))}
+
+    def over_time(self, expression: str) -> dict[Any, list[tuple[float, float]]]:
+        """A range query over the whole story, second by second."""
+        return self.prometheus.query_range(expression, self.began, self.ended, 1.0)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """One run of the demo into a Prometheus, for all tests of this file."""
+    directory = tmp_path_factory.mktemp("fleet")
+    with Prometheus(directory / "prometheus", rules=list(rule_files(CONFIG).values())) as prometheus:
+        began = time.time()
+        words = [f"--hosts={HOSTS}", "--rate=25", "--seconds=27", "--push=1", f"--prometheus={prometheus.write_url}"]
+        demo = subprocess.run(
+            [sys.executable, "-m", "shipper", "demo", *words, f"--keep={directory / 'demo'}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert demo.returncode == 0, demo.stdout + demo.stderr
+        found = Told(prometheus, began, time.time() + 1, demo.stdout)
+        count(Archive.open(str(directory / "demo" / "archive")), found)
+        yield found
+
+
+def count(archive: Archive, found: Told) -> None:
+    """Count server spans and hosts by generation, each batch once, as the archive holds them."""
+    seen = set()
+    hosts = set()
+    for ranges in archive.index().lists:
+        for piece in archive.pieces(ranges):
+            entry = piece.entry
+            key = (entry.life, entry.stream, entry.start, entry.end)
+            if piece.signal is not Signal.TRACES or entry.kind != StreamKind.DATA or key in seen:
+                continue
+            seen.add(key)
+            for resource in ExportTraceServiceRequest.FromString(piece.payload).resource_spans:
+                labels = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+                generation = labels["shipper.generation"]
+                hosts.add((generation, entry.life))
+                for scope in resource.scope_spans:
+                    served = [span for span in scope.spans if span.kind == Span.SPAN_KIND_SERVER]
+                    found.requests[generation] += len(served)
+                    found.errors[generation] += sum(span.status.code == Status.STATUS_CODE_ERROR for span in served)
+    found.hosts.update(generation for generation, _ in hosts)
+
+
+def test_requests_errors_and_hosts_of_each_generation_equal_the_archive(told: Told) -> None:
+    """To the record, although every host is dead, one sidecar was killed and the gateway was away."""
+    assert set(told.requests) == {"1-A", "2-B", "3-A"}
+    requests = told.by_generation(f"sum by (generation) (max_over_time(shipper_requests_total{WHOLE}))")
+    assert requests == dict(told.requests)
+    failed = f'sum by (generation) (max_over_time(shipper_requests_total{{outcome="error"}}{WHOLE}))'
+    assert told.by_generation(failed) == {name: told.errors[name] for name in told.requests}
+    hosts = told.by_generation(
+        f"count by (generation) (count by (generation, instance) (max_over_time(shipper_requests_total{WHOLE})))"
+    )
+    assert hosts == dict(told.hosts) == dict.fromkeys(told.requests, HOSTS)
+
+
+def test_every_host_said_farewell_and_is_gone(told: Told) -> None:
+    """The last sample tells how the life ended; a second later there is no series of any host left."""
+    drained = f'sum by (generation) (max_over_time(shipper_farewells_total{{outcome="drained"}}{WHOLE}))'
+    assert told.by_generation(drained) == dict.fromkeys(told.requests, HOSTS)
+    assert told.by_generation("shipper_host_info") == {}
+    assert told.by_generation("shipper_requests_total") == {}
+
+
+def test_generations_stand_in_the_order_of_their_start_and_their_deploys_are_told(told: Told) -> None:
+    """Two deploys and a rollback, each with its time, kept alive by the gateway until it ended."""
+    started = told.by_generation(
+        f"max by (generation) (max_over_time(shipper_generation_started_timestamp_seconds{WHOLE}))"
+    )
+    assert sorted(started, key=started.__getitem__) == ["1-A", "2-B", "3-A"]
+    found = told.prometheus.query(f"max_over_time(shipper_deploy_started_timestamp_seconds{WHOLE})", told.ended)
+    actions = sorted((value, dict(labels)["generation"], dict(labels)["action"]) for labels, value in found.items())
+    assert [action for _, *action in actions] == [["1-A", "deploy"], ["2-B", "deploy"], ["3-A", "rollback"]]
+    assert all(told.began <= at <= told.ended for at, *_ in actions)
+
+
+def test_the_error_ratio_of_each_generation_is_the_true_one(told: Told) -> None:
+    """As the boards show it of first minutes, although no host lives any more: within 1 % of the archive's."""
+    for generation, requests in told.requests.items():
+        first = f'{{age="{CONFIG.windows.ages[1]}", generation="{generation}"}}'
+        counted = told.prometheus.value(
+            f"max_over_time(service_generation:shipper_requests:first{first}{WHOLE})", told.ended
+        )
+        failed = told.prometheus.value(
+            f"max_over_time(service_generation:shipper_errors:first{first}{WHOLE})", told.ended
+        )
+        assert failed / counted == pytest.approx(told.errors[generation] / requests, rel=0.01)
+
+
+def test_the_bad_release_is_named_within_three_minutes_of_its_first_host(told: Told) -> None:
+    """Three minutes at a push every 15 seconds are twelve seconds here."""
+    [first_host] = told.over_time('min(shipper_host_started_timestamp_seconds{generation="2-B"})').values()
+    alerts = told.over_time('ALERTS{alertname="ShipperNewGenerationErrors", alertstate="firing"}')
+    assert {dict(labels)["generation"] for labels in alerts} == {"2-B"}, told.output
+    named = min(points[0][0] for points in alerts.values())
+    assert named - first_host[0][1] <= 180 / TIMES
+
+
+def test_no_query_of_any_board_fails_on_what_really_happened(told: Told) -> None:
+    """All panels, markers and variables, at every moment of the story."""
+    values = {"env": "demo", "service": "checkout", "generation": "2-B", "prev": "1-A", "shift": "8"}
+    for name, text in build(CONFIG).items():
+        for expression in expressions(json.loads(text)):
+            filled = promql.filled(expression, values)
+            told.prometheus.query_range(filled, told.began, told.ended, 5.0)
+            assert filled, name
+
+
+def expressions(board: dict[str, Any]) -> Iterator[str]:
+    """Every PromQL expression of a board."""
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            if target.get("datasource", panel.get("datasource", {})).get("type") == "prometheus" and target.get("expr"):
+                yield target["expr"]
