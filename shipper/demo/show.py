@@ -11,7 +11,7 @@ from rich.text import Text
 
 from shipper.demo.findings import Findings, Tally
 from shipper.demo.story import Fleet
-from shipper.fleet.generations import generations
+from shipper.fleet.generations import GenerationRow, generations
 from shipper.fleet.report import AuditReport
 from shipper.fleet.table import new_table, verdict
 
@@ -67,8 +67,12 @@ def show_generations(console: Console, report: AuditReport, findings: Findings) 
     for row in generations(report):
         tally = findings.generations.get(row.generation, Tally())
         figures = (str(len(row.hosts)), f"{tally.requests:,}", f"{tally.errors:,}", f"{tally.error_ratio:.1%}")
-        table.add_row(row.generation, row.release, row.image, *figures, _clock(row.first_ns), _clock(row.last_ns))
+        table.add_row(_again(row), row.release, row.image, *figures, _clock(row.first_ns), _clock(row.last_ns))
     console.print(table)
+
+
+def _again(row: GenerationRow) -> str:
+    return row.generation + (f" (the {row.episode}. time)" if row.episode > 1 else "")
 
 
 def show_audit(console: Console, report: AuditReport, findings: Findings, archive: Path, *, kept: bool) -> None:

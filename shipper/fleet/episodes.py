@@ -73,7 +73,7 @@ class _Walk:
     """Goes through the births and ends of one service in one environment, in order of time."""
 
     def __init__(self, settled: Sequence[Episode]) -> None:
-        self._found = sorted(settled, key=attrgetter("started_ns", "number"))
+        self._found = sorted(settled, key=attrgetter("started_ns", "generation", "number"))
         self._settled_to = max((at for one in self._found for at in (one.started_ns, one.withdrawn_ns)), default=0)
         self._alive: dict[str, int] = {}
         self._before: dict[str, int] = {}  # hosts of each other key when the newest began
@@ -84,7 +84,7 @@ class _Walk:
 
     def over(self, lives: Iterable[HostLife]) -> list[Episode]:
         """The episodes, those settled included."""
-        for at_ns, life, born in sorted(_happenings(lives), key=lambda one: (one[0], not one[2], one[1].life)):
+        for at_ns, life, born in sorted(_happenings(lives), key=_order):
             if born:
                 self._decide(life, at_ns)
                 self._alive[life.generation] = self._alive.get(life.generation, 0) + 1
@@ -114,6 +114,8 @@ class _Walk:
 
     def _gone(self, generation: str, at_ns: int) -> None:
         """No host of a generation is left; decide what that means if it was the newest."""
+        if self._again is not None and self._again.generation == generation:
+            self._again = None
         if at_ns <= self._settled_to or self._newest < 0 or self._found[self._newest].generation != generation:
             return
         again = self._again
@@ -161,8 +163,14 @@ class _Walk:
 
 
 def _happenings(lives: Iterable[HostLife]) -> Iterator[tuple[int, HostLife, bool]]:
-    """Births and ends. Where both are at one moment the birth comes first: a host was replaced by another."""
+    """Births and ends."""
     for life in lives:
         yield life.born_ns, life, True
         if life.ended_ns:
             yield max(life.ended_ns, life.born_ns), life, False
+
+
+def _order(happening: tuple[int, HostLife, bool]) -> tuple[int, bool, str, str]:
+    """In time. Where both are at one moment the birth comes first: a host was replaced by another."""
+    at_ns, life, born = happening
+    return at_ns, not born, life.generation, life.life

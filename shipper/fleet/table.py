@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from shipper.fleet.generations import GenerationRow, generations
 from shipper.fleet.lines import printable
 from shipper.fleet.report import AuditReport, Counts, LifeReport, StreamReport
 
@@ -40,6 +41,9 @@ def show(report: AuditReport, out: Console | None = None) -> None:
         markup=False,
     )
     out.print(_lives_table(report, plain=not out.is_terminal))
+    made = generations(report)
+    if len(made) > 1:
+        out.print(_generations_table(made, plain=not out.is_terminal))
     if report.truth:
         out.print(_truth_table(report, plain=not out.is_terminal))
     for line in _remarks(report):
@@ -142,6 +146,29 @@ def _adopted(life: LifeReport) -> str:
         return ""
     how = {"drained": "all of it sent", "expired": "not all of it sent"}.get(life.adoption, "being sent")
     return f"; adopted by {printable(life.adopted_by[-12:])}, {how}"
+
+
+def _generations_table(rows: list[GenerationRow], *, plain: bool) -> Table:
+    """Which followed which; what hosts show of rollbacks and withdrawals is inferred."""
+    table = new_table("generations, in the order of their start", plain=plain)
+    for name in ("generation", "release", "image"):
+        table.add_column(name, no_wrap=True)
+    for name in ("hosts", "archived"):
+        table.add_column(name, justify="right")
+    for name in ("first born", "last heard", "inferred"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        seen = [f"the {row.episode}. time" if row.episode > 1 else "", "rollback" if row.rollback else ""]
+        seen.append(f"withdrawn {moment(row.withdrawn_ns)}" if row.withdrawn_ns else "")
+        table.add_row(
+            *map(printable, (row.generation, row.release, row.image)),
+            f"{len(row.hosts):,}",
+            f"{row.records:,}",
+            moment(row.first_ns),
+            moment(row.last_ns),
+            ", ".join(filter(None, seen)),
+        )
+    return table
 
 
 def _truth_table(report: AuditReport, *, plain: bool) -> Table:

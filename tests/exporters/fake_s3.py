@@ -1,8 +1,9 @@
-"""A bucket service on loopback that speaks as much S3 as archives need: put, get, list; and misbehaves on demand."""
+"""A bucket service on loopback that speaks as much S3 as archives need: put, also on a condition, get, list; misbehaves on demand."""
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from xml.sax.saxutils import escape
@@ -83,16 +84,20 @@ class FakeS3:
             return web.Response(text="<html>Sign in</html>", content_type="text/html")
         key = request.path.removeprefix(f"/{BUCKET}").lstrip("/")
         if request.method == "PUT":
+            there = _tag(self.objects[key]) if key in self.objects else ""
+            match, none_match = request.headers.get("If-Match", ""), request.headers.get("If-None-Match", "")
+            if (match and match != there) or (none_match and there):
+                return web.Response(status=412, text="<Error><Code>PreconditionFailed</Code></Error>")
             if fault is not Fault.LYING:
                 self.objects[key] = body
                 self.puts.append(key)
-            return web.Response(headers={"ETag": '"x"'})
+            return web.Response(headers={"ETag": _tag(body)})
         return self._list(request.query.get("prefix", "")) if not key else self._get(key)
 
     def _get(self, key: str) -> web.Response:
         if key not in self.objects:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
-        stamp = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT", "ETag": '"x"'}
+        stamp = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT", "ETag": _tag(self.objects[key])}
         return web.Response(body=self.objects[key], headers=stamp)
 
     def _list(self, prefix: str) -> web.Response:
@@ -103,3 +108,7 @@ class FakeS3:
             if key.startswith(prefix)
         )
         return web.Response(text=f"<ListBucketResult><Name>{BUCKET}</Name>{found}</ListBucketResult>")
+
+
+def _tag(data: bytes) -> str:
+    return f'"{zlib.crc32(data):08x}"'
