@@ -83,7 +83,8 @@ class Connection(asyncio.Protocol):
         raw = records = 0
         for entry in head.get(b"shipper-batches", b"").split(b","):
             parts = entry.strip().split(b":")
-            if len(parts) == 4:  # a fifth part names the kind: account and life do not count
+            # a fifth part names the kind: account and life do not count; nor do the sidecar's own numbers
+            if len(parts) == 4 and parts[0] != b"metrics":
                 raw += int(parts[2])
                 records += int(parts[3])
         now = time.monotonic()

@@ -23,6 +23,8 @@ from shipper.pump.hub import Hub
 from shipper.spool import Fsync, Spool
 
 if TYPE_CHECKING:
+    from shipper.measure.log_requests import LogRule
+    from shipper.measure.requests import RequestCounter
     from shipper.measure.source import MeasureSource
     from shipper.sources.otlp import Listener
     from shipper.sources.services.consumer import Consumer
@@ -86,34 +88,6 @@ class SourceMaker:
         return self.services.refused() if self.services is not None else {}
 
     async def _make(self, hub: Hub, ledger: LedgerThread, takers: Takers, remembered: frozenset[str]) -> list[Source]:
-        sources: list[Source] = []
-        if self.config.files and self.config.services.enabled and self.role == "sidecar":
-            from shipper.sources.twins import Twins
-
-            self.twins = Twins(self.clock, self.report)
-        if self.config.files:
-            from shipper.sources.file.source import FileSource
-
-            sources.append(
-                FileSource(
-                    file_settings(self.config, self.identity.attributes()),
-                    hub=hub,
-                    ledger=ledger,
-                    life=self.decision.life,
-                    resource=resource(self.identity.attributes()),
-                    clock=self.clock,
-                    report=self.report,
-                    destinations=takers[Signal.LOGS],
-                    remembered=remembered,
-                    seen=self.twins.tailed if self.twins is not None else None,
-                )
-            )
-        if self.role == "gateway":
-            sources += await self._gateway(hub, ledger, takers)
-        return [*sources, *(await self._numbers(hub, ledger, takers))]
-
-    async def _numbers(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
-        """What services hand over, and the source of all numbers, which ends last. A gateway has only its own numbers."""
         from shipper.measure import making
 
         place = making.Place(
@@ -126,16 +100,28 @@ class SourceMaker:
             destinations=tuple(self.config.destinations),
             facts=making.facts(self.identity, self.decision.born_ns),
         )
-        services: list[Source] = []
-        requests = None
+        sources: list[Source] = []
+        counted: list[Source] = []
+        requests: RequestCounter | None = None
         if self.role == "sidecar":
             requests = making.counter(self.config.requests, place, ledger=ledger, clock=self.clock, report=self.report)
-            services = [self._services(hub, ledger, requests)] if self.config.services.enabled else []
+        if self.config.files and self.config.services.enabled and self.role == "sidecar":
+            from shipper.sources.twins import Twins
+
+            self.twins = Twins(self.clock, self.report)
+        if self.config.files:
+            sources.append(self._files(hub, ledger, takers, remembered, requests))
+            counted += sources if self.config.requests.logs else []
+        if self.role == "gateway":
+            sources += await self._gateway(hub, ledger, takers)
+        elif requests is not None and self.config.services.enabled:
+            sources.append(self._services(hub, ledger, requests))
+            counted.append(sources[-1])
         self.numbers = making.source(
             requests,
             self.config.metrics,
             place,
-            after=services,
+            after=counted,
             hub=hub,
             ledger=ledger,
             clock=self.clock,
@@ -143,7 +129,36 @@ class SourceMaker:
             closed=self.closed,
         )
         await self.numbers.open()
-        return [*services, self.numbers]
+        return [*sources, self.numbers]
+
+    def _files(
+        self,
+        hub: Hub,
+        ledger: LedgerThread,
+        takers: Takers,
+        remembered: frozenset[str],
+        requests: RequestCounter | None,
+    ) -> Source:
+        from shipper.sources.file.source import FileSource
+
+        consumer = None
+        if requests is not None and self.config.requests.logs:
+            from shipper.measure.log_requests import LogRequests
+
+            consumer = LogRequests(log_rules(self.config, self.report), requests, self.report)
+        return FileSource(
+            file_settings(self.config, self.identity.attributes()),
+            hub=hub,
+            ledger=ledger,
+            life=self.decision.life,
+            resource=resource(self.identity.attributes()),
+            clock=self.clock,
+            report=self.report,
+            destinations=takers[Signal.LOGS],
+            remembered=remembered,
+            seen=self.twins.tailed if self.twins is not None else None,
+            consumer=consumer,
+        )
 
     def _services(self, hub: Hub, ledger: LedgerThread, consumer: Consumer) -> Source:
         from shipper.handoff.prepare import prepare_root
@@ -268,6 +283,28 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
     )
     limits = config.file_limits
     return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
+
+
+def log_rules(config: Config, report: Reporter) -> list[LogRule]:
+    """How requests are counted from logs."""
+    from shipper.measure.log_lines import UNITS, Names, line_format
+    from shipper.measure.log_requests import LogRule
+    from shipper.sources.file.discover import Patterns
+    from shipper.sources.file.settings import FileGroup
+
+    rules = []
+    for wanted in config.requests.logs:
+        patterns = Patterns([FileGroup(include=tuple(wanted.files))], report)
+        names = Names(wanted.status, wanted.duration, wanted.level, wanted.route, UNITS[wanted.unit])
+        rules.append(
+            LogRule(
+                lambda path, patterns=patterns: patterns.group_of(path) is not None,  # type: ignore[misc]
+                line_format(wanted.format, names),
+                {"service.name": wanted.service} if wanted.service else {},
+                wanted.besides_spans,
+            )
+        )
+    return rules
 
 
 def _multiline(group: Files) -> Any:

@@ -104,6 +104,7 @@ class Cell:
                     "SHIPPER_STATE_DIR": str(self._state),
                     "SHIPPER_HOST": "cell",
                     "SHIPPER_ADMIN_LISTEN": "off",
+                    "SHIPPER_METRICS_OWN": "false",  # what the archive has is compared with the lines written
                     **self._platform.env(),
                 },
                 self._output,

@@ -134,6 +134,10 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
         )
         for group in config.files
     ]
+    logs = [
+        msgspec.structs.replace(rule, files=[_absolute(pattern, env) for pattern in rule.files])
+        for rule in config.requests.logs
+    ]
     limits = config.file_limits
     if not limits.max_open_files:
         limits = msgspec.structs.replace(limits, max_open_files=_descriptors())
@@ -144,6 +148,7 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
         spool_dir=_absolute(config.spool_dir, env) or os.path.join(state_dir, "spool"),
         admin=msgspec.structs.replace(admin, listen=listen, socket=socket),
         files=files,
+        requests=msgspec.structs.replace(config.requests, logs=logs),
     )
 
 

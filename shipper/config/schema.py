@@ -256,8 +256,38 @@ class Traces(Section, frozen=True):
     ] = 0.0
 
 
+class LogRequests(Section, frozen=True):
+    """Requests of a service that only its log tells of. A line is a request when it has what `format` says."""
+
+    files: Annotated[list[str], Meta(description="Globs of tailed files.", min_length=1)]
+    format: Annotated[
+        str, Meta(description="common (access logs, combined too), json, or a regular expression with named groups.")
+    ] = "common"
+    status: Annotated[
+        str, Meta(description="Field, or group, of the HTTP status; 500 and above is an error.", min_length=1)
+    ] = "status"
+    level: Annotated[
+        str, Meta(description="Field, or group, of the severity; ERROR and worse is an error.", min_length=1)
+    ] = "level"
+    duration: Annotated[
+        str, Meta(description="Field, or group, of how long it took; may have its unit.", min_length=1)
+    ] = "duration"
+    unit: Annotated[Literal["s", "ms", "us", "ns"], Meta(description="Of a duration that has none.")] = "s"
+    route: Annotated[
+        str, Meta(description="Field, or group, of the route, where `requests.routes` is on.", min_length=1)
+    ] = "route"
+    service: Annotated[str, Meta(description="service.name of what writes them; not set: that of the host.")] = ""
+    besides_spans: Annotated[
+        bool, Meta(description="Count also where the service hands over spans of its requests: they are counted twice.")
+    ] = False
+
+
 class Requests(Section, frozen=True):
-    """Requests and errors, counted from the server spans that services hand over (docs/requests.md)."""
+    """Requests and errors, counted from the server spans that services hand over, or from logs (docs/requests.md)."""
+
+    logs: Annotated[list[LogRequests], Meta(description="Where requests are counted from logs.")] = msgspec.field(
+        default_factory=list
+    )
 
     objective: Annotated[
         Seconds, Meta(description="A request should take no longer than this; one bucket ends here.", ge=0.001)

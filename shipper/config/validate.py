@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, Multiline, Role
+from shipper.config.schema import Config, LogRequests, Multiline, Role
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -180,6 +180,10 @@ def _services(config: Config) -> Iterator[Problem]:
 
 def _requests(config: Config) -> Iterator[Problem]:
     settings = config.requests
+    for index, rule in enumerate(settings.logs):
+        yield from _log_requests(("requests", "logs", index), rule)
+    if settings.logs and not config.files:
+        yield ("requests", "logs"), "no files are tailed: name them in files as well"
     edges = settings.buckets
     if not edges:
         return
@@ -192,6 +196,21 @@ def _requests(config: Config) -> Iterator[Problem]:
             ("requests", "buckets"),
             f"one of them must be requests.objective ({settings.objective:g} s), so that requests within it can be counted",
         )
+
+
+def _log_requests(path: Path, rule: LogRequests) -> Iterator[Problem]:
+    for index, pattern in enumerate(rule.files):
+        if not pattern or "\0" in pattern:
+            yield (*path, "files", index), "a glob must not be empty"
+    if rule.format in ("common", "json"):
+        return
+    try:
+        groups = re.compile(rule.format.encode()).groupindex
+    except (re.error, UnicodeEncodeError) as problem:
+        yield (*path, "format"), f"expected common, json or a regular expression: {problem}"
+        return
+    if rule.status not in groups and rule.level not in groups:
+        yield (*path, "format"), f"has no group (?P<{rule.status}>...), so nothing tells which requests failed"
 
 
 def _metrics(config: Config) -> Iterator[Problem]:

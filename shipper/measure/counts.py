@@ -40,18 +40,22 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The numbers of one key since ``start_ns``; they only grow. ``buckets`` has one more entry than there are bounds."""
+    """The numbers of one key since ``start_ns``; they only grow. ``buckets`` has one more entry than there are bounds.
+
+    ``untimed``: requests of which nobody said how long they took; they are in no bucket.
+    """
 
     start_ns: int
     seen_ns: int
     buckets: tuple[int, ...]
     errors: int = 0
     duration_ns: int = 0
+    untimed: int = 0
 
     @property
     def requests(self) -> int:
         """All requests, whatever became of them."""
-        return sum(self.buckets)
+        return sum(self.buckets) + self.untimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +72,26 @@ class Tally:
 
     def __init__(self, buckets_ns: Sequence[int]) -> None:
         self._bounds = buckets_ns
-        self.lines: dict[Key, list[int]] = {}  # errors, duration, then the buckets
+        self.lines: dict[Key, list[int]] = {}  # errors, duration, untimed, then the buckets
 
     def declare(self, key: Key) -> None:
         """It exists, even if it never serves a request."""
         self._numbers(key)
 
-    def count(self, key: Key, *, error: bool, duration_ns: int) -> None:
-        """One request."""
+    def count(self, key: Key, *, error: bool, duration_ns: int | None) -> None:
+        """One request; None: nobody said how long it took."""
         numbers = self._numbers(key)
         numbers[0] += error
+        if duration_ns is None:
+            numbers[2] += 1
+            return
         numbers[1] += duration_ns
-        numbers[2 + bisect_left(self._bounds, duration_ns)] += 1
+        numbers[3 + bisect_left(self._bounds, duration_ns)] += 1
 
     def _numbers(self, key: Key) -> list[int]:
         numbers = self.lines.get(key)
         if numbers is None:
-            numbers = self.lines[key] = [0] * (len(self._bounds) + 3)
+            numbers = self.lines[key] = [0] * (len(self._bounds) + 4)
         return numbers
 
 
@@ -101,10 +108,10 @@ class Book:
     def plus(self, tally: Tally, now_ns: int) -> Book:
         """The book with what was found. The same arguments always give the same book, so a failed commit may be repeated."""
         lines, folded = dict(self.lines), dict(self.folded)
-        for wanted, (errors, duration, *buckets) in tally.lines.items():
+        for wanted, (errors, duration, untimed, *buckets) in tally.lines.items():
             key, cause = self._place(lines, wanted, now_ns)
             if cause:
-                folded[cause] = folded.get(cause, 0) + sum(buckets)
+                folded[cause] = folded.get(cause, 0) + sum(buckets) + untimed
             old = lines.get(key) or Line(now_ns, now_ns, (0,) * len(buckets))
             lines[key] = replace(
                 old,
@@ -112,6 +119,7 @@ class Book:
                 buckets=tuple(map(int.__add__, old.buckets, buckets)),
                 errors=old.errors + errors,
                 duration_ns=old.duration_ns + duration,
+                untimed=old.untimed + untimed,
             )
         return Book(self.bounds, lines, folded)
 
@@ -128,7 +136,14 @@ class Book:
             [*key.who, key.route, line.start_ns, line.seen_ns, line.errors, line.duration_ns, *line.buckets]
             for key, line in self.lines.items()
         ]
-        whole = {"version": VERSION, "buckets": self.bounds.buckets_ns, "lines": rows, "folded": dict(self.folded)}
+        whole: dict[str, Any] = {
+            "version": VERSION,
+            "buckets": self.bounds.buckets_ns,
+            "lines": rows,
+            "folded": dict(self.folded),
+        }
+        if any(line.untimed for line in self.lines.values()):
+            whole["untimed"] = [line.untimed for line in self.lines.values()]
         return json.dumps(whole, separators=(",", ":"))
 
     @classmethod
@@ -140,7 +155,9 @@ class Book:
                 raise ValueError(f"version {whole['version']}")
             if tuple(whole["buckets"]) != bounds.buckets_ns:
                 raise ValueError("other latency buckets")
-            lines = dict(_line(row, len(bounds.buckets_ns) + 1) for row in whole["lines"])
+            untimed = whole.get("untimed") or [0] * len(whole["lines"])
+            rows = zip(whole["lines"], untimed, strict=True)
+            lines = dict(_line(row, len(bounds.buckets_ns) + 1, count) for row, count in rows)
             return cls(bounds, lines, {str(cause): int(count) for cause, count in whole["folded"].items()})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a book: {error!r}") from error
@@ -170,10 +187,11 @@ def _idlest(lines: Mapping[Key, Line], services: set[Serving]) -> tuple[int, Ser
     return min((max(line.seen_ns for key, line in lines.items() if key.who == who), who) for who in services)
 
 
-def _line(row: Sequence[Any], buckets: int) -> tuple[Key, Line]:
+def _line(row: Sequence[Any], buckets: int, untimed: int) -> tuple[Key, Line]:
     service, release, generation, environment, route, *numbers = row
-    if len(numbers) != 4 + buckets or not all(isinstance(number, int) and number >= 0 for number in numbers):
+    every = [*numbers, untimed]
+    if len(numbers) != 4 + buckets or not all(isinstance(number, int) and number >= 0 for number in every):
         raise ValueError("not a line of a book")
     start, seen, errors, duration, *counts = numbers
     key = Key(Serving(str(service), str(release), str(generation), str(environment)), str(route))
-    return key, Line(start, seen, tuple(counts), errors, duration)
+    return key, Line(start, seen, tuple(counts), errors, duration, untimed)

@@ -204,20 +204,20 @@ class MeasureSource(Source):
                 more, owed = await self._turn(counter)
             await self._clock.sleep(0 if more and not owed and not self._settled else COUNT_SECONDS)
 
-    async def _turn(self, counter: RequestCounter) -> tuple[bool, bool]:
+    async def _turn(self, counter: RequestCounter, *, last: bool = False) -> tuple[bool, bool]:
         """Count some; whether more is there, and whether what was found still has to be committed."""
         try:
-            return await counter.turn(self._write_zeros), False
+            return await counter.turn(self._write_zeros, last=last), False
         except ShipperError as problem:
             self._report(Problem("measure", f"requests cannot be counted now: {problem}", "requests"))
             return True, True
 
     async def _count_all(self, counter: RequestCounter) -> None:
-        more, owed = await self._turn(counter)
+        more, owed = await self._turn(counter, last=True)
         while more or owed:  # for as long as the drain has time
             if owed:
                 await self._clock.sleep(RETRY_SECONDS)
-            more, owed = await self._turn(counter)
+            more, owed = await self._turn(counter, last=True)
 
     async def _write_zeros(self, book: Book) -> None:
         """The beginning of what is new in the book: what it counted before its first sample is growth, too.

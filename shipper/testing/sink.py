@@ -147,7 +147,9 @@ class Received:
         ]
 
     def lines(self) -> list[str]:
-        """The bodies of its log records, in order; those that are no text are empty."""
+        """The bodies of its log records, in order; those that are no text are empty. Other signals have none."""
+        if self.signal is not Signal.LOGS:
+            return []
         message = ExportLogsServiceRequest.FromString(self.body)
         scopes = (scope for resource in message.resource_logs for scope in resource.scope_logs)
         return [record.body.string_value for scope in scopes for record in scope.log_records]
@@ -236,7 +238,7 @@ class Sink:
 
     def lines(self) -> list[str]:
         """All log bodies that it stored, in order of arrival."""
-        return [line for request in self.kept() if request.signal is Signal.LOGS for line in request.lines()]
+        return [line for request in self.kept() for line in request.lines()]
 
     def keys(self) -> list[str]:
         """The keys of all batches that it stored, in order of arrival."""

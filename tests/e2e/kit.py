@@ -16,6 +16,8 @@ from typing import Any
 
 from shipper.testing.sink import Received, Sink
 
+# Most tests count records; a host's own numbers would be among them. tests/e2e/test_metrics_of_a_life.py is about those.
+WITHOUT_OWN_NUMBERS = {"SHIPPER_METRICS_OWN": "false"}
 PATIENCE = 40.0  # a bound for a loaded machine, never a measure
 STATEMENTS = ("shipper.birth", "shipper.account", "shipper.farewell")
 
@@ -121,13 +123,14 @@ def sidecar(directory: Path, endpoint: str, *tails: Path | str, flags: Sequence[
         "SHIPPER_GENERATION": "g1",
         "SHIPPER_ADMIN_LISTEN": "off",
         "SHIPPER_DRAIN_EPHEMERAL": "false",
+        **WITHOUT_OWN_NUMBERS,
     }
     return Shipper(directory, ["run", *(f"--tail={tail}" for tail in tails), *flags], settings | env)
 
 
 def gateway(directory: Path, port: int, *, flags: Sequence[str] = (), **env: str) -> Shipper:
     """A gateway with its archive in ``directory/archive``."""
-    settings = {"SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "gateway"}
+    settings = {"SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "gateway", **WITHOUT_OWN_NUMBERS}
     arguments = [
         "gateway",
         f"--listen=127.0.0.1:{port}",

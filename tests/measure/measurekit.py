@@ -29,6 +29,7 @@ class SpanFile:
     def __init__(self, id: str = "s1") -> None:
         self.id = id
         self.signal = Signal.TRACES
+        self.start = 0
         self.data = bytearray()
         self.resources: dict[int, Mapping[str, str]] = {}
         self.routes: dict[int, str] = {}

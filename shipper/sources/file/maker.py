@@ -11,6 +11,7 @@ from shipper.events import Reporter
 from shipper.otlp.encode import scope
 from shipper.sources.books import Books
 from shipper.sources.file.announce import Announcer
+from shipper.sources.file.consumer import Nobody, TextConsumer
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
@@ -40,7 +41,10 @@ class Maker(Announcer):
         clock: Clock,
         report: Reporter,
         seen: Callable[[str, bytes], None] | None = None,
+        consumer: TextConsumer | None = None,
     ) -> None:
+        self.consumer: TextConsumer = consumer or Nobody()
+        self._uncounted: set[FileStream] = set()  # they have ended, but not all of them is counted
         self.books = books
         self.held = held
         self.table = FileTable(patterns, pool, self, clock, report)
@@ -74,6 +78,7 @@ class Maker(Announcer):
             return None
         self.books.join(stream)
         self.held.note(stream)
+        self.consumer.add(stream)
         return stream
 
     def make(self, id: str, path: str, start: int, group: FileGroup) -> FileStream:
@@ -90,6 +95,8 @@ class Maker(Announcer):
             idle=self._idle,
             seen=self._seen,
         )
+        if self.consumer.wants(path):
+            stream.wait_for_counts(self._counted)
         if self.closing:
             stream.close_events()
         self.ids.add(id)
@@ -106,6 +113,7 @@ class Maker(Announcer):
         if not self.stopped or stream.finished:
             self.books.grew(stream)
             self.held.note(stream)
+            self.consumer.ready(stream)
 
     def moved(self, stream: FileStream) -> None:
         """See `Announcer`."""
@@ -116,7 +124,11 @@ class Maker(Announcer):
     def ended(self, stream: FileStream) -> None:
         """See `Announcer`."""
         self.books.moved(stream)
-        self.books.end(stream)
+        self.consumer.finished(stream)
+        if stream.measured_to >= stream.size:
+            self.books.end(stream)
+        else:  # once it has ended in the ledger, and is sent, it is not read again by the next run
+            self._uncounted.add(stream)
 
     def follow(self, file: TailedFile) -> None:
         """See `Announcer`."""
@@ -141,6 +153,11 @@ class Maker(Announcer):
     def _suspicious(self, stream: FileStream) -> None:
         self.table.suspect(stream)
         asyncio.get_running_loop().call_soon(self.books.ready, stream)
+
+    def _counted(self, stream: FileStream) -> None:
+        if stream in self._uncounted and stream.measured_to >= stream.size:
+            self._uncounted.discard(stream)
+            self.books.end(stream)
 
     def _idle(self, stream: FileStream) -> None:
         self.table.idle(stream)

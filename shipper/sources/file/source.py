@@ -13,6 +13,7 @@ from shipper.errors import StateError
 from shipper.events import Problem, Reporter
 from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.books import RETRY, Books
+from shipper.sources.file.consumer import TextConsumer
 from shipper.sources.file.discover import Found, Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
@@ -32,6 +33,7 @@ class FileSource(Source):
     ``resource``: content of the Resource message put on the records. ``destinations``: names whose cursors in the ledger
     tell, after a restart, what was read. ``remembered``: ids of streams of this life that a destination knows, so that
     files are recognised even when the ledger was lost. ``seen`` gets the path and the payload of each batch that is cut.
+    ``consumer`` reads the text of the streams it wants, by itself.
     """
 
     name = SOURCE
@@ -49,6 +51,7 @@ class FileSource(Source):
         destinations: Sequence[str] = (),
         remembered: Iterable[str] = (),
         seen: Callable[[str, bytes], None] | None = None,
+        consumer: TextConsumer | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -72,6 +75,7 @@ class FileSource(Source):
             clock=clock,
             report=report,
             seen=seen,
+            consumer=consumer,
         )
         self._table = self._maker.table
         self._walk_after = -math.inf
@@ -119,6 +123,7 @@ class FileSource(Source):
         prepare(stream, known)
         self._books.join(stream)
         recovery.resume(stream, known)
+        self._maker.consumer.add(stream)
         if row.finished:
             self._books.end(stream)
         self._held.note(stream)
@@ -187,6 +192,7 @@ class FileSource(Source):
         for stream in list(self._maker.streams.values()):
             stream.close_events()
             self._books.ready(stream)
+            self._maker.consumer.ready(stream)
 
     async def aclose(self) -> None:
         """See `Source.aclose`."""
