@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import sdk, servers, stampede
+from bench import remote_write, sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -193,4 +193,5 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "sdk-import": lambda size: sdk.imports("sdk-import"),
     "sdk-crashes": lambda size: sdk.crashes("sdk-crashes"),
     "servers": lambda size: servers.arrivals("servers"),
+    "remote-write": remote_write.convert,
 }
