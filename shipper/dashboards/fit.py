@@ -6,7 +6,6 @@ every row, closed where its source is not of the usual set, and whoever installs
 """
 
 import copy
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -39,7 +38,7 @@ def fit(board: Dashboard, present: Collection[str]) -> Dashboard:
     fitted["annotations"]["list"] = [
         one for one in fitted["annotations"]["list"] if one["datasource"]["type"] not in types
     ]
-    _drop_links(fitted, variables)
+    _cut_links(fitted, variables)
     for source in SOURCES:
         plugin = _plugin(source, present)
         if plugin is not None and plugin != source.type:
@@ -51,16 +50,25 @@ def _plugin(source: Source, present: Collection[str]) -> str | None:
     return next((type_ for type_ in (source.type, *source.others) if type_ in present), None)
 
 
-def _drop_links(part: Any, variables: Collection[str]) -> None:
-    """Takes out every link that would open something in a data source that is not there."""
+def _cut_links(part: Any, variables: Collection[str]) -> None:
+    """Links to other boards no longer carry the variables; those that open something in an absent data source are gone."""
     if isinstance(part, dict):
         for key, value in part.items():
-            if key == "links" and isinstance(value, list):
-                part[key] = [link for link in value if not any(f"${{{name}" in json.dumps(link) for name in variables)]
-            _drop_links(value, variables)
+            if isinstance(value, list) and (key == "links" or (key == "value" and part.get("id") == "links")):
+                part[key] = [link for link in value if _carried(link, variables)]
+            _cut_links(value, variables)
     elif isinstance(part, list):
         for value in part:
-            _drop_links(value, variables)
+            _cut_links(value, variables)
+
+
+def _carried(link: dict[str, Any], variables: Collection[str]) -> bool:
+    """Takes the variables out of a link's parameters; whether what is left asks none of them."""
+    path, mark, query = link.get("url", "").partition("?")
+    if mark:
+        kept = [one for one in query.split("&") if one.partition("=")[0].removeprefix("var-") not in variables]
+        link["url"] = f"{path}?{'&'.join(kept)}"
+    return not any(f"${{{name}" in link.get("url", "") for name in variables)
 
 
 def _retype(part: Any, source: Source, plugin: str) -> None:

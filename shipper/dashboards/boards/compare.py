@@ -7,7 +7,7 @@ forward by the time between both starts (``offset ${shift}s``, which only templa
 from collections.abc import Callable
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import OF_ENVIRONMENT, Words, markers, previous, variables
+from shipper.dashboards.boards.common import OF_ENVIRONMENT, Words, markers, variables
 from shipper.dashboards.boards.triage import CARRIED, ERROR_LEVEL, KIND
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row
@@ -25,7 +25,7 @@ def board(config: BoardConfig) -> kit.Board:
     starts = [f"max({words.lasting(names.STARTED, which)})" for which in (words.one, _old(words))]
     made.variables = [
         *variables(config, LOKI, TEMPO),
-        previous(config),
+        _baseline(words),
         kit.value_of("shift", " - ".join(starts)),
     ]
     made.markers = markers(config, LOKI)
@@ -34,6 +34,15 @@ def board(config: BoardConfig) -> kit.Board:
     made.row("Where is the difference? Traces (Tempo)", [_routes()], needs=TEMPO)
     made.row("Where is the difference? Log lines (Loki)", [_kinds()], needs=LOKI)
     return made
+
+
+def _baseline(words: Words) -> model.VariableModel:
+    """What the chosen one is compared with: the newest that began before it, those that were withdrawn left out; or another."""
+    generation = words.config.labels.generation
+    began = f"max by ({generation}) ({words.lasting(names.STARTED)})"
+    earlier = f"{began} < scalar(max({words.lasting(names.STARTED, words.one)}))"
+    standing = f"{earlier} unless on({generation}) {words.here(names.DEPLOY_WITHDRAWN)}"
+    return kit.newest_first("prev", "Compared with", f"topk(50, {standing})", generation)
 
 
 def _old(words: Words) -> str:
@@ -68,18 +77,18 @@ def _both(words: Words) -> model.Panel:
         """A row for each of the two; matched by equality, for a generation's name may hold anything."""
         return kit.now(" or ".join(f"max by ({by}) ({ask(which)})" for which in (words.one, _old(words))))
 
-    def ratio(age: str) -> kit.Query:
+    def ratio(bad: str, age: str) -> kit.Query:
         return both(
-            lambda which: (
-                f"{words.first(names.ERRORS_FIRST, age, which)} / ({words.first(names.REQUESTS_FIRST, age, which)} > 0)"
-            )
+            lambda which: f"{words.first(bad, age, which)} / ({words.first(names.REQUESTS_FIRST, age, which)} > 0)"
         )
 
+    slow = bool(words.config.requests.durations)
     return kit.table(
         Ask(
             1,
             "What is compared with what?",
-            f"The chosen generation and the one that was the newest before it, with what they did in their first {short} and {long}.",
+            f"The chosen generation and the one to compare it with (at first the newest before it that was not withdrawn), and "
+            f"what they did in their first {short} and {long}.",
             "Check that both had requests enough and the same kind of work (the lines below) before believing any factor.",
             width=16,
             height=6,
@@ -90,8 +99,9 @@ def _both(words: Words) -> model.Panel:
             both(lambda which: f"max_over_time({words.here(names.HOSTS_COUNT, which)}[{words.history}])"),
             both(lambda which: words.first(names.REQUESTS_FIRST, long, which)),
             both(lambda which: words.first(names.ERRORS_FIRST, long, which)),
-            ratio(short),
-            ratio(long),
+            ratio(names.ERRORS_FIRST, short),
+            ratio(names.ERRORS_FIRST, long),
+            *([ratio(names.SLOW_FIRST, long)] if slow else []),
         ],
         [
             Column("A", "Started", looks.WHEN, width=170),
@@ -102,6 +112,7 @@ def _both(words: Words) -> model.Panel:
             Column("E", f"Errors, {long}", looks.COUNT, width=110),
             Column("F", f"Errors, first {short}", looks.PERCENT, width=130, decimals=2),
             Column("G", f"Errors, first {long}", looks.PERCENT, width=130, decimals=2),
+            *([Column("H", f"Slow, first {long}", looks.PERCENT, width=120, decimals=2)] if slow else []),
         ],
         sort="Started",
     )
@@ -186,7 +197,7 @@ def _work(words: Words) -> model.Panel:
             5,
             "Do both get the same work?",
             "Requests a second of both at the same age.",
-            "Very different: the comparison is unfair (night against day, a canary against all). Compare with another generation.",
+            "Very different: the comparison is unfair (night against day, a canary against all). Choose another one to compare with.",
         ),
         _lines([f"max({one})" for one in _pair(words, names.REQUESTS_RATE)]),
         unit=looks.PER_SECOND,

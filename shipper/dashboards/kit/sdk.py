@@ -4,33 +4,38 @@ The SDK is needed only to build the boards anew; who installs the shipped JSON n
 an unpinned install gets the builders of Grafana 10.1, which cannot write our deploy markers: that mistake is told apart here.
 """
 
+import warnings
+
 from shipper.errors import MissingExtra
 
 WHAT = "building dashboards from a configuration of your own"
 
 try:
-    from grafana_foundation_sdk.builders import (
-        bargauge,
-        common,
-        dashboard,
-        elasticsearch,
-        heatmap,
-        loki,
-        prometheus,
-        stat,
-        statetimeline,
-        table,
-        tempo,
-        text,
-        timeseries,
-    )
-    from grafana_foundation_sdk.cog.encoder import JSONEncoder
-    from grafana_foundation_sdk.cog.variants import Dataquery
-    from grafana_foundation_sdk.models import common as shared
-    from grafana_foundation_sdk.models import dashboard as model
-    from grafana_foundation_sdk.models import elasticsearch as elasticsearch_model
-    from grafana_foundation_sdk.models import prometheus as prometheus_model
-    from grafana_foundation_sdk.models import tempo as tempo_model
+    with warnings.catch_warnings():
+        # It recommends schema v2 on import; classic is what every Grafana from 10 on takes.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from grafana_foundation_sdk.builders import (
+            bargauge,
+            common,
+            dashboard,
+            elasticsearch,
+            heatmap,
+            loki,
+            prometheus,
+            stat,
+            statetimeline,
+            table,
+            tempo,
+            text,
+            timeseries,
+        )
+        from grafana_foundation_sdk.cog.encoder import JSONEncoder
+        from grafana_foundation_sdk.cog.variants import Dataquery
+        from grafana_foundation_sdk.models import common as shared
+        from grafana_foundation_sdk.models import dashboard as model
+        from grafana_foundation_sdk.models import elasticsearch as elasticsearch_model
+        from grafana_foundation_sdk.models import prometheus as prometheus_model
+        from grafana_foundation_sdk.models import tempo as tempo_model
 except ImportError as error:
     raise MissingExtra(WHAT, "dashboards") from error
 

@@ -1,0 +1,127 @@
+"""Every PromQL query of every committed board, asked of a fleet's history under the committed rules: none fails, none is empty."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.dashboards.lint import promql, story
+from tests.dashboards.lint.committed import Board, boards
+from tests.dashboards.promtool.run import needs_promtool
+
+pytestmark = [needs_promtool, pytest.mark.xdist_group("story")]
+ALL = pytest.mark.parametrize("board", boards().values(), ids=lambda board: board.uid)
+MOMENTS = (story.YOUNG, story.ACCUSED, story.AFTER)
+# A legend that shows more would not be read; tables say their own limit.
+MOST_LINES = 20
+
+
+def asked_by(board: Board) -> dict[str, str]:
+    """What the board asks Prometheus, by where it asks it."""
+    asked = {
+        f"{board.uid} {query.panel['title']} {query.json['refId']}": query.text
+        for query in board.queries
+        if query.source == "prometheus"
+    }
+    asked |= {
+        f"{board.uid} marker {marker['name']}": marker["expr"]
+        for marker in board.markers
+        if marker["datasource"]["type"] == "prometheus"
+    }
+    asked |= {
+        f"{board.uid} variable {variable['name']}": promql.asked_by_variable(variable)
+        for variable in board.variables.values()
+        if variable["type"] == "query"
+    }
+    return {name: promql.filled(text, story.VALUES) for name, text in asked.items() if text}
+
+
+@cache
+def answers() -> dict[tuple[str, int], story.Answer]:
+    """Each query's answers by its text and step: one run of promtool for all boards, since the story takes its time."""
+    texts = sorted({text for board in boards().values() for text in asked_by(board).values()})
+    with TemporaryDirectory() as directory:
+        return story.asked({text: text for text in texts}, Path(directory), MOMENTS)
+
+
+@ALL
+def test_no_query_fails(board: Board) -> None:
+    """No query of a board is refused by Prometheus at any moment of a rollout."""
+    failed = {
+        name: answer.error
+        for name, text in asked_by(board).items()
+        for at in MOMENTS
+        if (answer := answers().get((text, at))) and answer.error
+    }
+    assert failed == {}
+
+
+@ALL
+def test_no_query_is_empty(board: Board) -> None:
+    """Each query finds something at some moment of a story that has everything: deploys, errors, a rollback, hosts that die."""
+    empty = [name for name, text in asked_by(board).items() if not any((text, at) in answers() for at in MOMENTS)]
+    assert empty == []
+
+
+@ALL
+def test_no_graph_shows_more_lines_than_can_be_read(board: Board) -> None:
+    """A graph's query finds a handful of series, however many hosts and generations there were."""
+    for query in board.queries:
+        if query.source == "prometheus" and not query.instant and query.json.get("format") != "heatmap":
+            text = promql.filled(query.text, story.VALUES)
+            for at in MOMENTS:
+                answer = answers().get((text, at))
+                assert answer is None or answer.series <= MOST_LINES, text
+
+
+def test_the_chosen_generation_and_the_one_before_are_found() -> None:
+    """The newest generation, the one before it that was not withdrawn, and the time between both starts are found first."""
+    board = boards()["shipper-compare"]
+    found = {
+        name: answers()[(asked_by(board)[f"shipper-compare variable {name}"], story.ACCUSED)].found
+        for name in ("generation", "prev", "shift")
+    }
+    latest = {
+        name: max(_values(text), key=_values(text).__getitem__) for name, text in found.items() if name != "shift"
+    }
+    assert latest == {"generation": "7", "prev": "6"}
+    assert float(found["shift"].removeprefix("{} ")) == (story.SEVEN - story.SIX) * story.STEP
+
+
+def _values(found: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r'generation="(\w+)"} ([^,]+)', found)}
+
+
+def test_the_bad_generation_is_drawn_in_red() -> None:
+    """While an alert accuses the new generation, its line is the accused one, and only its."""
+    board = boards()["shipper-triage"]
+    accused, newest, before = (
+        answers().get((asked_by(board)[f"shipper-triage Whose errors are they? {letter}"], story.ACCUSED))
+        for letter in "ABC"
+    )
+    assert accused is not None
+    assert 'generation="7"' in accused.found
+    assert newest is None
+    assert before is not None
+    assert 'generation="6"' in before.found
+    assert 'generation="7"' not in before.found
+
+
+def test_answers_of_promtool_are_read() -> None:
+    """A query that fails, one that finds nothing and one that finds a series are told apart."""
+    with TemporaryDirectory() as directory:
+        found = story.asked(
+            {
+                "fails": "count by (instance) (shipper_host_info) * on() count by (instance) (shipper_host_info)",
+                "empty": "nothing_here",
+                "finds": "vector(7)",
+            },
+            Path(directory),
+            [20],
+        )
+    assert "duplicate series" in json.dumps(found[("fails", 20)].error) or "many-to-many" in found[("fails", 20)].error
+    assert ("empty", 20) not in found
+    assert found[("finds", 20)] == story.Answer("{} 7E+00")
