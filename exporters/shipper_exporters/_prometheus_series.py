@@ -15,7 +15,7 @@ class Series:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._newest: dict[bytes, int] = {}  # by labels: the time of the newest sample taken, 0 for none yet
+        self._newest: dict[bytes, int] = {}  # the time of the newest sample taken; negative: of one not taken yet
         self._latest = 0
         self._swept = 0
 
@@ -28,7 +28,7 @@ class Series:
         over: list[Sample] = []
         for sample in samples:
             if sample[1] in self._newest or self._room(sample[0]):
-                self._newest.setdefault(sample[1], 0)
+                self._newest.setdefault(sample[1], -sample[0])
                 kept.append(sample)
             else:
                 over.append(sample)
@@ -54,7 +54,7 @@ class Series:
         if now < self._swept + _IDLE_MS // 10:
             return False
         self._swept = now
-        idle = [labels for labels, newest in self._newest.items() if newest < now - _IDLE_MS]
+        idle = [labels for labels, newest in self._newest.items() if abs(newest) < now - _IDLE_MS]
         for labels in idle:
             del self._newest[labels]
         return bool(idle)

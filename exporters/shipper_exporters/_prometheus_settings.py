@@ -36,7 +36,7 @@ class PrometheusSettings(Section, frozen=True):
         int, Meta(description="Series at one time; what comes on more of them is refused and counted.", ge=1)
     ] = 100_000
     max_samples_per_send: Annotated[int, Meta(description="Samples in one request.", ge=1, le=100_000)] = 2000
-    requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 5.0
+    requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 1.0
     trust_local: Annotated[
         bool, Meta(description="Count what a Prometheus on this host took as off the host, though it ends with it.")
     ] = False

@@ -42,7 +42,7 @@ class PrometheusExporter(Exporter):
         self._context = context
         self._url = check(name, settings)
         self.limits = Limits(
-            max_raw_bytes=_MAX_RAW, requests_per_second=settings.requests_per_second, burst=1, max_in_flight=1
+            max_raw_bytes=_MAX_RAW, requests_per_second=settings.requests_per_second, burst=2, max_in_flight=1
         )
         self._addresses = Addresses(context.own_addresses)
         check_literal(name, "url", self._url, self._addresses)

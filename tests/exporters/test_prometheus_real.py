@@ -181,6 +181,22 @@ def test_late_samples_of_one_host(server: Prometheus) -> None:
     assert server.value('count(shipper_host_info{instance=~"beside-.*"})', (began + 60_000) / 1000) == 20
 
 
+def test_with_a_window_for_late_samples(tmp_path: Path) -> None:
+    """Where the server takes late samples for a while, as several gateways need it, none is lost."""
+    window = "storage: {tsdb: {out_of_order_time_window: 30m}}\n"
+    began = now_ms() - 300_000
+
+    async def scenario(server: Prometheus) -> None:
+        async with exporting(server.write_url) as exporter:
+            for offset in (60_000, 0, 30_000):
+                assert await send(exporter, request(push("late", began + offset, offset // 30_000, 0))) == Accepted()
+
+    with Prometheus(tmp_path, config=window) as server:
+        asyncio.run(scenario(server))
+        got = server.samples('shipper_requests_total{outcome="ok"}', now_ms() / 1000)
+        assert [[value for _, value in samples] for samples in got.values()] == [[0.0, 1.0, 2.0]]
+
+
 def test_older_than_it_takes(server: Prometheus) -> None:
     """Samples older than the server's head are counted with what it says, and newer ones of the request arrive."""
 
