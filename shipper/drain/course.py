@@ -7,50 +7,20 @@ looked at in one loop, a few dozen times a second. Nothing but this loop acts, s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from random import Random
 
-from shipper.clock import Clock, Deadline
-from shipper.contracts import Source
-from shipper.drain.drainable import Drainable, Fallback
+from shipper.clock import Deadline
+from shipper.drain.crew import Crew
 from shipper.drain.earlier import Earlier
-from shipper.drain.holds import Holds
+from shipper.drain.early_release import LOOK_SECONDS, EarlyRelease
 from shipper.drain.order import Order, Outcome
 from shipper.drain.silence import Silence
-from shipper.drain.state import DrainState, Input, State
+from shipper.drain.state import Input, State
 from shipper.drain.steering import Steering
 from shipper.events import Problem, Reporter, Said
 
-LOOK_SECONDS = 0.02  # how often silence is looked for; a look costs microseconds a file
 SOON_SECONDS = 0.005  # the same once the services are silent: the host waits for nothing but us
-CAUGHT_UP_SECONDS = 1.0  # of exposure: what a busy service is always behind by
-FAREWELL_AHEAD_SECONDS = 5.0  # for a farewell that is said while services still write
 RELEASE_SHARE = 4  # of the reserve, this part is kept for letting go of holds after the farewell
-
-Farewell = Callable[[Outcome, Deadline], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """Everybody who takes part in a drain. See `shipper.drain.drain.Drain` for what each is."""
-
-    state: DrainState
-    sources: Sequence[Source]
-    pumps: Sequence[Drainable]
-    fallback: Fallback | None
-    farewell: Farewell
-    holds: Holds
-    noticed: Callable[[], bool]
-    unproved: Callable[[], Sequence[str]]
-    ended: Callable[[], bool | None]
-    quiet: float
-    reserve: float
-    services_grace: float
-    clock: Clock
-    report: Reporter
-    random: Random
 
 
 class Phase(Enum):
@@ -81,17 +51,13 @@ class Course:
         self.over = False  # the farewell is being said: too late to take anything back
         self._crew = crew
         self._withdrawn = ""
-        self._began = crew.clock.monotonic()
+        began = crew.clock.monotonic()
         self._phase = Phase.READING
         self._settling: asyncio.Future[list[None]] | None = None
         self._writing = True
-        self._empty_since: float | None = None
-        self._close_since: float | None = (
-            None  # since when hardly anything is left, as it stays where services write on
-        )
-        self._ahead: asyncio.Task[None] | None = None
         usable = self.early.remaining()
-        self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, self._began, usable)
+        self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, began, usable)
+        self._release = EarlyRelease(crew, self.early, lambda: self._outcome(State.DRAINED))
 
     def withdraw(self, why: str) -> bool:
         """The notice is taken back; False when somebody said stop, or it is too late."""
@@ -127,12 +93,12 @@ class Course:
             if self._withdrawn and not self.order.stop:
                 return Input.WITHDRAWN
             self._read_on()
-            if self._phase is Phase.SENDING and self._nothing_left() and self._still_silent():
+            if self._phase is Phase.SENDING and self._crew.nothing_left() and self._still_silent():
                 return Input.EMPTY
             if self.early.expired():
                 return await self._late()
             self.steering.look()
-            self._let_go_early()
+            self._release.look(ends_life=self.order.ends_life, reading=self._phase is Phase.READING)
             turn = LOOK_SECONDS if self._phase is Phase.READING else SOON_SECONDS
             # A look at the very moment of the deadline, not one turn later; never a turn of no time.
             await self._crew.clock.sleep(min(turn, max(0.001, self.early.remaining())))
@@ -170,9 +136,6 @@ class Course:
         self._settling = asyncio.gather(*(source.settled() for source in self._crew.sources))
         self._phase = Phase.SETTLING
 
-    def _nothing_left(self) -> bool:
-        return all(pump.idle() for pump in self._crew.pumps)
-
     async def _late(self) -> Input:
         """The deadline less the reserve has come: write down what was seen, which is worth a moment also now."""
         report = self._crew.report
@@ -184,65 +147,17 @@ class Course:
             await self._crew.clock.sleep(LOOK_SECONDS)
             if not self._settling.done():
                 report(Problem("drain-sources", "the deadline came before everything found was written down"))
-            elif not self._writing and self._nothing_left():
+            elif not self._writing and self._crew.nothing_left():
                 return Input.EMPTY
         if self.order.guessed and not self.order.stop:
             return Input.OUTLIVED
         return Input.DEADLINE  # also with nothing left to send while somebody writes: what comes now is not shipped
 
-    def _caught_up(self) -> bool:
-        """Nothing is left, or for a while now only what services that still write said a moment ago: with these it never ends."""
-        now = self._crew.clock.monotonic()
-        if self._nothing_left():
-            return True
-        close = all(p.idle() or p.oldest_unacknowledged() < CAUGHT_UP_SECONDS for p in self._crew.pumps)
-        if not close or self._phase is not Phase.READING:
-            self._close_since = None
-            return False
-        if self._close_since is None:
-            self._close_since = now
-        # Had nothing been acknowledged meanwhile, the oldest would be older by now.
-        return now - self._close_since >= CAUGHT_UP_SECONDS
-
-    def _let_go_early(self) -> None:
-        """Release holds that need not wait for the services, and those that have waited long enough for them."""
-        crew = self._crew
-        if not (self.order.ends_life or crew.noticed()) or not crew.holds.kept:
-            return
-        now = crew.clock.monotonic()
-        if not self._caught_up():
-            self._empty_since = None
-            return
-        if self._empty_since is None:
-            self._empty_since = now  # one turn more: what the sources saw in this one may be there by then
-            return
-        if crew.unproved():
-            return
-        crew.holds.release_empty()
-        if now - self._began < crew.services_grace or self._phase is not Phase.READING:
-            return
-        if crew.holds.waiting() and self._ahead is None:
-            self._ahead = asyncio.create_task(self._let_go_while_writing())
-
-    async def _let_go_while_writing(self) -> None:
-        """The services do not end by themselves: the platform will end them, and we read what they say to that.
-
-        The farewell goes first, since the host may be gone the moment it is let go. If it is not, another one follows.
-        """
-        crew = self._crew
-        crew.report(Said(f"services still write after {crew.services_grace:.0f} s: the host is let go all the same"))
-        # Data goes on meanwhile, so this farewell is waited for a while, not until nothing is on its way.
-        soon = Deadline.after(crew.clock, min(FAREWELL_AHEAD_SECONDS, self.early.remaining()))
-        await crew.farewell(self._outcome(State.DRAINED), soon)
-        while not self._caught_up():
-            await crew.clock.sleep(LOOK_SECONDS)
-        crew.holds.release_all(drained=True)
-
     async def _cancel_side_work(self) -> None:
-        side = [task for task in (self._settling, self._ahead) if task is not None]
-        for task in side:
-            task.cancel()
-        await asyncio.gather(*side, return_exceptions=True)
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.gather(self._settling, return_exceptions=True)
+        await self._release.cancel()
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from random import Random
 
 from shipper.clock import Clock, Deadline
 from shipper.contracts import Source
-from shipper.drain.course import Course, Crew, Farewell, show
+from shipper.drain.course import Course, show
+from shipper.drain.crew import Crew, Farewell
 from shipper.drain.drainable import Drainable, Fallback
 from shipper.drain.endings import Endings
 from shipper.drain.holds import Holds
