@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "cat": "shipper.cli.cat",
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",
+    "cost": "shipper.cli.cost",
     "dashboards": "shipper.cli.dashboards",
 }
 _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
