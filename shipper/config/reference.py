@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from shipper.config.env import ALIASES, file_twins, twins
-from shipper.config.schema import Config, Destination, Files, Multiline, Scrape, Section
+from shipper.config.schema import Config, Destination, Files, LogRequests, Multiline, Scrape, Section
 
 _BEGINNING = """\
 # Configuration
@@ -35,6 +35,9 @@ They see the first 1024 bytes of a line, which bounds what a slow expression cos
 One that backtracks exponentially, such as `(a+)+b`, is slow even so.
 An event that its timeout, a limit or a drain ended goes on in a record with the attribute `shipper.event.continued`;
 when that record begins inside a line, it has `shipper.line.continued`, too. Lines of different files are never joined."""
+_LOGS_NOTE = """\
+An entry of `requests.logs`: a mapping with these, or just a glob of access logs.
+A regular expression is Python's, for bytes, and searched for in each line; a JSON field in an object is named with dots."""
 _SCRAPE_NOTE = """\
 An entry of `metrics.scrape`: a mapping with these, or just a URL.
 `SHIPPER_METRICS_SCRAPE` holds URLs, separated by blanks or commas; so are the lists of `notices` and `drain`.
@@ -71,6 +74,8 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     parts.append(_table("files", _FILES_NOTE, ("setting", "environment"), rows))
     rows = [_row(field.encode_name, [of_files["multiline", field.encode_name]], field) for field in inner]
     parts.append(_table("files: multiline", _MULTILINE_NOTE, ("setting", "environment"), rows))
+    rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(LogRequests)]
+    parts.append(_table("requests: logs", _LOGS_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Scrape)]
     parts.append(_table("metrics: scrape", _SCRAPE_NOTE, ("option",), rows))
     for name, kind in exporters.items():

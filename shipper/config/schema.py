@@ -257,7 +257,9 @@ class Traces(Section, frozen=True):
 
 
 class LogRequests(Section, frozen=True):
-    """Requests of a service that only its log tells of. A line is a request when it has what `format` says."""
+    """Requests of a service that only its log tells of; an entry may also be just a glob, of files in the common format."""
+
+    shorthand: ClassVar[str] = "files"
 
     files: Annotated[list[str], Meta(description="Globs of tailed files.", min_length=1)]
     format: Annotated[
