@@ -1,7 +1,7 @@
 """Shipping: is anything lost, late or stuck on its way off the hosts? For those who run Shipper itself."""
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import variables
+from shipper.dashboards.boards.common import markers, variables
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.expressions import edge
@@ -16,6 +16,7 @@ def board(config: BoardConfig) -> kit.Board:
     fleet = _Fleet(config)
     made = kit.Board(uid=kit.SHIPPING, title="Shipping", question="Is anything lost, late, or stuck on its way?")
     made.variables = variables(config, generation=False)
+    made.markers = markers(config)
     made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
     made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
     made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
