@@ -116,7 +116,7 @@ class _Walk:
         """No host of a generation is left; decide what that means if it was the newest."""
         if self._again is not None and self._again.generation == generation:
             self._again = None
-        if at_ns <= self._settled_to or self._newest < 0 or self._found[self._newest].generation != generation:
+        if at_ns < self._settled_to or self._newest < 0 or self._found[self._newest].generation != generation:
             return
         again = self._again
         if again is not None and self._shrunk(again.generation):
@@ -125,7 +125,9 @@ class _Walk:
             return
         serving = [at for at, one in enumerate(self._found) if self._alive.get(one.generation) and not one.withdrawn_ns]
         if serving:  # else the whole fleet is gone, and whatever comes next decides
-            self._found[self._newest] = replace(self._found[self._newest], withdrawn_ns=at_ns)
+            for at in range(serving[-1] + 1, len(self._found)):  # none of them replaced the one that still serves
+                if not self._found[at].withdrawn_ns:
+                    self._found[at] = replace(self._found[at], withdrawn_ns=at_ns)
             self._newest = serving[-1]
             self._again = None
             self._remember_sizes()

@@ -1,0 +1,421 @@
+"""The keeper: what it hears as requests pass, what it writes, and how several share what they know."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipper.contracts import Signal, StreamKind
+from shipper.fleet.deploys.keeper import FACT, Keeper
+from shipper.fleet.deploys.lease import EXPIRY, Lease
+from shipper.fleet.deploys.model import DeployEvent
+from shipper.fleet.deploys.series import Encoded
+from shipper.fleet.deploys.share import PREFIX, Share
+from shipper.fleet.deploys.sightings import SILENCE_NS
+from shipper.fleet.deploys.wire import to_otlp
+from shipper.fleet.store import open_store
+from shipper.ledger import Ledger, LedgerThread
+from shipper.otlp import decode, messages
+from shipper.otlp.encode import export_logs, log_record, resource, scope
+from shipper.testing.clock import FakeClock
+from tests.fleet.reports import Kept
+
+SECOND = 1_000_000_000
+INTERVAL = 15.0
+
+
+class Written:
+    """Keeps what was written: per request the series and their values; None for a series that ended."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.requests: list[dict[str, float | None]] = []
+        self.at: list[float] = []
+
+    async def write(self, series: Encoded, time_ns: int) -> None:
+        self.at.append(self._clock.monotonic())
+        self.requests.append(found := {})
+        for about, _, units in messages.envelopes(Signal.METRICS, messages.parse(Signal.METRICS, series.payload)):
+            labels = decode.attributes_of(about.attributes)
+            for metric in units:
+                for point in metric.gauge.data_points:
+                    every = {**labels, **decode.attributes_of(point.attributes)}
+                    name = metric.name + json.dumps(every, sort_keys=True)
+                    found[name] = None if point.flags & 1 else point.as_int
+        assert series.points == len(found)
+
+    def close(self) -> None:
+        pass
+
+    def last(self, name: str, **labels: str) -> list[float | None]:
+        return [
+            value
+            for key, value in self.requests[-1].items()
+            if key.startswith(f"shipper.{name}{{") and labels.items() <= json.loads(key[key.index("{") :]).items()
+        ]
+
+
+class Gateway:
+    """A keeper with a clock that may be shared, a ledger of its own, and an archive shared with others."""
+
+    def __init__(self, root: Path, name: str, clock: FakeClock, *, archive: Path | None) -> None:
+        self.root, self.name, self.clock, self.archive = root / name, name, clock, archive
+        self.report = Kept(clock)
+        self.writer = Written(clock)
+        self.keeper: Keeper | None = None
+
+    async def start(self) -> Keeper:
+        self.root.mkdir(exist_ok=True)
+        self.ledger = LedgerThread(Ledger.open(self.root / "ledger.db", report=self.report))
+        store = open_store(str(self.archive), create=True) if self.archive else None
+        self.keeper = Keeper(
+            gateway=self.name,
+            ledger=self.ledger,
+            writer=self.writer,
+            lease=Lease(store, self.name, clock=self.clock, report=self.report) if store else None,
+            share=Share(store, self.name, keep_ns=14 * 86400 * SECOND, report=self.report) if store else None,
+            keep=14 * 86400.0,
+            interval=INTERVAL,
+            clock=self.clock,
+            report=self.report,
+        )
+        await self.keeper.open()
+        return self.keeper
+
+    async def turn(self) -> None:
+        assert self.keeper is not None
+        if self.keeper._lease is not None:
+            await self.keeper._lease.turn()
+        await self.keeper.turn()
+
+    async def die(self) -> None:
+        await self.ledger.aclose()
+        self.keeper = None
+
+
+@asynccontextmanager
+async def gateways(root: Path, *names: str, clock: FakeClock, shared: bool = True) -> AsyncIterator[list[Gateway]]:
+    found = [Gateway(root, name, clock, archive=root / "archive" if shared else None) for name in names]
+    for one in found:
+        await one.start()
+    try:
+        yield found
+    finally:
+        for one in found:
+            if one.keeper is not None:
+                await one.die()
+
+
+async def tell(gateway: Gateway, action: str = "started", generation: str = "7", **more: Any) -> DeployEvent:
+    fields = {"service": "api", "env": "prod", "release": "r2", "id": generation} | more
+    event = DeployEvent(at_ns=gateway.clock.wall_ns(), action=action, generation=generation, **fields)  # type: ignore[arg-type]
+    assert gateway.keeper is not None
+    await gateway.keeper.heard(Signal.LOGS, "", [], to_otlp(event))
+    return event
+
+
+def statement(what: str, life: str, clock: FakeClock, generation: str, **more: Any) -> bytes:
+    labels = {
+        "service": "api",
+        "environment": "prod",
+        "generation": generation,
+        "release": f"r{generation}",
+        "image": "i",
+    }
+    body = {"version": 1, "life": life, "run": 1, "seq": 1, "at_ns": clock.wall_ns(), "labels": labels}
+    body |= {"born_ns": clock.wall_ns()} | more
+    record = log_record(time_ns=1, observed_ns=1, body=json.dumps(body), event_name=f"shipper.{what}")
+    return export_logs(resource({"host.name": life}), scope("shipper.account"), [record])
+
+
+async def host(gateway: Gateway, what: str, life: str, generation: str, **more: Any) -> None:
+    """A host's statement arrives at a gateway, in a request with some log lines before it."""
+    assert gateway.keeper is not None
+    lines = export_logs(resource({}), scope("x"), [log_record(time_ns=1, observed_ns=1, body="a line")])
+    said = statement(what, life, gateway.clock, generation, **more)
+    kind = StreamKind.ACCOUNT if what == "account" else StreamKind.LIFE
+    parts = [(StreamKind.DATA, 0, len(lines)), (kind, len(lines), len(lines) + len(said))]
+    await gateway.keeper.heard(Signal.LOGS, life, parts, lines + said)
+
+
+def test_deploys_that_were_told_are_written_every_turn(tmp_path: Path) -> None:
+    """Start, end, desired hosts and episode of a deploy are series without an instance, written again every turn."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            start = await tell(one, from_release="r1", desired_hosts=3)
+            clock.advance(60)
+            end = await tell(one, "finished")
+            for _ in range(3):
+                await one.turn()
+                clock.advance(INTERVAL)
+                about = {"service.name": "api", "deployment.environment.name": "prod", "shipper.generation": "7"}
+                about |= {"service.version": "r2"}
+                kind = {"action": "deploy", "from_release": "r1", "inferred": "false"}
+                last = one.writer.last
+                assert last("deploy.started_timestamp", **about, **kind) == [start.at_ns // SECOND]
+                assert last("deploy.finished_timestamp", **about, **kind, status="succeeded") == [end.at_ns // SECOND]
+                assert last("generation.desired_hosts", **about) == [3]
+                assert last("generation.episode_started_timestamp", **about, episode="1") == [start.at_ns // SECOND]
+                assert last("keeper.info", gateway="g") == [1]
+                assert len(one.writer.requests[-1]) == 5
+
+    asyncio.run(story())
+
+
+def test_a_series_whose_labels_changed_ends(tmp_path: Path) -> None:
+    """When more becomes known of a deploy its old series is ended, so that it is one marker and not two."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            await tell(one)
+            await one.turn()
+            await tell(one, from_release="r1")
+            await one.turn()
+            assert sorted(map(str, one.writer.last("deploy.started_timestamp"))) == [
+                str(clock.wall_ns() // SECOND),
+                "None",
+            ]
+            assert None not in one.writer.last("deploy.started_timestamp", from_release="r1")
+            await one.turn()
+            assert len(one.writer.last("deploy.started_timestamp")) == 1
+
+    asyncio.run(story())
+
+
+def test_what_was_told_survives_the_death_of_the_gateway(tmp_path: Path) -> None:
+    """A deploy is in the ledger before its sender has an answer: the next run knows it, without a turn in between."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            await tell(one)
+            await one.die()
+            await one.start()
+            await one.turn()
+            assert len(one.writer.last("deploy.started_timestamp", **{"shipper.generation": "7"})) == 1
+
+    asyncio.run(story())
+
+
+def test_a_ledger_whose_deploys_are_damaged_is_said_and_survived(tmp_path: Path) -> None:
+    """What cannot be read back is said, and the keeper goes on with what it hears from then on."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            for damaged in ('{"version":1,"events":[{"at_ns":"x","service":"a"}],"lives":[]}', "[]", '{"version":9}'):
+                await one.ledger.call(Ledger.put, FACT, damaged)
+                await one.die()
+                await one.start()
+                assert "what the ledger has of deploys is lost" in one.report.texts()[-1]
+            await tell(one)
+            await one.turn()
+            assert one.writer.last("deploy.started_timestamp")
+
+    asyncio.run(story())
+
+
+def test_a_deploy_told_to_one_gateway_is_kept_alive_by_the_holder(tmp_path: Path) -> None:
+    """One of two gateways writes; what is told to the other is among it with the next turn, and the other writes nothing."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "a", "b", clock=clock) as (holder, other):
+            await holder.turn()
+            await tell(other, generation="8")
+            await other.turn()
+            await holder.turn()
+            assert holder.writer.last("deploy.started_timestamp", **{"shipper.generation": "8"})
+            assert not other.writer.requests
+
+    asyncio.run(story())
+
+
+def test_another_takes_over_when_the_holder_dies(tmp_path: Path) -> None:
+    """With the holder dead, the other writes all that both were told, after the expiry; never both at a time."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "a", "b", clock=clock) as (holder, other):
+            await tell(holder, generation="1")
+            await tell(other, generation="2")
+            for _ in range(4):
+                await holder.turn()
+                await other.turn()
+                clock.advance(INTERVAL)
+            await holder.die()
+            while not other.writer.requests:
+                await other.turn()
+                clock.advance(INTERVAL)
+            assert other.writer.at[0] - holder.writer.at[-1] >= EXPIRY - INTERVAL
+            for generation in ("1", "2"):
+                assert other.writer.last("deploy.started_timestamp", **{"shipper.generation": generation})
+            assert other.writer.last("keeper.info", gateway="b") == [1]
+
+    asyncio.run(story())
+
+
+def test_a_gateway_that_drains_hands_over_at_once(tmp_path: Path) -> None:
+    """When a gateway ends, the next one need not wait; where the drain is taken back, it takes part again."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "a", "b", clock=clock) as (first, second):
+            await first.turn()
+            await second.turn()
+            assert first.keeper is not None
+            assert second.keeper is not None
+            await first.keeper.settled()
+            await first.keeper.turn()
+            await second.turn()
+            assert (len(first.writer.requests), len(second.writer.requests)) == (1, 1)
+            first.keeper.reopen()
+            await second.keeper.settled()
+            await first.turn()
+            assert len(first.writer.requests) == 2
+
+    asyncio.run(story())
+
+
+def test_what_others_wrote_and_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    """Garbage beside the archive is said and costs nothing else."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "a", clock=clock) as (one,):
+            (tmp_path / "archive" / PREFIX).mkdir(parents=True)
+            (tmp_path / "archive" / PREFIX / "x.json.z").write_bytes(b"\x00garbage")
+            await tell(one)
+            await one.turn()
+            assert any("x.json.z is passed over" in text for text in one.report.texts())
+            assert one.writer.last("deploy.started_timestamp")
+
+    asyncio.run(story())
+
+
+def test_generations_show_without_any_deploy_event(tmp_path: Path) -> None:
+    """From births and farewells alone: a roll and the rollback to the same key are three generations, marked as inferred."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            starts = []
+            for number, generation in enumerate("ABA"):
+                starts.append(clock.wall_ns() // SECOND)
+                for index in range(2):
+                    await host(one, "birth", f"{number}-{index}", generation)
+                await one.turn()
+                clock.advance(60)
+                if number:
+                    for index in range(2):
+                        await host(one, "farewell", f"{number - 1}-{index}", "", ends_life=True)
+                await one.turn()
+                clock.advance(60)
+            last = one.writer.last
+            assert last("deploy.started_timestamp", inferred="true", action="deploy") == starts[:2]
+            assert last("deploy.started_timestamp", action="rollback", episode="2", from_release="rB") == [starts[2]]
+            assert sorted(map(int, last("generation.episode_started_timestamp"))) == starts
+
+    asyncio.run(story())
+
+
+def test_what_was_inferred_is_not_inferred_again_after_a_restart(tmp_path: Path) -> None:
+    """A restart, and hosts replaced since, add no deploy."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            await host(one, "birth", "h1", "A")
+            await one.turn()
+            clock.advance(7 * 3600)
+            await host(one, "farewell", "h1", "", ends_life=True)
+            await one.turn()
+            await one.die()
+            clock.advance(7 * 3600)
+            await one.start()
+            await host(one, "account", "h2", "A")
+            await one.turn()
+            assert len(one.writer.last("deploy.started_timestamp")) == 1
+
+    asyncio.run(story())
+
+
+def test_hosts_that_fall_silent_are_gone_but_not_while_we_were_away(tmp_path: Path) -> None:
+    """A canary that is silent for long was withdrawn; after an outage of the gateway itself silence says nothing at first."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            await host(one, "birth", "old", "A")
+            clock.advance(10)
+            await host(one, "birth", "canary", "B")
+            await one.turn()
+            await one.die()
+            clock.advance(2 * SILENCE_NS / SECOND)
+            await one.start()
+            await one.turn()
+            assert not one.writer.last("deploy.withdrawn_timestamp")
+            clock.advance(SILENCE_NS / SECOND)
+            await host(one, "account", "old", "A")
+            await one.turn()
+            assert one.writer.last("deploy.withdrawn_timestamp", **{"shipper.generation": "B"})
+
+    asyncio.run(story())
+
+
+def test_statements_through_something_that_lists_no_batches_count_too(tmp_path: Path) -> None:
+    """A host behind a Collector is heard; a gateway's own statements are no host."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            assert one.keeper is not None
+            await one.keeper.heard(Signal.LOGS, "", [], statement("birth", "h", clock, "A"))
+            await one.keeper.heard(Signal.LOGS, "", [], statement("birth", "x", clock, "Z", role="gateway"))
+            await one.turn()
+            (series,) = (key for key in one.writer.requests[-1] if key.startswith("shipper.deploy.started"))
+            assert '"A"' in series
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("generation", ['it\'s "v1"/∞\n' + "x" * 300, "{}", "a,b=c"])
+def test_labels_that_nobody_would_choose_are_kept(tmp_path: Path, generation: str) -> None:
+    """Quotes, slashes, line ends and 300 characters come out as they went in."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "a", "b", clock=clock) as (holder, other):
+            await tell(other, generation=generation)
+            await other.die()
+            await other.start()
+            await holder.turn()
+            await other.turn()
+            await holder.turn()
+            assert holder.writer.last("deploy.started_timestamp", **{"shipper.generation": generation})
+
+    asyncio.run(story())
+
+
+def test_too_many_services_are_bounded_and_said(tmp_path: Path) -> None:
+    """A label set that would explode is bounded, and it is said how much is not shown."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        async with gateways(tmp_path, "g", clock=clock, shared=False) as (one,):
+            for number in range(230):
+                await tell(one, service=f"s{number}")
+            await one.turn()
+            assert len(one.writer.last("deploy.started_timestamp")) == 200
+            assert any("0 deploys and 30 services are not shown" in text for text in one.report.texts())
+
+    asyncio.run(story())
