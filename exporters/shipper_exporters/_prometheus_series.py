@@ -27,7 +27,7 @@ class Series:
         kept: list[Sample] = []
         over: list[Sample] = []
         for sample in samples:
-            if sample[1] in self._newest or self._room(sample[0]):
+            if sample[1] in self._newest or self._room():
                 self._newest.setdefault(sample[1], -sample[0])
                 kept.append(sample)
             else:
@@ -47,10 +47,10 @@ class Series:
                 self._newest[labels] = time_ms
             self._latest = max(self._latest, time_ms)
 
-    def _room(self, time_ms: int) -> bool:
+    def _room(self) -> bool:
         if len(self._newest) < self.most:
             return True
-        now = max(self._latest, time_ms)
+        now = self._latest  # not what a sample says that nobody has taken
         if now < self._swept + _IDLE_MS // 10:
             return False
         self._swept = now
