@@ -36,7 +36,10 @@ class LastWords:
     async def birth(self) -> None:
         """State that the run has begun; given up when somebody demands its end meanwhile."""
         parts = self._parts
-        await self._stated(lambda: parts.account.birth(parts.notes), lambda: self._conductor.stop is not None)
+        await self._stated(
+            lambda: parts.account.birth(parts.notes),
+            lambda: math.inf if self._conductor.stop is None else 0.0,
+        )
 
     async def tell_notices(self) -> None:
         """State each notice once, and again when its deadline moved; until cancelled.
@@ -81,7 +84,7 @@ class LastWords:
             "fallback": outcome.fallback,
             "writing": outcome.writing,
         }
-        written = await self._stated(lambda: self._parts.account.farewell(words), deadline.expired)
+        written = await self._stated(lambda: self._parts.account.farewell(words), deadline.remaining)
         await self._end_numbers(outcome, deadline)
         if outcome.writing and outcome.state is State.DRAINED:
             self.go_on(lives=False)  # said ahead of time: the host is let go while services still write
@@ -106,7 +109,7 @@ class LastWords:
         self._report.metrics.drain_left.set(left)
         numbers = self._parts.numbers
         if numbers is not None and outcome.order.ends_life:
-            await self._stated(lambda: numbers.farewell(outcome.state.value, left), deadline.expired)
+            await self._stated(lambda: numbers.farewell(outcome.state.value, left), deadline.remaining)
 
     def go_on(self, *, lives: bool = True) -> None:
         """The run outlived its farewell. ``lives``: so does the host, and that farewell is not true any more."""
@@ -115,16 +118,19 @@ class LastWords:
             self._parts.numbers.go_on(outlived=lives)
 
     async def _tell(self, words: dict[str, Any]) -> None:
-        await self._stated(lambda: self._parts.account.notice(words), lambda: True)
+        await self._stated(lambda: self._parts.account.notice(words), lambda: 0.0)
 
-    async def _stated(self, statement: Callable[[], Awaitable[None]], too_late: Callable[[], bool]) -> bool:
-        """Write a statement, tried again on a full disk; False when it could not be. The run matters more than what is said of it."""
+    async def _stated(self, statement: Callable[[], Awaitable[None]], left: Callable[[], float]) -> bool:
+        """Write a statement, tried again on a full disk while seconds are ``left``; False when it could not be written.
+
+        The run matters more than what is said of it.
+        """
         while True:
             try:
                 await statement()
                 return True
             except (ShipperError, OSError) as problem:
                 self._report(Problem("account", f"a statement cannot be written now: {problem}", "statement"))
-            if too_late():
+            if (seconds := left()) <= 0:
                 return False
-            await self._clock.sleep(RETRY_SECONDS)
+            await self._clock.sleep(min(RETRY_SECONDS, seconds))
