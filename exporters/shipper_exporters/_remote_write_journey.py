@@ -85,6 +85,7 @@ class Journey:
             refused = await post(leg.part.data)
         except Retryable as error:
             leg.doubt = sent or not error.unsent
+            error.unsent = not leg.doubt and not self._acceptances  # of the whole request
             raise
         leg.doubt = sent or (refused is not None and refused.repeated)
         return refused

@@ -28,6 +28,7 @@ from shipper_exporters._remote_write_journey import Journey, WriteBody
 __all__ = ["PrometheusExporter", "PrometheusSettings"]
 
 _MAX_RAW = 1 << 20  # of OTLP in one request: some thousands of samples, cut into parts of ``max_samples_per_send``
+_REMEMBERED = 64  # requests that failed and were not sent again yet: one waits at a time, unless it was called back
 
 
 class PrometheusExporter(Exporter):
@@ -89,7 +90,9 @@ class PrometheusExporter(Exporter):
             self._there = {sample[:2] for part in journey.arrived for sample in part.samples}
             raise
         except BaseException:
-            self._journeys = {prepared.request_id: journey}  # one is under way at a time
+            self._journeys[prepared.request_id] = journey
+            while len(self._journeys) > _REMEMBERED:
+                del self._journeys[next(iter(self._journeys))]
             raise
 
     def trusted(self) -> bool:

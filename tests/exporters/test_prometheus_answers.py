@@ -168,6 +168,26 @@ def test_a_long_answer_is_not_read_to_its_end() -> None:
     asyncio.run(scenario())
 
 
+def test_several_requests_that_wait() -> None:
+    """Of each request that failed on its way it is known how far it got, whatever is sent in between."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, exporting(sink, max_samples_per_send=1) as exporter:
+            deadline = Deadline.after(exporter._context.clock, 60)
+            waiting = []
+            for number in range(3):
+                metrics = [payload(gauge(f"g{number}", 1.0, NOW + at)) for at in range(2)]
+                waiting.append(exporter.prepare(request(*metrics)))
+                sink.script(STORED, refuse(503))
+                with pytest.raises(Retryable):
+                    await exporter.send(waiting[-1], deadline)
+            for prepared in waiting:
+                assert await exporter.send(prepared, deadline) == Accepted()
+            assert len(sink.kept()) == 6
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("status", "words"), [(400, MIMIR), (409, "store: out of order")])
 def test_receivers_that_store_the_rest(status: int, words: str) -> None:
     """Where the receiver took all that it could (Mimir, Thanos), nothing is sent again and the loss it names is counted."""

@@ -122,6 +122,19 @@ def test_nothing_that_was_taken_is_sent_again() -> None:
     assert receiver.requests == 4
 
 
+def test_unsent_is_said_of_the_whole() -> None:
+    """That nothing of a request got there is only said when no part of it did."""
+    receiver, series = Receiver(), Series(100)
+    receiver.script = ["unsent", "answer", "unsent"]
+    journey = Journey(body([("a", 1), ("a", 2)], most=1), series, doubt=False, there=set())
+    said = []
+    for _ in range(2):
+        with pytest.raises(Retryable) as caught:
+            asyncio.run(journey.go(receiver.post))
+        said.append(caught.value.unsent)
+    assert said == [True, False]
+
+
 def test_one_bad_series_stops_nothing() -> None:
     """Content that is refused is counted, and all others of its request get through."""
     receiver, series = Receiver(), Series(100)
