@@ -114,7 +114,7 @@ def test_a_panel_asks_one_data_source() -> None:
 
 
 def test_a_table_keeps_its_columns_in_order() -> None:
-    """Columns name labels or queries by letter; a lone query's value is called otherwise than one of several."""
+    """Columns name labels or queries by letter; the value of the only query that found something has no letter."""
     columns = [kit.Column("A", "When"), kit.Column("x", "X", looks.SECONDS)]
     alone = kit.table(ASK, [kit.now("up")], columns)
     assert alone.transformations is not None
@@ -123,7 +123,7 @@ def test_a_table_keeps_its_columns_in_order() -> None:
     several = kit.table(ASK, [kit.now("up"), kit.now("down")], columns)
     assert several.transformations is not None
     assert [one.id_val for one in several.transformations] == ["merge", "filterFieldsByName", "organize"]
-    assert several.transformations[2].options["indexByName"] == {"Value #A": 0, "x": 1}  # type: ignore[index]
+    assert several.transformations[2].options["indexByName"] == {"Value #A": 0, "Value": 1, "x": 2}  # type: ignore[index]
 
 
 def test_variables_carry_what_the_linter_wants() -> None:

@@ -83,7 +83,7 @@ def _verdict(words: Words) -> model.Panel:
             decimals=1,
             unit=looks.FACTOR,
             thresholds=looks.thresholds(looks.GOOD, (limits.young_factor, looks.BAD)),
-            mappings=looks.words({}, absent=("too few generations before", looks.OLD)),
+            mappings=looks.words({}, absent=("no measure: too few before, or none failed", looks.OLD)),
         ),
     ]
     return panel

@@ -157,19 +157,17 @@ def table(
     panel = tables.Panel().cell_height(shared.TableCellHeight.SM).show_header(True)
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
-    names = {column.name: column.title for column in columns}
+    titles = _titles(columns, len(queries))
     transformations = [
         *first,
         *([model.DataTransformerConfig(id_val="merge", options={})] if len(queries) > 1 else []),
-        model.DataTransformerConfig(
-            id_val="filterFieldsByName", options={"include": {"names": _either(names, queries)}}
-        ),
+        model.DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(titles)}}),
         model.DataTransformerConfig(
             id_val="organize",
             options={
                 "excludeByName": {},
-                "indexByName": {name: index for index, name in enumerate(_either(names, queries))},
-                "renameByName": _renamed(columns, queries),
+                "indexByName": {name: index for index, name in enumerate(titles)},
+                "renameByName": titles,
             },
         ),
     ]
@@ -235,14 +233,19 @@ def parts_of(field: str, *, keep_time: bool = True) -> model.DataTransformerConf
     return model.DataTransformerConfig(id_val="extractFields", options=options)
 
 
-def _either(names: dict[str, str], queries: Sequence[Query]) -> list[str]:
-    """The names to keep. A lone query's value is called ``Value``, several are told apart by their letter."""
-    return [("Value" if name == "Value #A" and len(queries) == 1 else name) for name in names]
+def _titles(columns: Sequence[Column], queries: int) -> dict[str, str]:
+    """The fields to keep, in their order, with the titles they get.
 
-
-def _renamed(columns: Sequence[Column], queries: Sequence[Query]) -> dict[str, str]:
-    names = _either({column.name: column.title for column in columns}, queries)
-    return {name: column.title for name, column in zip(names, columns, strict=True)}
+    Grafana calls a value ``Value #A`` only where several queries found something; where one alone did, it is ``Value``, which
+    is the first query's then: the others add to its rows.
+    """
+    titles = {}
+    for column in columns:
+        if column.field != "A" or queries > 1:
+            titles[column.name] = column.title
+        if column.field == "A":
+            titles["Value"] = column.title
+    return titles
 
 
 def _fields(
