@@ -293,6 +293,22 @@ def test_export_with_wrong_settings_says_where(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_own_settings_without_the_builders_name_the_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebuilding needs an optional part; the sentence has the command, and what is shipped is there without it."""
+    for name in [
+        name for name in sys.modules if name.startswith(("shipper.dashboards.kit", "shipper.dashboards.boards"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith("grafana_foundation_sdk")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "grafana_foundation_sdk", None)
+    settings = tmp_path / "boards.yaml"
+    settings.write_text("intervals: {push: 5s}\n")
+    _fails(shipper("export", str(tmp_path / "out"), "--config", str(settings)), "ephemeral-shipper[dashboards]")
+
+
 def test_list_names_each_dashboard_with_its_question() -> None:
     """The landing page first."""
     done = shipper("list")

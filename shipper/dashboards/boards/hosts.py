@@ -93,8 +93,8 @@ def _counts(hosts: _Hosts) -> model.Panel:
             f"--desired-hosts); heard of in the last {window}; and of those, fallen silent without a farewell.",
             "Never seen: look at the cloud's console and at what boots, no telemetry can say more. Silent: find them in the table "
             "of ends below, and ask the platform why they died.",
-            width=8,
-            height=7,
+            width=12,
+            height=6,
         ),
         [
             kit.number(f"sum({hosts.here(names.HOSTS_COUNT, hosts.one)}) or vector(0)", "alive"),
@@ -123,8 +123,8 @@ def _ages(hosts: _Hosts) -> model.Panel:
             "How old are they?",
             "Hosts of the chosen generation that are alive now, by the time since their birth.",
             "Many young ones without a deploy: something kills and replaces them; sort the ends below by how long they lived.",
-            width=6,
-            height=7,
+            width=12,
+            height=6,
         ),
         [kit.number(f"count({within}) or vector(0)", title) for title, within in spans],
         unit=looks.HOSTS,
@@ -167,7 +167,7 @@ def _ended(hosts: _Hosts) -> model.Panel:
             "lived, and what they had not delivered when they left.",
             "Fell silent: click for the last words, then ask the platform. Expired with bytes left: raise the drain's deadline. "
             f"Lives under {duration(SHORT_LIFE)}: something kills hosts at birth, look for what they have in common.",
-            width=10,
+            width=24,
             height=9,
         ),
         [

@@ -173,6 +173,8 @@ def _hosts(words: Words) -> model.Panel:
             "Does one replace the other?",
             "Hosts by generation, stacked: the newest eight of the time shown.",
             "The sum dips: capacity was taken before it was given; roll in smaller steps. A step that stays: see what it waits for.",
+            width=8,
+            height=9,
         ),
         [kit.prom(f"{words.here(names.HOSTS_COUNT)} and on({words.by}) {words.recent()}", f"{{{{{generation}}}}}")],
         unit=looks.HOSTS,
@@ -196,6 +198,8 @@ def _last(words: _Deploys) -> model.Panel:
             f"The last {SHOWN} deploys and rollbacks, newest first. Inferred: nobody told of it, the hosts showed it.",
             "Failed: its generation should have no hosts left. Withdrawn: taken back before it replaced the other. Took ever longer: "
             "compare how its hosts came up.",
+            width=16,
+            height=9,
         ),
         [
             kit.now(f"{started} * 1000"),

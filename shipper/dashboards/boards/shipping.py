@@ -130,7 +130,7 @@ def _ends(fleet: _Fleet) -> model.Panel:
 def _left(fleet: _Fleet) -> model.Panel:
     ended = f"sum by (outcome) (increase({fleet.all(names.FAREWELLS)}[$__rate_interval]))"
     left = f"sum(max_over_time({fleet.all(names.DRAIN_LEFT_BYTES)}[$__rate_interval]))"
-    return kit.timeseries(
+    panel = kit.timeseries(
         Ask(
             3,
             "How do drains end?",
@@ -139,7 +139,7 @@ def _left(fleet: _Fleet) -> model.Panel:
             width=24,
             height=7,
         ),
-        [kit.prom(ended, "{{outcome}}"), kit.prom(f"{left} > 0", "bytes left behind")],
+        [kit.prom(ended, "{{outcome}}"), kit.prom(left, "bytes left behind")],
         unit=looks.COUNT,
         steps=True,
         colors={
@@ -148,6 +148,9 @@ def _left(fleet: _Fleet) -> model.Panel:
             "/^bytes/": looks.fixed(looks.WARNING),
         },
     )
+    assert panel.field_config is not None
+    panel.field_config.overrides.append(kit.override("B", unit=looks.BYTES))
+    return panel
 
 
 def _late(fleet: _Fleet) -> model.Panel:

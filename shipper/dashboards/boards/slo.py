@@ -112,14 +112,15 @@ def _budget_of_change(words: _Budget) -> model.Panel:
             3,
             "How much of it did change cost?",
             f"Errors in the first {age} of every generation of the last {words.period}: as a share of all errors, and of the error "
-            "budget. The rest is what the service costs when nobody deploys.",
+            "budget. The rest is what the service costs when nobody deploys. All errors are summed from rates, which miss a little at "
+            "the edges of hosts' lives.",
             "Most of it: better deploys (canaries, smaller steps, faster withdrawal) buy more than better code. Little: look at "
             "dependencies and load.",
             width=24,
             height=5,
         ),
         [
-            kit.number(f"{early} / ({failed} > 0)", f"of all errors fell in first {age}"),
+            kit.number(f"clamp_max({early} / ({failed} > 0), 1)", f"of all errors fell in first {age}"),
             kit.number(f"{early} / {words.budget()}", "of the budget went into deploys"),
             kit.number(f"count({words.born_in(names.REQUESTS_FIRST)})", "generations"),
         ],
