@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
-from shipper.contracts import Signal, StreamKind
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, Limits, Prepared, Signal, StreamKind
+from shipper.errors import Retryable
 from shipper.pump.share import Share
-from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter, ValuedStream
+from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter, ValuedStream, healthy
 
 
 def _metrics_only(name: str = "numbers") -> ScriptedExporter:
@@ -146,6 +149,36 @@ def test_a_fallback_that_takes_only_some(tmp_path: Path) -> None:
                     await host.clock.sleep(1)
             assert not pumps[0].idle()
             assert pumps[0].backlog_bytes() == 4
+
+    asyncio.run(scenario())
+    host.close()
+
+
+def test_samples_that_wait_are_sent_in_order_in_a_drain_too(tmp_path: Path) -> None:
+    """What waits for its next attempt when a drain begins is sent before what is newer, though last words are worth more."""
+    host = Host(tmp_path)
+    exporter = ScriptedExporter()
+    exporter.limits = replace(Limits(), max_in_flight=1)
+    pump = host.pump(exporter, batch_bytes=1 << 15)
+    lines = b"".join(b"%08d\n" % number for number in range(60_000))
+    numbers = ValuedStream("numbers", lines, signal=Signal.METRICS)
+
+    async def down(prepared: Prepared, deadline: Deadline) -> Accepted:
+        raise Retryable("cannot connect", unsent=True)
+
+    async def scenario() -> None:
+        host.add(numbers)
+        exporter.answer = down
+        async with host.running(pump):
+            async with host.clock.autojump():
+                while len(exporter.attempts) < 3:
+                    await host.clock.sleep(1)
+            pump.order_by_value(True)
+            pump.urgent(True)
+            exporter.answer = healthy
+            assert await host.drained(pump)
+        assert exporter.lines() == sorted(exporter.lines())
+        assert len(exporter.lines()) == 60_000
 
     asyncio.run(scenario())
     host.close()
