@@ -65,6 +65,8 @@ def series(sink: Sink) -> dict[tuple[str, ...], list[tuple[int, int, float]]]:
             for metric in envelope.scope_metrics[0].metrics:
                 for point in getattr(metric, metric.WhichOneof("data")).data_points:
                     labels = {pair.key: pair.value.string_value for pair in point.attributes}
+                    if point.flags & 1:  # the end of it
+                        continue
                     value = point.count if hasattr(point, "count") else getattr(point, point.WhichOneof("value"))
                     key = (who["service.name"], who["shipper.generation"], metric.name, labels.get("outcome", ""))
                     found.setdefault(key, []).append((point.time_unix_nano, point.start_time_unix_nano, float(value)))
