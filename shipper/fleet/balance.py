@@ -68,6 +68,8 @@ def balance(
     absent = without(existing, here, declared)
     elsewhere = common(absent, elsewhere)
     absent = without(absent, elsewhere)
+    # What somebody else's archive got was read, by whoever sent it there.
+    unread = min(claims.unread, without(_span(stated), here, declared, elsewhere).total())
     damaged = without(_ranges(held.damaged), here)
     shares = _share(absent, claims, due, standing)
     for start, end in damaged:
@@ -80,7 +82,7 @@ def balance(
         destination=name,
         trusted=claims.trusted,
         read_to=claims.read_to,
-        counts=_count(claims, due, held, whole, shares, standing),
+        counts=_count(claims, due, held, whole, shares, standing, unread),
         missing_ranges=shares.missing.pairs(),
         damaged_ranges=damaged.pairs(),
         pending_ranges=shares.pending.pairs(),
@@ -130,7 +132,7 @@ def _share(absent: IntervalSet, claims: Claims, due: Claims, standing: Standing)
 
 
 def _count(
-    claims: Claims, due: Claims, held: Held, whole: Cover[Stored], shares: _Shares, standing: Standing
+    claims: Claims, due: Claims, held: Held, whole: Cover[Stored], shares: _Shares, standing: Standing, unread: int
 ) -> Counts:
     open_ended = standing.going_on or standing.on_the_way
     left_host = claims.acknowledged + claims.pending
@@ -157,7 +159,7 @@ def _count(
         rejected=claims.rejected,
         missing=missing,
         duplicates=sum(batch.records for batch in whole.spare),
-        unread=claims.unread,
+        unread=unread,
     )
     if open_ended:
         counts.unproved = min(rest, claims.acknowledged) if shares.unproved else 0
@@ -178,6 +180,13 @@ def _uncovered(held: Held, whole: Cover[Stored]) -> list[Stored]:
     """Damaged batches of which no sound copy is here; each once, however often it was stored."""
     here = whole.ranges
     return [batch for batch in set(held.damaged) if not here.covers(batch.start, batch.end)]
+
+
+def _span(stated: StatedStream) -> IntervalSet:
+    """All of a stream that is known to exist."""
+    span = IntervalSet()
+    span.add(min(stated.start, stated.size), stated.size)
+    return span
 
 
 def _ranges(batches: list[Stored]) -> IntervalSet:

@@ -79,6 +79,7 @@ def test_one_archive_tells_where_the_rest_is(tmp_path: Path) -> None:
         assert stream.destination == name
         assert stream.elsewhere_ranges == elsewhere
         assert stream.missing_ranges == ranges((20, 25))
+        assert stream.counts.unread == 5 * LINE
         assert stream.counts.missing == 0, "nobody read them, so nobody knows how many records they were"
         assert any("that are not here" in note for note in life.notes)
 
@@ -90,6 +91,7 @@ def test_both_archives_together_are_complete(tmp_path: Path) -> None:
     assert life.ok
     assert stream.elsewhere_ranges == []
     assert (stream.counts.archived, stream.counts.missing, stream.counts.duplicates) == (30, 0, 0)
+    assert stream.counts.unread == 0, "what one destination did not read, the other did"
     assert audit(str(primary.root), now_ns=NOW).ok
     empty = tmp_path / "empty"
     empty.mkdir()
