@@ -123,11 +123,15 @@ class DeliveryError(ShipperError):
 
 
 class Retryable(DeliveryError):
-    """Try the very same request again, not before ``wait`` seconds if the destination said so."""
+    """Try the very same request again, not before ``wait`` seconds if the destination said so.
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    ``unsent``: it certainly did not get there whole, so the destination has nothing of it. When in doubt, False.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None, *, unsent: bool = False) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.unsent = unsent
 
 
 class Unusable(DeliveryError):

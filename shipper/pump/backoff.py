@@ -19,7 +19,7 @@ class Backoff:
     Each delay is drawn from [``floor`` x limit, limit], where the limit doubles from ``first`` to ``longest``.
     """
 
-    __slots__ = ("_first", "_floor", "_longest", "_random", "attempts")
+    __slots__ = ("_first", "_floor", "_longest", "_random", "attempts", "until")
 
     def __init__(self, random: Random, *, first: float = FIRST, longest: float = LONGEST, floor: float = 0.0) -> None:
         self._random = random
@@ -27,6 +27,7 @@ class Backoff:
         self._longest = longest
         self._floor = floor
         self.attempts = 0
+        self.until = -math.inf  # when the pause that it is for ends, monotonic seconds
 
     def next(self, longest: float = math.inf) -> float:
         """Seconds until the next attempt, at most ``longest`` this time."""
@@ -37,3 +38,4 @@ class Backoff:
     def reset(self) -> None:
         """Start again at the shortest delay: something changed."""
         self.attempts = 0
+        self.until = -math.inf

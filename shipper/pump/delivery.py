@@ -37,6 +37,7 @@ from shipper.pump.gate import Gate
 from shipper.pump.gather import Parcel, Sizing
 from shipper.pump.health import Health
 from shipper.pump.lane import Piece
+from shipper.pump.recall import GaveWay
 from shipper.pump.window import Window
 
 INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
@@ -129,8 +130,11 @@ class Courier:
         self._name = tools.exporter.name
         self._outcomes = tools.report.metrics.requests
 
-    async def deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
-        """Return when every piece of ``parcel`` is settled. ``batches`` is emptied; empty: they are read again."""
+    async def deliver(self, parcel: Parcel, batches: list[Batch]) -> list[Parcel]:
+        """Return when every piece of ``parcel`` is settled. ``batches`` is emptied; empty: they are read again.
+
+        What is given back was called back, and is still open.
+        """
         trial = _Trial()
         offenders: list[
             tuple[Parcel, TooLarge | Rejected]
@@ -138,7 +142,10 @@ class Courier:
         stack = [parcel]
         while stack:
             current = stack.pop()
-            answer = await self._until_answered(current, batches)
+            try:
+                answer = await self._until_answered(current, batches)
+            except GaveWay:
+                return [current, *reversed(stack), *(offender for offender, _ in offenders)]
             if isinstance(answer, Accepted):
                 trial.accepted += 1
                 self._tools.sizing.accepted(current.raw)
@@ -151,28 +158,35 @@ class Courier:
                 offenders.append((current, answer))
         for offender, answer in offenders:
             await self._quarantine(offender, "too_large" if isinstance(answer, TooLarge) else "rejected", str(answer))
+        return []
+
+    async def divide(self, parcel: Parcel, parts: Sequence[list[Piece]]) -> list[Parcel]:
+        """Requests of their own in place of one that the destination has nothing of; together they are the same ranges."""
+        return await self._replace(parcel, parts)
 
     async def _until_answered(self, parcel: Parcel, batches: list[Batch]) -> Accepted | TooLarge | Rejected:
         """Send the same again until there is an answer about this request (and not about the destination)."""
-        backoff = Backoff(self._tools.random)
+        backoff = parcel.backoff = parcel.backoff or Backoff(self._tools.random)
         prepared: Prepared | None = None
         while True:
             try:
+                async with parcel.recall.waiting():
+                    await self._tools.gate.rest(backoff)
                 if prepared is None:
                     prepared = await self._prepare(parcel, batches)
                     if prepared is None:
                         return Accepted()
-                answer = await self._attempt(prepared)
+                answer = await self._attempt(parcel, prepared)
             except (TooLarge, Rejected) as error:
                 self._tools.health.answered()
                 self._count("too_large" if isinstance(error, TooLarge) else "rejected")
                 return error
             except Retryable as error:
-                await self._retry_later(error, backoff)
+                self._retry_later(error, backoff)
             except Unusable as error:
                 self._hold_unusable(error, backoff)
             except _ExporterFailed as error:
-                await self._survive(error, backoff)
+                self._survive(error, backoff)
             else:
                 self._tools.health.answered()
                 self._count("partial" if answer.rejected else "accepted")
@@ -189,12 +203,14 @@ class Courier:
         request = Request(parcel.id, parcel.signal, full)
         raw = parcel.raw = request.raw_bytes
         exporter = self._tools.exporter
-        with _exporter_at_work():
-            if raw <= INLINE_BYTES:
+        if raw <= INLINE_BYTES:
+            with _exporter_at_work():
                 prepared = exporter.prepare(request)
-            else:
-                loop = asyncio.get_running_loop()
-                prepared = await loop.run_in_executor(self._tools.threads, exporter.prepare, request)
+        else:
+            loop = asyncio.get_running_loop()
+            async with parcel.recall.waiting():
+                with _exporter_at_work():
+                    prepared = await loop.run_in_executor(self._tools.threads, exporter.prepare, request)
         source = sum(batch.cut.end - batch.cut.start for batch in full)
         self._tools.sizing.measured(source=source, raw=raw, wire=prepared.wire_bytes)
         return prepared
@@ -204,25 +220,32 @@ class Courier:
         exporter = self._tools.exporter
         return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
 
-    async def _attempt(self, prepared: Prepared) -> Accepted:
+    async def _attempt(self, parcel: Parcel, prepared: Prepared) -> Accepted:
         gate, window, clock = self._tools.gate, self._tools.window, self._tools.clock
-        while True:
-            await gate.passed()
-            async with window.sending():
-                if gate.wait() > 0:
-                    continue  # it closed while this one waited for its turn
-                began = clock.monotonic()
-                try:
-                    with _exporter_at_work(), self._tools.health.attempt():
-                        answer = await self._tools.exporter.send(prepared, gate.deadline)
-                except Retryable as error:
-                    if is_throttling(error):
-                        window.mercy(prepared.request_id, began, gate.capped(LONGEST))
-                    raise
-                window.answered(clock.monotonic() - began)
-            return answer
+        async with parcel.recall.waiting():
+            await self._turn()
+        with window.sending():
+            began = clock.monotonic()
+            unsent, parcel.unsent = parcel.unsent, False
+            try:
+                with _exporter_at_work(), self._tools.health.attempt():
+                    answer = await self._tools.exporter.send(prepared, gate.deadline)
+            except Retryable as error:
+                parcel.unsent = unsent and error.unsent
+                if is_throttling(error):
+                    window.mercy(prepared.request_id, began, gate.capped(LONGEST))
+                raise
+            window.answered(clock.monotonic() - began)
+        return answer
 
-    async def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
+    async def _turn(self) -> None:
+        """Wait until the next attempt may begin, which has to be at once then."""
+        gate, window = self._tools.gate, self._tools.window
+        while gate.wait() > 0 or window.wait() > 0:
+            await gate.passed()
+            await window.admits()
+
+    def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
         cause = cause_of(error)
         self._tools.health.failed()
         self._count("retryable")
@@ -230,7 +253,7 @@ class Courier:
         if error.wait is not None:
             self._tools.gate.hold(error.wait, self._tools.gate.capped(backoff.next()))
         else:
-            await self._tools.gate.pause(backoff, UNREACHABLE if cause == "connection" else math.inf)
+            self._tools.gate.plan(backoff, UNREACHABLE if cause == "connection" else math.inf)
 
     def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
         self._tools.health.failed(unusable=True)
@@ -243,7 +266,7 @@ class Courier:
         self._tools.gate.hold(self._tools.gate.capped(slow.next()))
         backoff.attempts = slow.attempts
 
-    async def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
+    def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
         self._tools.health.failed(unusable=True)
         self._count("failed")
         self._tools.report(
@@ -251,8 +274,8 @@ class Courier:
         )
         slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, longest=2 * LONGEST, floor=0.8)
         slow.attempts = backoff.attempts
-        await self._tools.gate.pause(slow)
-        backoff.attempts = slow.attempts
+        self._tools.gate.plan(slow)
+        backoff.attempts, backoff.until = slow.attempts, slow.until
 
     async def _acknowledge(self, parcel: Parcel, answer: Accepted) -> None:
         if not parcel.pieces:  # all of it was gone when it was to be read again
@@ -291,6 +314,8 @@ class Courier:
     async def _replace(self, parcel: Parcel, parts: Sequence[list[Piece]]) -> list[Parcel]:
         now = self._tools.clock.wall_ns()
         parcels = [Parcel(uuid7(now), parcel.signal, pieces, parcel.began) for pieces in parts]
+        for part in parcels:
+            part.recall, part.unsent = parcel.recall, parcel.unsent
         rows: list[tuple[str, list[tuple[str, Cut]]]] = [(p.id, [piece.key for piece in p.pieces]) for p in parcels]
         await self._tools.books.call(Ledger.replace, self._name, parcel.id, rows)
         return parcels

@@ -21,7 +21,7 @@ from shipper.pump.lane import Lane, Piece
 from shipper.pump.lanes import Lanes
 from shipper.pump.pace import TokenBucket
 from shipper.pump.rotation import Rotation
-from shipper.pump.value import ERRORS
+from shipper.pump.value import ERRORS, REST
 from shipper.pump.window import Window
 
 LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged", "dropped")
@@ -57,11 +57,14 @@ class Feed:
         self._clock = clock
         self._bucket = TokenBucket(clock, limits().requests_per_second, limits().burst)
 
-    async def fill_one(self) -> Gathering | None:
-        """A request that may be sent now, of the signal that waits longest; None when there is none."""
+    async def fill_one(self, worst: int = REST) -> Gathering | None:
+        """A request that may be sent now, of the signal that waits longest; None when there is none.
+
+        While value decides: the most valuable, and none that begins with what is worth less than ``worst``.
+        """
         self._lanes.reconsider()
-        waiting = [rotation for rotation in self._lanes.rotations.values() if rotation.waiting]
-        for rotation in sorted(waiting, key=lambda rotation: (rotation.rank, rotation.since)):
+        waiting = [one for one in self._lanes.rotations.values() if one.waiting and one.worth <= worst]
+        for rotation in sorted(waiting, key=lambda rotation: (rotation.worth, rotation.since)):
             if self._wait_of(rotation) > 0:
                 continue
             await self._fill(rotation)
@@ -95,6 +98,9 @@ class Feed:
         ):
             if life_only and not rotation.life_first:
                 return  # the farewell does not wait behind a bulk of data
+            worth = rotation.rank
+            if rotation.gathering.worth <= ERRORS < worth:
+                return  # nor do errors
             lane = rotation.next()
             if lane is None:
                 return
@@ -102,7 +108,7 @@ class Feed:
             if cut is None:
                 rotation.out(lane)
                 continue
-            rotation.put(*cut, self._limits().max_raw_bytes)
+            rotation.put(*cut, self._limits().max_raw_bytes, worth)
             del cut  # or this frame would keep the bytes of the last one
             if lane.uncut() > 0:
                 if self._lanes.by_value:
@@ -132,6 +138,10 @@ class Feed:
         self._hub.lost(lane.stream, start, end, cause)
         self._lanes.settle(lane, start, end)
 
+    def soon(self, worst: int) -> bool:
+        """Whether something of that worth, or better, waits for a moment that comes by itself (see `next_look`)."""
+        return any(one.waiting and one.worth <= worst for one in self._lanes.rotations.values())
+
     def _may_go(self, rotation: Rotation) -> bool:
         """False while errors are looked for and something else is next."""
         return rotation.rank <= ERRORS or self._lanes.errors_first() <= 0
@@ -152,7 +162,8 @@ class Feed:
         limits = self._limits()
         behind = self._window.part_filled_wait(limits.max_in_flight, self._unpaced)
         if self.urgent:
-            return behind
+            # Errors found so far neither wait for those that may still be found, nor are held up by lesser data filled in.
+            return 0.0 if rotation.gathering.worth <= ERRORS else behind
         pace = 0.0 if self._lifted else self._bucket.wait()
         if rotation.life_first or not limits.linger:  # a birth is told at once
             return max(behind, pace)

@@ -54,8 +54,18 @@ class Gate:
 
     async def pause(self, backoff: Backoff, longest: float = math.inf) -> None:
         """Wait for the next delay of ``backoff``; the beginning of a drain ends the wait and starts it afresh."""
-        seconds = self.capped(backoff.next(longest))
-        end = self._clock.monotonic() + seconds
+        self.plan(backoff, longest)
+        await self.rest(backoff)
+
+    def plan(self, backoff: Backoff, longest: float = math.inf) -> None:
+        """A pause for the next delay of ``backoff`` begins, see `rest`."""
+        backoff.until = self._clock.monotonic() + self.capped(backoff.next(longest))
+
+    async def rest(self, backoff: Backoff) -> None:
+        """Wait for what is left of the pause of ``backoff``."""
+        seconds = backoff.until - self._clock.monotonic()
+        if seconds <= 0:
+            return
         await self._nudge.wait(self._clock, seconds)
-        if self._clock.monotonic() < end:
+        if self._clock.monotonic() < backoff.until:
             backoff.reset()

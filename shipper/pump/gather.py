@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from shipper.contracts import Batch, Limits, Signal
+from shipper.pump.backoff import Backoff
 from shipper.pump.lane import Piece
+from shipper.pump.recall import Recall
+from shipper.pump.value import REST
 
 SMALLEST_CAP = 64 << 10  # bytes; a destination that refuses less than this is dealt with by halving alone
 WELL_MEASURED = 256 << 10  # bytes before compression from which on a ratio is fully believed
@@ -13,7 +16,7 @@ ALMOST = 15 / 16  # so full that cutting a crumb more is not worth a batch
 class Parcel:
     """A committed request without its bytes, which can be read again whenever they are needed."""
 
-    __slots__ = ("began", "full", "id", "pieces", "raw", "signal")
+    __slots__ = ("backoff", "began", "full", "id", "pieces", "raw", "recall", "signal", "unsent")
 
     def __init__(self, request_id: str, signal: Signal, pieces: list[Piece], began: float) -> None:
         self.id = request_id
@@ -22,6 +25,9 @@ class Parcel:
         self.began = began
         self.raw = 0  # size before compression, once it was prepared
         self.full = False  # see `Gathering.full`
+        self.unsent = True  # the destination certainly has nothing of it
+        self.recall = Recall()
+        self.backoff: Backoff | None = None  # of its attempts so far, or of the one whose place it took
 
     @property
     def records(self) -> int:
@@ -66,7 +72,7 @@ class Sizing:
 class Gathering:
     """A request being filled: batches cut from several streams of one signal, not yet committed."""
 
-    __slots__ = ("batches", "full", "pieces", "raw", "signal", "source")
+    __slots__ = ("batches", "full", "pieces", "raw", "signal", "source", "worth")
 
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
@@ -74,6 +80,7 @@ class Gathering:
         self.batches: list[Batch] = []
         self.raw = 0
         self.source = 0
+        self.worth = REST  # of the most valuable in it, as far as value decides
         self.full = False  # it went because nothing more fits, so the destination decides how fast the next goes
 
     def add(self, piece: Piece, batch: Batch) -> None:

@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal
 
 from shipper.clock import Clock, Deadline
-from shipper.contracts import Batch, Exporter, Limits
+from shipper.contracts import Batch, Exporter, Limits, Signal
 from shipper.errors import DeliveryError
 from shipper.events import Problem, Reporter
 from shipper.ids import uuid7
@@ -33,9 +33,12 @@ from shipper.pump.hub import Hub
 from shipper.pump.lane import Piece
 from shipper.pump.lanes import Lanes
 from shipper.pump.pulse import Pulse
+from shipper.pump.putback import PutBack, portions, sift
 from shipper.pump.rate import Rate
+from shipper.pump.recall import Recall
 from shipper.pump.resend import Resends
 from shipper.pump.share import Member, Share
+from shipper.pump.value import ERRORS, NEWEST
 from shipper.pump.window import Window
 
 Mode = Literal["default", "low-exposure"]
@@ -90,6 +93,8 @@ class Pump:
         self._gate = Gate(clock)
         self._window = Window(clock, self._random)
         self._resends = Resends(self.name, clock, report)
+        self._put_back = PutBack(hub.values)
+        self._places: list[Backoff] = []  # of requests that gave way: who takes their place goes on with their patience
         self._loaded = False
         self._standby = standby
         self._joined = False  # a pump that stands by: it was activated, if only once
@@ -109,7 +114,7 @@ class Pump:
         self._exposure_metric = report.metrics.exposure.labels(self.name)
         self._acknowledged_metric = report.metrics.acknowledged.labels(self.name)
         self._acknowledged_bytes_metric = report.metrics.acknowledged_bytes.labels(self.name)
-        sizing = Sizing()
+        self._sizing = sizing = Sizing()
         self._lanes = Lanes(
             exporter,
             hub,
@@ -165,6 +170,8 @@ class Pump:
     def urgent(self, on: bool) -> None:
         """Lift the pacing and end all waits that are our own choice (a drain), or go back to normal."""
         self._urgent = self._feed.urgent = on
+        self._places.clear()
+        self._lanes.hurry(self.deadline.remaining() / DRAIN_SHARE)
         self._gate.hurry()
         self._work.beat()
 
@@ -173,7 +180,12 @@ class Pump:
 
         Saying it again looks anew at what streams have grown by; so it does by itself, every second.
         """
+        begins = on and not self._lanes.by_value
         self._lanes.order_by_value(on, min(ERRORS_FIRST, self.deadline.remaining() / DRAIN_SHARE))
+        if not on:
+            self._places.clear()
+        elif begins and not self._standby:
+            self._call_back()
         self._orders.beat()
         self._work.beat()
 
@@ -338,18 +350,55 @@ class Pump:
                 self._lanes.order_by_value(True)
                 self._work.beat()
 
+    def _call_back(self) -> None:
+        """What was cut before value decided gives way, as far as it only waits: its turn comes by what it is worth."""
+        for parcel in self._window.open.values():
+            if _may_be_overtaken(parcel):
+                parcel.recall.ask()
+
     async def _send_what_may_go(self, deliveries: asyncio.TaskGroup) -> None:
         while self._active and self._window.has_room(self._limits().max_in_flight):
-            again = None if self._finishing else self._resends.next(self._lanes.by_stream)
-            if again is not None:
-                self._dispatch(deliveries, again, [])
-                continue
-            filled = await self._feed.fill_one()
+            filled = await self._feed.fill_one(NEWEST) if self._lanes.by_value else None
+            if filled is None and not self._finishing:
+                again = await self._next_again()
+                if again is not None:
+                    self._dispatch(deliveries, again, [])
+                    continue
+            filled = filled or await self._feed.fill_one()
             if filled is None:
                 return
             if self._is_over(filled.pieces):
                 continue  # it was being filled when the end came
             self._dispatch(deliveries, await self._commit(filled), filled.batches)
+
+    async def _next_again(self) -> Parcel | None:
+        """An open request whose turn it is: in the order of commits, before anything new; or by what it is worth."""
+        if not self._lanes.by_value:
+            return self._put_back.next() or self._resends.next(self._lanes.by_stream)
+        while (left := self._resends.next(self._lanes.by_stream)) is not None:
+            if not _may_be_overtaken(left):
+                return left
+            self._put_back.add([left])
+        parcel = self._put_back.precious()
+        if parcel is None and not self._lanes.looking and not self._feed.soon(ERRORS):
+            parcel = self._put_back.next()
+        if parcel is None or not parcel.unsent:
+            return parcel
+        return await self._in_parts(parcel)
+
+    async def _in_parts(self, parcel: Parcel) -> Parcel:
+        """What nobody has yet need not go as it was cut: errors first, and no more at a time than the time allows."""
+        limits = self._limits()
+        most = self._sizing.max_raw(limits) / self._sizing.raw_per_source
+        precious, rest = await sift(parcel.pieces, self._put_back.valuable())
+        first, then = portions(precious, limits, most), portions(rest, limits, most)
+        if [*first, *then] == [parcel.pieces]:
+            return parcel
+        made = await self._courier.divide(parcel, [*first, *then])
+        for one in made[len(first) :]:
+            one.full = parcel.full
+        self._put_back.add(made[1:])
+        return made[0]
 
     async def _commit(self, filled: Gathering) -> Parcel:
         parcel = Parcel(uuid7(self._clock.wall_ns()), filled.signal, filled.pieces, self._clock.monotonic())
@@ -365,6 +414,9 @@ class Pump:
     def _dispatch(self, deliveries: asyncio.TaskGroup, parcel: Parcel, batches: list[Batch]) -> None:
         if self._is_over(parcel.pieces):
             return  # it was being committed: it stays open in the ledger
+        parcel.recall = Recall()
+        if self._places and _only_data(parcel.pieces):
+            parcel.backoff = self._places.pop()
         self._window.enter(parcel)
         delivery = deliveries.create_task(self._deliver(parcel, batches))
         if _only_data(parcel.pieces):
@@ -378,13 +430,18 @@ class Pump:
         if parcel.full:
             self._rate.began()
         try:
-            await self._courier.deliver(parcel, batches)
+            left = await self._courier.deliver(parcel, batches)
         finally:
             if parcel.full:
                 self._rate.ended()
             self._window.leave(entered_as)
         for stream in streams:
             self._hub.moved(stream)
+        for one in left:
+            if one.backoff is not None:
+                self._places.append(one.backoff)
+                one.backoff = None
+        self._put_back.add(left)
         self._work.beat()
 
     def _settle(self, done: Done) -> None:
@@ -413,3 +470,8 @@ class Pump:
 
 def _only_data(pieces: Sequence[Piece]) -> bool:
     return all(piece.lane.counts for piece in pieces)
+
+
+def _may_be_overtaken(parcel: Parcel) -> bool:
+    """Not what tells of the life; nor samples, which are refused when they come out of order."""
+    return parcel.signal is not Signal.METRICS and _only_data(parcel.pieces)

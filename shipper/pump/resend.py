@@ -45,7 +45,9 @@ class Resends:
             if all(stream in lanes for stream, _ in request.cuts):
                 self._waiting.remove(request)
                 pieces = [Piece(lanes[name], cut, lanes[name].since(cut.start)) for name, cut in request.cuts]
-                return Parcel(request.id, request.signal, pieces, self._clock.monotonic())
+                parcel = Parcel(request.id, request.signal, pieces, self._clock.monotonic())
+                parcel.unsent = False  # nobody wrote down how far it got
+                return parcel
         return None
 
     def wait(self) -> float:

@@ -71,14 +71,15 @@ class Rotation:
         """It has nothing now and comes back when it is announced."""
         lane.queued = False
 
-    def put(self, piece: Piece, batch: Batch, most: float) -> bool:
-        """Put a batch into the request; False when it has to be the first of the next one."""
+    def put(self, piece: Piece, batch: Batch, most: float, worth: int = REST) -> bool:
+        """Put a batch of that ``worth`` into the request; False when it has to be the first of the next one."""
         held = self.gathering
         mixed = held and held.batches[0].life != batch.life
         if held and (mixed or held.raw + len(batch.payload) > most):
             self._carried = (piece, batch)
             return False
         held.add(piece, batch)
+        held.worth = min(held.worth, worth)
         return True
 
     def take(self, now: float) -> Gathering:
@@ -114,6 +115,11 @@ class Rotation:
     def rank(self) -> int:
         """The worth of what is next; the same for all while value does not decide."""
         return min((lane.rank for lane in self._lanes), default=REST) if self.by_value else REST
+
+    @property
+    def worth(self) -> int:
+        """The worth of what would be sent next: of what is in the request, or is next."""
+        return min(self.rank, self.gathering.worth)
 
     def _takes(self, lane: Lane) -> bool:
         return self._data_too or not lane.counts

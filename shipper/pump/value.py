@@ -24,6 +24,7 @@ class Values:
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[int, int]]] = {}
         self._looked: dict[str, IntervalSet] = {}
+        self.changes = 0  # grows with every find
 
     def of(self, stream: str) -> list[tuple[int, int]]:
         """What was found in a stream, in the order in which it was; the list grows."""
@@ -39,7 +40,9 @@ class Values:
         start, end = gaps[-1]
         start = max(start, (end - 1) // SLICE * SLICE)
         looked.add(start, end)
-        found.extend(reversed(stream.valuable(start, end)))
+        if more := stream.valuable(start, end):
+            found.extend(reversed(more))
+            self.changes += 1
         return True
 
     def forget(self, stream: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import Random
 from statistics import median
 
@@ -78,16 +79,18 @@ class Window:
             behind = min(behind, self._last_dispatch + gap - now)
         return max(0.0, behind)
 
-    @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Around one attempt: waits while fewer attempts at a time are allowed, and for its distance to the last one."""
-        while True:
-            if self._sending >= self._allowed:
-                await self._freed.wait(self._clock)
-            elif (seconds := self._spacing.wait()) > 0:
-                await self._freed.wait(self._clock, seconds)
-            else:
-                break
+    def wait(self) -> float:
+        """Seconds until one more attempt may begin; inf: not before another one has ended."""
+        return math.inf if self._sending >= self._allowed else self._spacing.wait()
+
+    async def admits(self) -> None:
+        """Wait while no more attempts at a time are allowed, and for the distance to the last one."""
+        while (seconds := self.wait()) > 0:
+            await self._freed.wait(self._clock, seconds)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Around one attempt, when one `admits`."""
         self._spacing.begun()
         self._sending += 1
         try:

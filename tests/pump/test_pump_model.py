@@ -48,8 +48,10 @@ class Moody:
     async def __call__(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         mood = 0.9 if self.calm else self.dice.random()
         await self.host.clock.sleep(self.dice.choice([0, 0, 0.01, 0.5]))
-        if mood < 0.1:
+        if mood < 0.05:
             raise Retryable("sink: HTTP 503")
+        if mood < 0.1:
+            raise Retryable("sink: cannot connect", unsent=True)
         if mood < 0.15:
             raise Retryable("sink: HTTP 429", self.dice.uniform(0.1, 40))
         if mood < 0.2:

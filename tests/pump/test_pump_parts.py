@@ -170,7 +170,8 @@ def test_window_halves_when_asked_for_mercy_and_recovers() -> None:
 
         async def one() -> None:
             nonlocal most, running
-            async with window.sending():
+            await window.admits()
+            with window.sending():
                 running += 1
                 most = max(most, running)
                 await asyncio.sleep(0)
