@@ -95,7 +95,7 @@ class Journey:
         if over:
             leg.part = Part.of(kept)
             for sample in over:
-                self._lose(sample, f"of a series more than max_series ({self._series.most})")
+                self._lose(sample, f"of a series beyond max_series ({self._series.most})")
         leg.admitted = True
 
     def _refuse(self, leg: _Leg, refused: Refused) -> None:

@@ -183,7 +183,7 @@ def test_more_series_than_allowed() -> None:
     """Series beyond the bound are counted and not sent; those that were there go on; one that ends makes room."""
     receiver, series = Receiver(), Series(2)
     answer = asyncio.run(travel(receiver, series, body([("a", 1), ("b", 1), ("c", 1), ("c", 2), ("a", 2)])))
-    assert answer == Accepted(2, "2 x of a series more than max_series (2)")
+    assert answer == Accepted(2, "2 x of a series beyond max_series (2)")
     assert receiver.held == {("a", 1), ("b", 1), ("a", 2)}
     assert len(series) == 2
 
