@@ -64,6 +64,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     if status in _MISCONFIGURED:
         raise Unusable(f"{named}: {said or 'no reason given'}{_advice(status)}")
     words = answer.body.decode("utf-8", "replace")
+    if status == 400 and "unsupported path" in words:  # how VictoriaMetrics says 404
+        raise Unusable(f"{named}: {said}")
     old = status == 409 or bool(_OLD.search(words))
     partial = status == 409 or bool(_PARTIAL.search(words))
     return Refused(f"{named}: {said or 'no reason given'}", old, partial, answer.repeated)

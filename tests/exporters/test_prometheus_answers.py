@@ -133,6 +133,7 @@ def test_nothing_to_send() -> None:
         (html(400), Unusable, "web page"),
         (raw(200, b"<!doctype html><p>hello", "text/plain"), Unusable, "web page"),
         (not_http(), Unusable, "HTTP"),
+        (raw(400, b'requestURI: /x; unsupported path requested: "/x"', "text/plain"), Unusable, "unsupported path"),
         (refuse(413), TooLarge, "413"),
         (raw(400, b"label name too long", "text/plain"), Rejected, "label name too long"),
         (raw(422, b"no", "text/plain"), Rejected, "422"),
