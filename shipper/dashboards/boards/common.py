@@ -13,9 +13,9 @@ from shipper.dashboards.sources import LOKI, PROMETHEUS, Source
 # How many generations a graph tells apart; older ones are in the scoreboard.
 GENERATIONS_SHOWN = 8
 # OTLP's names as Loki keeps them; a filter finds them whether they are index labels or structured metadata.
-OF_GENERATION = '{service_name="$service"} | deployment_environment_name="$env" | shipper_generation="$generation"'
 OF_ENVIRONMENT = '{service_name="$service"} | deployment_environment_name="$env"'
-DEPLOY_LINES = '{service_name="$service"} | scope_name="shipper.deploy"'
+# The deploy log events of `shipper deploy`, of one kind ("started", "rollback", "withdrawn").
+DEPLOY_LINES = OF_ENVIRONMENT + ' | scope_name="shipper.deploy" | shipper_deploy_action="{action}"'
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def markers(config: BoardConfig, *sources: Source) -> list[model.AnnotationQuery
     """Deploys blue, rollbacks red, withdrawals grey; the same from deploy log events where the board asks Loki."""
     words = Words(config)
     labels = config.labels
-    by = f"{labels.service}, {labels.generation}, {labels.release}"
+    # A generation that comes back is another episode of the same key, and has a marker of its own.
+    by = f"{labels.service}, {labels.generation}, {labels.release}, episode"
     text = f"{{{{{labels.service}}}}} generation {{{{{labels.generation}}}}}"
     release = f"{{{{{labels.release}}}}}"
     deploy = words.here(names.DEPLOY_STARTED, 'action!="rollback"')
@@ -169,13 +170,17 @@ def markers(config: BoardConfig, *sources: Source) -> list[model.AnnotationQuery
         ),
     ]
     if LOKI in sources:
-        made.append(
+        made += [
             kit.markers.from_logs(
-                "Deploy log events",
-                DEPLOY_LINES,
-                kit.markers.BLUE,
-                title="{{shipper_deploy_action}} {{service_version}}",
-                text="{{__line__}}",
+                f"{name} (log events)",
+                DEPLOY_LINES.replace("{action}", action),
+                color,
+                title=f"{action} {{{{service_version}}}}",
             )
-        )
+            for name, action, color in (
+                ("Deploys", "started", kit.markers.BLUE),
+                ("Rollbacks", "rollback", kit.markers.RED),
+                ("Withdrawals", "withdrawn", kit.markers.GREY),
+            )
+        ]
     return made

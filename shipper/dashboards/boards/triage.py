@@ -19,7 +19,8 @@ KIND = (
     "label_format kind=`{{ if .exception_type }}{{ .exception_type }}{{ else }}"
     '{{ regexReplaceAll "[0-9a-fA-F]{8,}|[0-9]+" (trunc 160 __line__) "#" }}{{ end }}`'
 )
-ERROR_LEVEL = "severity_number >= 17"
+# A line that came without a severity has the level Loki read from it.
+ERROR_LEVEL = '(severity_number >= 17 or detected_level=~"error|critical|fatal")'
 
 
 def board(config: BoardConfig) -> kit.Board:
@@ -99,7 +100,7 @@ def _against_median(words: Words, *matchers: str) -> str:
 def _changes(words: Words) -> model.Panel:
     labels = words.config.labels
     generation, release = labels.generation, labels.release
-    told = f"max by ({words.by}, {release}, action, from_release) ({words.here(names.DEPLOY_STARTED)})"
+    told = f"max by ({words.by}, {release}, action, from_release, episode) ({words.here(names.DEPLOY_STARTED)})"
     started = f"{words.here(names.STARTED)} * on({words.by}) group_left({release}) {words.release()}"
     seen = f'label_replace({started}, "action", "no deploy event", "", "")'
     last = f"topk(5, {told} or on({words.by}) {seen})"

@@ -28,14 +28,13 @@ def from_metric(name: str, expr: str, color: str, *, title: str, text: str) -> m
     )
 
 
-def from_logs(name: str, expr: str, color: str, *, title: str, text: str) -> model.AnnotationQuery:
-    """A marker at each line of a LogQL query; off until the reader switches it on."""
+def from_logs(name: str, expr: str, color: str, *, title: str) -> model.AnnotationQuery:
+    """A marker at each line of a LogQL query, with the line as its text; off until the reader switches it on."""
     return (
         _marker(name, LOKI, color)
         .enable(False)
         .expr(expr)
         .title_format(title)
-        .text_format(text)
         .tag_keys("service_name,shipper_deploy_action")
         .build()
     )

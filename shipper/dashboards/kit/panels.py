@@ -19,6 +19,8 @@ from shipper.dashboards.sources import Source
 
 # How many values a legend may list beside the name; more is a table pretending to be a legend.
 LEGEND_CALCS = ("lastNotNull", "max")
+# What Grafana calls the same fields of log lines where its `lokiLogsDataplane` is switched on.
+LOKI_NAMES = {"Time": "timestamp", "Line": "body"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -241,6 +243,8 @@ def _titles(columns: Sequence[Column], queries: int) -> dict[str, str]:
     """
     titles = {}
     for column in columns:
+        if column.field in LOKI_NAMES:
+            titles[LOKI_NAMES[column.field]] = column.title
         if column.field != "A" or queries > 1:
             titles[column.name] = column.title
         if column.field == "A":
