@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from shipper.cli.options import config_option
-from shipper.errors import ShipperError
+from shipper.errors import MissingExtra, ShipperError
 from shipper.fleet.deploys.filling import VERBS, Filled, fill
 from shipper.fleet.deploys.grafana import Grafana
 from shipper.fleet.deploys.model import STARTS, DeployEvent
@@ -191,8 +191,8 @@ class _Telling:
             if settings.grafana:
                 grafana = Grafana(settings.grafana, _grafana_token(settings.grafana_token_file))
                 works.append(lambda: grafana.annotate(event, seconds=settings.timeout))
-        except ShipperError as problem:
-            self._fail(str(problem))
+        except Exception as problem:  # the border: whatever is wrong with telling must not break a deploy
+            self._fail(_words(problem))
         if not works and not self._failed:
             self._fail("nobody to tell: give --endpoint, or set SHIPPER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT")
         return works
@@ -203,8 +203,8 @@ class _Telling:
             try:
                 if not work.wait(deadline - time.monotonic()):
                     self._fail(f"no answer within {self._settings.timeout:g} s; the deploy may not be known")
-            except (ShipperError, ModuleNotFoundError) as problem:
-                self._fail(str(problem))
+            except Exception as problem:  # as above
+                self._fail(_words(problem))
 
     def _fail(self, message: str) -> None:
         self._failed = True
@@ -237,6 +237,12 @@ class _Telling:
             click.echo(
                 f"generation {generation.value}: {generation.origin}; hosts need it as SHIPPER_GENERATION", err=True
             )
+
+
+def _words(problem: Exception) -> str:
+    if isinstance(problem, ModuleNotFoundError):
+        return str(MissingExtra(f"this ({problem.name})", "sidecar"))
+    return str(problem) if isinstance(problem, ShipperError) else f"{type(problem).__name__}: {problem}"
 
 
 def _push(events: list[DeployEvent], url: str, seconds: float) -> None:

@@ -375,8 +375,10 @@ def test_prometheus_is_written_to_directly(tmp_path: Path) -> None:
     """With --prometheus the deploy's series are there without any gateway."""
     with prometheus.Prometheus(tmp_path) as real:
         common = ("--service", "api", "--env", "prod", "--generation", "7", "--release", "r2", "--from", "r1")
-        for verb in ("start", "finish"):
-            done = deploy(verb, *common, "--strict", "--timeout", "20", "--prometheus", real.write_url)
+        for verb in ("start", "finish", "withdraw"):
+            done = deploy(
+                verb, *common, "--desired-hosts", "3", "--strict", "--timeout", "20", "--prometheus", real.write_url
+            )
             assert done.returncode == 0, done.stderr
         about = (
             'service="api",env="prod",generation="7",release="r2",from_release="r1",action="deploy",inferred="false"'
@@ -392,3 +394,16 @@ def test_prometheus_that_is_not_there_is_said() -> None:
     done = deploy(*common)
     assert (done.returncode, "Prometheus was not told" in done.stderr) == (0, True), done.stderr
     assert deploy(*common, "--strict").returncode == 1
+
+
+def test_without_the_sidecar_extra_only_what_needs_it_is_missing(server: Server, tmp_path: Path) -> None:
+    """A pipeline with the base install tells of its deploys; a configuration file is a part more, and is said not to be read."""
+    hidden = tmp_path / "hidden"
+    for name in ("msgspec", "aiohttp", "yaml", "obstore", "isal", "rich"):
+        (hidden / name).mkdir(parents=True)
+        (hidden / name / "__init__.py").write_text(f"raise ModuleNotFoundError('no {name}', name={name!r})")
+    env = {"PYTHONPATH": str(hidden)}
+    done = deploy("start", "--service", "api", "--endpoint", server.url, "--strict", env=env)
+    assert (done.returncode, len(server.events)) == (0, 1), done.stderr
+    done = deploy("--service", "api", "--config", "x.yaml", "--", "sh", "-c", "exit 6", env=env)
+    assert (done.returncode, "pip install 'ephemeral-shipper[sidecar]'" in done.stderr) == (6, True), done.stderr

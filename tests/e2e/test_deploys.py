@@ -137,6 +137,7 @@ def test_a_rollback_that_nobody_told_of_is_three_generations(tmp_path: Path) -> 
             assert before is not None
             assert await before.terminate() == 0, before.said()
             assert await receiver.terminate() == 0, receiver.said()
+        assert server.value('max_over_time(shipper_keeper_info{gateway="gateway"}[5m])', time.time()) == 1
         assert sorted(episodes(server)) == [("A", "1"), ("A", "2"), ("B", "1")]
         back = (
             'shipper_deploy_started_timestamp_seconds{action="rollback",inferred="true",from_release="rB",episode="2"}'

@@ -24,9 +24,11 @@ from shipper.fleet.deploys.series import Encoded, Series, encode, of_deploys, of
 from shipper.fleet.deploys.share import BadDocument, Known, Share
 from shipper.fleet.deploys.sightings import Sightings
 from shipper.ledger import Ledger, LedgerThread
+from shipper.otlp.wire import field
 
 FACT = "deploys"
 """The ledger's name for what is known."""
+_STATEMENT = field(1, statements.SCOPE.encode())  # the scope's name as it is encoded: no line of text has that
 _INLINE = 64 << 10  # bodies below this are decoded on the event loop: a thread's hop would cost more
 
 Part = tuple[StreamKind, int, int]
@@ -98,7 +100,7 @@ class Keeper(Source):
             return
         wanted = [part for part in parts if part[0] is StreamKind.LIFE or (part[0] is StreamKind.ACCOUNT and not known)]
         slices = [body[start:end] for _, start, end in wanted]
-        if not any(kind is not StreamKind.DATA for kind, _, _ in parts) and statements.MARK in body:
+        if not any(kind is not StreamKind.DATA for kind, _, _ in parts) and _STATEMENT in body:
             slices.append(body)  # statements that came through something that lists no batches, or another gateway
         try:
             for data in slices:

@@ -12,10 +12,11 @@ from shipper.contracts import Signal
 from shipper.fleet.deploys.model import Action, DeployEvent
 from shipper.otlp import decode
 from shipper.otlp.encode import AttributeValue, export_logs, log_record, resource, scope
+from shipper.otlp.wire import field
 
 SCOPE = "shipper.deploy"
-MARK = SCOPE.encode()
-"""Bytes that every payload with a deploy event holds."""
+MARK = field(1, SCOPE.encode())
+"""Bytes that every payload with a deploy event holds, the scope's name as it is encoded: no line of text has them."""
 EVENT_PREFIX = "shipper.deploy."
 _INFO, _ERROR = 9, 17
 _STATUS = {"finished": "succeeded", "failed": "failed"}
@@ -57,9 +58,9 @@ def sentence(event: DeployEvent) -> str:
 
 def to_otlp(event: DeployEvent) -> bytes:
     """An ExportLogsServiceRequest with the event."""
-    about = {names[0]: value for field, names in _RESOURCE.items() if (value := getattr(event, field))}
+    about = {names[0]: value for name, names in _RESOURCE.items() if (value := getattr(event, name))}
     attributes: dict[str, AttributeValue] = {
-        name: value for field, name in _ATTRIBUTES.items() if (value := getattr(event, field))
+        attribute: value for name, attribute in _ATTRIBUTES.items() if (value := getattr(event, name))
     }
     attributes["deployment.name"] = f"{event.service} {event.release or event.generation or event.id}".strip()
     attributes["shipper.deploy.action"] = event.action
@@ -87,15 +88,15 @@ def from_otlp(payload: bytes, received_ns: int) -> Iterator[DeployEvent | str]:
     if MARK not in payload:  # nearly all payloads: one search instead of decoding
         return
     for record in decode.records(Signal.LOGS, payload):
-        name = record.event_name or str(record.attributes.get("event.name", ""))
-        if record.scope != SCOPE or not name.startswith(EVENT_PREFIX):
+        called = record.event_name or str(record.attributes.get("event.name", ""))
+        if record.scope != SCOPE or not called.startswith(EVENT_PREFIX):
             continue
-        action = name.removeprefix(EVENT_PREFIX)
+        action = called.removeprefix(EVENT_PREFIX)
         event = DeployEvent(
             at_ns=record.time_ns or record.observed_ns or received_ns,
             action=action,  # type: ignore[arg-type]  # checked below
-            **{field: _first(record.resource, names) for field, names in _RESOURCE.items()},  # type: ignore[arg-type]
-            **{field: _first(record.attributes, (name,)) for field, name in _ATTRIBUTES.items()},  # type: ignore[arg-type]
+            **{name: _first(record.resource, names) for name, names in _RESOURCE.items()},  # type: ignore[arg-type]
+            **{name: _first(record.attributes, (key,)) for name, key in _ATTRIBUTES.items()},  # type: ignore[arg-type]
             desired_hosts=_number(record.attributes.get("shipper.deploy.desired_hosts")),
         )
         problem = next(event.problems(received_ns), "")
