@@ -26,6 +26,8 @@ _OLD = re.compile(
     r"out[ -]of[ -]order|out of bounds|too old|too far in the past|duplicate sample|duplicate-timestamp|timestamp-too-old",
     re.IGNORECASE,
 )
+_ANOTHER_PATH = re.compile(r'unsupported path|"errorType"')  # VictoriaMetrics' way to say 404; what asks a Prometheus
+_QUERY_RESULT = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
 _PARTIAL = re.compile(r"\berr-(mimir|cortex)-")
 
 
@@ -49,6 +51,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     said = excerpt(answer.body)
     named = f"{where} answered {_named(status)}"
     page = _is_web_page(answer)
+    if 200 <= status < 300 and _QUERY_RESULT.match(answer.body):
+        raise Unusable(f"{named} as to a question: {said} (is it the path that remote writes go to?)")
     if 200 <= status < 300 and not page:
         return None
     if 300 <= status < 400:
@@ -64,8 +68,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     if status in _MISCONFIGURED:
         raise Unusable(f"{named}: {said or 'no reason given'}{_advice(status)}")
     words = answer.body.decode("utf-8", "replace")
-    if status == 400 and "unsupported path" in words:  # how VictoriaMetrics says 404
-        raise Unusable(f"{named}: {said}")
+    if status == 400 and _ANOTHER_PATH.search(words):
+        raise Unusable(f"{named}: {said} (is it the path that remote writes go to?)")
     old = status == 409 or bool(_OLD.search(words))
     partial = status == 409 or bool(_PARTIAL.search(words))
     return Refused(f"{named}: {said or 'no reason given'}", old, partial, answer.repeated)

@@ -252,6 +252,18 @@ def test_without_the_receiver(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_the_path_of_another_api(server: Prometheus) -> None:
+    """Where a Prometheus is asked, and not written to, everything is held and nothing given up."""
+
+    async def scenario() -> None:
+        for path in ("query", "labels", "nowhere"):
+            async with exporting(f"{server.url}/api/v1/{path}") as exporter:
+                with pytest.raises(Unusable, match=r"path|remote writes"):
+                    await exporter.send(exporter.prepare(request(push("x", now_ms(), 1, 0))), Deadline(CLOCK))
+
+    asyncio.run(scenario())
+
+
 def test_down_and_up_again(tmp_path: Path) -> None:
     """While it is down sending is to be tried again; what was taken before it was killed is still there."""
 
