@@ -1,6 +1,7 @@
 """Every PromQL query of every committed board, asked of a fleet's history under the committed rules: none fails, none is empty."""
 
 import json
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from shipper.dashboards.config import BoardConfig
 from tests.dashboards.lint import promql, story
 from tests.dashboards.lint.committed import Board, boards
 from tests.dashboards.promtool.run import needs_promtool
@@ -108,6 +110,51 @@ def test_the_bad_generation_is_drawn_in_red() -> None:
     assert before is not None
     assert 'generation="6"' in before.found
     assert 'generation="7"' not in before.found
+
+
+def _number(board: str, panel: str, letter: str, at: int) -> float:
+    """The one number a query found."""
+    answer = answers()[(asked_by(boards()[board])[f"{board} {panel} {letter}"], at)]
+    assert answer.series == 1, answer
+    return float(answer.found.rpartition(" ")[2])
+
+
+def test_the_scoreboard_counts_what_happened() -> None:
+    """Deploys, the share that failed and how long the bad release stayed are those of the story."""
+    board, at = "shipper-generations", story.AFTER
+    deploys, undone = 4, 2  # 5, 6, 7 and the canary; the rollback of 7 and the withdrawal of the canary
+    assert _number(board, "Which share of deploys failed?", "A", at) == undone / deploys
+    assert _number(board, "How often is it deployed?", "A", at) == deploys * 12  # in a range of two hours
+    stayed = (story.EIGHT - story.SEVEN) * story.STEP
+    assert _number(board, "How long did a bad release stay?", "A", at) == stayed
+    assert 0 < _number(board, "How long until an alert knew?", "A", at) <= 180
+
+
+def test_what_could_have_been_seen_follows_from_the_counts() -> None:
+    """The smallest factor that would have shown is computed from both generations' first requests and errors."""
+    at, limits = story.ACCUSED, BoardConfig().thresholds
+    board = "shipper-compare"
+    counts = {}
+    for letter, what in (("D", "requests"), ("E", "errors")):
+        answer = answers()[(asked_by(boards()[board])[f"{board} What is compared with what? {letter}"], at)]
+        counts[what] = _values(answer.found)
+    new, old = counts["requests"]["7"], counts["requests"]["6"]
+    ratio = max(counts["errors"]["6"], 0.5) / old
+    expected = 1 + limits.z * math.sqrt(limits.design_effect * (1 / new + 1 / old) * (1 - ratio) / ratio)
+    assert math.isclose(_number(board, "What could have been seen at all?", "A", at), expected, rel_tol=1e-9)
+
+
+def test_hosts_share_all_errors_of_their_generation() -> None:
+    """The shares of the worst hosts add up to all errors, and each host's ratio is that of its own requests."""
+    board, at = "shipper-triage", story.ACCUSED
+    asked = asked_by(boards()[board])
+    shares, ratios = (
+        {host: float(value) for host, value in re.findall(r'instance="([^"]+)"} ([^,]+)', answers()[(text, at)].found)}
+        for text in (asked[f"{board} One host, or all of them? {letter}"] for letter in "BC")
+    )
+    assert math.isclose(sum(shares.values()), 1)
+    assert set(shares) == set(ratios)
+    assert all(math.isclose(ratio, 0.1) for ratio in ratios.values())  # 6 of 60, each
 
 
 def test_answers_of_promtool_are_read() -> None:
