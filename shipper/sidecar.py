@@ -198,6 +198,8 @@ class Sidecar:
             elif order.stop:
                 drain.stop_said(order)
                 self._manager.stopping(f"draining because of {order.reason}")
+            else:
+                drain.notice_counts(order)
             await conductor.next_change(seen)
 
     def _pace(self, parts: Parts) -> None:

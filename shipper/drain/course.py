@@ -173,11 +173,13 @@ class Course:
     async def _outlive(self) -> Outcome:
         """Nobody stated this deadline, and nobody said stop: the host may live on, so the farewell is said, but we do not go.
 
-        Holds go on, too: what the platform waits for is still true.
+        Holds go on, too: what the platform waits for is still true. A deadline that moves meanwhile is the next drain's: nobody
+        waits for an answer to this farewell in the time of that.
         """
         self.over = True
         self.steering.activate()
-        await self._crew.farewell(self._outcome(State.EXPIRED), self.deadline)
+        soon = Deadline.after(self._crew.clock, self.deadline.remaining())
+        await self._crew.farewell(self._outcome(State.EXPIRED), soon)
         return self._go_on(State.NOTICED, "the time that is usual here has passed, and the host lives")
 
     async def _end_sending(self, happened: Input, *, known: bool) -> Input:

@@ -125,6 +125,14 @@ class Drain:
             self._course.order = order
             self._report(Said(f"{order.reason} while draining ({order.why}); {_time_left(self._course.deadline)}"))
 
+    def notice_counts(self, order: Order) -> None:
+        """Of several notices this one counts now: the drain goes on because of it, and its deadline may be a guess, or none.
+
+        After a stop was said it changes nothing.
+        """
+        if self._course is not None and not self._course.order.stop:
+            self._course.order = order
+
     def withdraw(self, why: str) -> bool:
         """The notice that began the drain under way is taken back; False when a stop was said, or it is too late."""
         return self._course is not None and self._course.withdraw(why)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 
-from shipper.drain.order import Order
+from shipper.clock import Deadline
+from shipper.drain.order import Order, Outcome
 from shipper.drain.state import State
 from tests.drain.drainkit import Stage
 
@@ -38,6 +39,61 @@ def test_a_stated_deadline_that_passes_is_the_end() -> None:
         outcome = await stage.play(STATED, 30.0)
         assert outcome.state is State.EXPIRED
         assert outcome.exit_code == 3
+
+    asyncio.run(story())
+
+
+def test_a_guess_is_no_guess_any_more_once_a_stated_time_counts() -> None:
+    """The notice whose clock is the earliest decides what its deadline means, not the one that began the drain; either way."""
+
+    async def story() -> None:
+        for began, counts, end in ((GUESS, STATED, State.EXPIRED), (STATED, GUESS, State.NOTICED)):
+            stage = Stage(leave=math.inf)
+
+            def another(stage: Stage = stage, counts: Order = counts) -> None:
+                stage.deadline.move(stage.clock.monotonic() + 10.0)
+                stage.drain.notice_counts(counts)
+
+            outcome = await stage.play(began, 30.0, (5.0, another))
+            assert outcome.state is end
+            assert outcome.order is counts
+            assert 14.0 <= stage.farewells[-1][1] <= 15.0
+
+    asyncio.run(story())
+
+
+def test_a_notice_after_a_stop_changes_nothing() -> None:
+    """Whoever waits for the exit gets it, and the farewell says whom it was said to."""
+
+    async def story() -> None:
+        stage = Stage(leave=math.inf)
+        stop = Order("SIGTERM", True, "the system is stopping")
+        outcome = await stage.play(stop, 30.0, (5.0, lambda: stage.drain.notice_counts(GUESS)))
+        assert outcome.state is State.EXPIRED
+        assert outcome.order is stop
+
+    asyncio.run(story())
+
+
+class Waiting(Stage):
+    """A farewell that nobody acknowledges: it is waited for until its deadline."""
+
+    async def _farewell(self, outcome: Outcome, deadline: Deadline) -> None:
+        await super()._farewell(outcome, deadline)
+        while not deadline.expired():
+            await self.clock.sleep(0.05)
+
+
+def test_a_farewell_that_a_guess_asked_for_does_not_take_the_time_of_the_next_drain() -> None:
+    """A time that is stated meanwhile is for what is left to send, not for an answer that does not come."""
+
+    async def story() -> None:
+        stage = Waiting(leave=math.inf)
+        outcome = await stage.play(
+            GUESS, 30.0, (29.5, lambda: stage.deadline.move(stage.clock.monotonic() + 100.0)), limit=60.0
+        )
+        assert outcome.state is State.NOTICED
+        assert stage.ended <= 30.5
 
     asyncio.run(story())
 
