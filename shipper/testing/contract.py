@@ -316,12 +316,13 @@ class ExporterContract(ABC):
         self._run(scenario)
 
     def test_says_what_it_is(self) -> None:
-        """It has a name, sane limits, words for people, an opinion on trust, and tells what is known of a life if it can."""
+        """It has a name, sane limits, signals that it takes, words for people, an opinion on trust, and tells what is known of a life if it can."""
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             assert exporter.name
             assert exporter.describe()
             assert isinstance(exporter.trusted(), bool)
+            assert self.signal in exporter.signals
             limits = exporter.limits
             assert limits.max_in_flight >= 1
             assert limits.max_batches >= 1

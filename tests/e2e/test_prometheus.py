@@ -114,3 +114,25 @@ def test_a_gateway_writes_to_prometheus(tmp_path: Path) -> None:
         asyncio.run(story(server))
     life = host(audit(tmp_path / "gateway/archive"), "host-a")
     assert (life["counts"]["missing"], life["counts"]["duplicates"]) == (0, 0)
+
+
+def test_only_a_destination_for_metrics(tmp_path: Path) -> None:
+    """Where nobody takes logs that is said, nothing waits for them, and the numbers arrive all the same."""
+
+    async def story(server: Prometheus) -> None:
+        log = tmp_path / "app.log"
+        log.write_text("a line\n")
+        where = {"type": "prometheus", "url": server.write_url, "trust_local": True}
+        flag = configuration(tmp_path / "host-a", prometheus=where)
+        process = sidecar(tmp_path / "host-a", "", log, flags=[flag, "--ephemeral"])
+        async with process:
+            await process.up()
+            await serve(tmp_path / "host-a/state/spool", 4)
+            assert await process.terminate() == 0, process.said()
+        assert "no destination takes logs" in process.said()
+        assert "drained: everything read is acknowledged" in process.said()
+        assert not list((tmp_path / "host-a/state/spool").glob("p*")), "what nobody takes takes no room"
+        assert (counted(server, "ok", "host-a"), counted(server, "error", "host-a")) == (3, 1)
+
+    with Prometheus(tmp_path / "prometheus") as server:
+        asyncio.run(story(server))
