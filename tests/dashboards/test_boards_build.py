@@ -10,7 +10,7 @@ import pytest
 
 from shipper.dashboards import kit, names
 from shipper.dashboards.build import build, write
-from shipper.dashboards.config import BoardConfig, Labels, Requests, SourceLabels
+from shipper.dashboards.config import BoardConfig, Labels, Requests, SourceLabels, load_board_config
 from shipper.dashboards.kit import Ask, looks
 from shipper.dashboards.sources import LOKI, PROMETHEUS
 from tests.dashboards.lint import promql
@@ -175,3 +175,28 @@ def _other_build(package: Path) -> str:
         "    from grafana_foundation_sdk.builders import dashboard\n"
         "del dashboard.AnnotationQuery.use_value_for_time\n"
     )
+
+
+def test_the_manual_names_every_board_and_panel() -> None:
+    """docs/dashboards.md lists each board with its question, and each panel's question."""
+    manual = (DASHBOARDS.parent / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    for text in build().values():
+        board = json.loads(text)
+        assert board["description"] in manual
+        for panel in board["panels"]:
+            for one in (panel, *panel.get("panels", [])):
+                assert one["title"] in manual, f"{board['title']}: {one['title']}"
+
+
+def test_the_manuals_configuration_builds(tmp_path: Path) -> None:
+    """The example of own metrics in docs/dashboards.md is accepted, and every query built from it is PromQL over those metrics."""
+    manual = (DASHBOARDS.parent / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    file = tmp_path / "boards.yaml"
+    file.write_text(manual.partition("```yaml\n")[2].partition("```")[0])
+    built = build(load_board_config(str(file)))
+    assert "istio_request_duration_milliseconds_bucket" in built["shipper-compare.json"]
+    for text in built.values():
+        for panel in json.loads(text)["panels"]:
+            for target in panel.get("targets", []):
+                if target["datasource"]["type"] == "prometheus":
+                    promql.parsed(target["expr"])
