@@ -316,7 +316,7 @@ class ExporterContract(ABC):
         self._run(scenario)
 
     def test_says_what_it_is(self) -> None:
-        """It has a name, sane limits, signals that it takes, words for people, an opinion on trust, and tells what is known of a life if it can."""
+        """It has a name, sane limits, signals, words for people, an opinion on trust, and tells what is known of a life if it can."""
 
         async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
             assert exporter.name
