@@ -13,7 +13,7 @@ from shipper.dashboards import names
 from shipper.dashboards.kit.queries import BOUNDED_LABELS
 from shipper.dashboards.sources import PROMETHEUS, SOURCES
 from tests.dashboards.lint import promql
-from tests.dashboards.lint.committed import ROOT, Board, boards, regex_free, variables_in
+from tests.dashboards.lint.committed import ROOT, Board, boards, links_of, regex_free, variables_in
 from tests.dashboards.lint.grammars import NoGrammars, syntax_errors
 from tests.dashboards.lint.units import is_unit
 
@@ -231,6 +231,20 @@ def test_links_reach_a_board_and_carry_its_variables(board: Board) -> None:
         assert {"from", "to"} <= set(link.given) or "time.window" in link.given, link
         panel = link.given.get("viewPanel", "").removeprefix("panel-")
         assert not panel or int(panel) in {one["id"] for one in target.panels}, link
+
+
+@ALL
+def test_a_row_is_linked_by_columns_it_shows(board: Board) -> None:
+    """A link of a table row takes its values from columns of that table, which Grafana shows as text and not as numbers."""
+    for panel in board.panels:
+        if panel["type"] != "table":
+            continue
+        (shown,) = [
+            one["options"]["include"]["names"] for one in panel["transformations"] if one["id"] == "filterFieldsByName"
+        ]
+        for link in links_of(panel["fieldConfig"]):
+            assert set(re.findall(r'__data\.fields\["([^"]+)"\]', link.url)) <= set(shown), link
+        assert panel["fieldConfig"]["defaults"]["unit"] == "string"
 
 
 @ALL

@@ -14,6 +14,8 @@ WHEN = "dateTimeAsIso"
 SINCE = "dateTimeFromNow"
 FACTOR = "suffix:×"
 PLAIN = "none"
+# With any other unit Grafana reads a release named 1e5 as a number and shows 100000.
+TEXT = "string"
 
 NEW = "#5794F2"
 OLD = "#8E8E8E"

@@ -61,9 +61,14 @@ class Column:
     mappings: Sequence[model.ValueMapping] = ()
 
     @property
+    def of_value(self) -> bool:
+        """Whether it shows a query's value; else a label, which is text."""
+        return len(self.field) == 1 and self.field in LETTERS
+
+    @property
     def name(self) -> str:
         """The field's name in the merged table."""
-        return f"Value #{self.field}" if len(self.field) == 1 and self.field in LETTERS else self.field
+        return f"Value #{self.field}" if self.of_value else self.field
 
 
 def timeseries(
@@ -175,7 +180,7 @@ def table(
     ]
     built = panel.build()
     built.transformations = transformations
-    fields = _fields(built, unit=looks.PLAIN, no_value=no_value)
+    fields = _fields(built, unit=looks.TEXT, no_value=no_value)
     fields.overrides += [override for column in columns if (override := _column(column)).properties]
     return _finish(built, ask, queries)
 
@@ -302,7 +307,7 @@ def _override(matcher: str, which: str, wanted: dict[str, object | None]) -> mod
 
 def _column(column: Column) -> model.DashboardFieldConfigSourceOverrides:
     wanted: dict[str, object | None] = {
-        "unit": column.unit or None,
+        "unit": column.unit or (looks.PLAIN if column.of_value else None),
         "links": [column.link] if column.link else None,
         "custom.width": column.width,
         "decimals": column.decimals,
