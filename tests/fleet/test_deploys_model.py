@@ -97,6 +97,19 @@ def test_what_another_pipeline_tells_of_a_generation_belongs_to_its_deploy() -> 
     assert (deploy.status, deploy.withdrawn_ns) == ("succeeded", T0 + 30 * SECOND)
 
 
+def test_going_back_to_a_generation_is_a_deploy_of_its_own() -> None:
+    """Deploy, deploy, and a rollback to the first under its own name are three; a start repeated is still one."""
+    told = [event(0, generation="a"), event(1, generation="a"), event(9, "finished", "a"), event(10, generation="b")]
+    told += [event(30, "rollback", "a"), event(31, "finished", "a")]
+    deploys = Deploys(told).of("api", "prod")
+    assert [(one.generation, one.episode, one.rollback) for one in deploys] == [
+        ("a", 1, False),
+        ("b", 1, False),
+        ("a", 2, True),
+    ]
+    assert [one.finished_ns and (one.finished_ns - T0) // SECOND for one in deploys] == [9, 0, 31]
+
+
 def test_an_end_without_a_start_is_shown_as_what_it_is() -> None:
     """Of a deploy whose start was never told the end is known, and no start is made up."""
     (deploy,) = Deploys([event(5, "failed")]).of("api", "prod")

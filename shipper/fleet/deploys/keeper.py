@@ -22,7 +22,7 @@ from shipper.fleet.deploys.lease import Lease
 from shipper.fleet.deploys.model import DeployEvent, Deploys
 from shipper.fleet.deploys.series import Encoded, Series, encode, of_deploys, of_keeper
 from shipper.fleet.deploys.share import BadDocument, Known, Share
-from shipper.fleet.deploys.sightings import Sightings
+from shipper.fleet.deploys.sightings import SILENCE_NS, Sightings
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.wire import field
 
@@ -76,6 +76,7 @@ class Keeper(Source):
         self._report = report
         self._deploys = Deploys()
         self._sightings = Sightings(clock.wall_ns())
+        self._turned_ns = clock.wall_ns()
         self._saved = ""
         self._written: dict[Series, int] = {}
         self._hidden = 0
@@ -151,6 +152,9 @@ class Keeper(Source):
     async def turn(self) -> None:
         """Learn from the others, infer, remember, tell the others, write. Never raises for what may pass."""
         now = self._clock.wall_ns()
+        if now - self._turned_ns > SILENCE_NS // 2:
+            self._sightings.listen_anew(now)
+        self._turned_ns = now
         if self._share is not None:
             for known in await self._share.read(now):
                 self._learn(known)

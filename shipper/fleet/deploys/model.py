@@ -188,32 +188,45 @@ Key = tuple[str, str]  # id, generation: one pipeline may roll out several gener
 
 def _put_together(events: list[DeployEvent]) -> list[Deploy]:
     """The deploys that events in order of time make, in order of their beginning."""
-    groups: dict[Key, list[DeployEvent]] = {}
+    groups = _grouped(events)
+    started = [(group[0], _start(group[1]), group[1]) for group in groups if _start(group[1])]
+    for key, group in groups:
+        if not _start(group):
+            home = max(
+                (one for one in started if _ends(group, key, one[0], one[1])), key=lambda one: one[1], default=None
+            )
+            if home is not None:
+                home[2].extend(group)
+                group.clear()
+    deploys = (_of(key[0], sorted(group)) for key, group in groups if group)
+    return sorted(deploys, key=attrgetter("at_ns", "id", "generation"))
+
+
+def _grouped(events: list[DeployEvent]) -> list[tuple[Key, list[DeployEvent]]]:
+    """The events of each deploy. One that starts again after another has started is another deploy: somebody went back."""
+    groups: list[tuple[Key, list[DeployEvent]]] = []
+    last: dict[Key, list[DeployEvent]] = {}
+    newest: Key | None = None
     for event in events:
-        groups.setdefault((event.id or event.generation, event.generation), []).append(event)
-    _join_strays(groups)
-    return sorted((_of(key[0], group) for key, group in groups.items()), key=attrgetter("at_ns", "id", "generation"))
+        key = (event.id or event.generation, event.generation)
+        starts = event.action in STARTS and not event.inferred
+        group = last.get(key)
+        if group is None or (starts and key != newest and _start(group)):
+            group = last[key] = []
+            groups.append((key, group))
+        group.append(event)
+        newest = key if starts else newest
+    return groups
 
 
-def _join_strays(groups: dict[Key, list[DeployEvent]]) -> None:
-    """What was told without its generation, or under another id (another pipeline's), goes to the deploy that it ends."""
-    started = {
-        key: min(event.at_ns for event in group if event.action in STARTS)
-        for key, group in groups.items()
-        if any(event.action in STARTS for event in group)
-    }
-    for key in [key for key in groups if key not in started]:
-        stray = groups[key]
-        before = [
-            (at, other)
-            for other, at in started.items()
-            if at <= stray[-1].at_ns and (other[1] == key[1] if key[1] else other[0] == key[0])
-        ]
-        if before:
-            home = groups[max(before)[1]]
-            home += stray
-            home.sort()
-            del groups[key]
+def _start(group: list[DeployEvent]) -> int:
+    return min((event.at_ns for event in group if event.action in STARTS), default=0)
+
+
+def _ends(stray: list[DeployEvent], key: Key, other: Key, started_ns: int) -> bool:
+    """Whether what was told without its generation, or under another id (another pipeline's), is of that deploy."""
+    same = other[1] == key[1] if key[1] else other[0] == key[0]
+    return same and started_ns <= stray[-1].at_ns
 
 
 def _of(key: str, events: list[DeployEvent]) -> Deploy:

@@ -41,6 +41,10 @@ class Sightings:
     def __len__(self) -> int:
         return len(self._lives)
 
+    def listen_anew(self, now_ns: int) -> None:
+        """We did not listen for a while, or time jumped: what was silent since may well live."""
+        self._since_ns = now_ns
+
     def heard(self, life: str, now_ns: int) -> bool:
         """A sign of life; False when nothing else is known of it yet."""
         known = self._lives.get(life)
