@@ -64,15 +64,19 @@ class _Hosts(Words):
         """The metric's last value of every host that was there at some time shown."""
         return f"max by ({self.instance}) (last_over_time({self.here(metric, self.one)}[$__range]))"
 
+    def born(self) -> str:
+        """When each host that was there was born."""
+        return self.known(names.HOST_STARTED)
+
     def heard(self) -> str:
-        """When each host that was there was last heard of, to the minute."""
-        return (
-            f"max by ({self.instance}) (max_over_time(timestamp({self.here(names.HOST_INFO, self.one)})[$__range:1m]))"
-        )
+        """When each was last heard of, to the push; a life too short for that to be seen ended when it was born."""
+        stamps = f"timestamp({self.here(names.HOST_INFO, self.one)})"
+        seen = f"max_over_time({stamps}[$__range:{duration(self.config.intervals.push)}])"
+        return f"(max by ({self.instance}) ({seen}) or {self.born()})"
 
     def ended(self) -> str:
-        """When those that are gone were last heard of; the newest deaths where they are many."""
-        return f"topk({ROWS}, {self.heard()} unless on({self.instance}) {self.by_host(names.HOST_INFO)})"
+        """When those that are gone were born; the youngest where they are many."""
+        return f"topk({ROWS}, {self.born()} unless on({self.instance}) {self.by_host(names.HOST_INFO)})"
 
     @property
     def this(self) -> str:
@@ -138,7 +142,7 @@ def _lives(hosts: _Hosts) -> model.Panel:
         Ask(
             3,
             "Who was in which state when?",
-            f"The {BARS} youngest hosts of the chosen generation, a bar each, from birth to end.",
+            f"The {BARS} youngest hosts of the chosen generation, a bar each, from birth to end; the last colour is how it ended.",
             "A bar that ends green fell silent: click it for its last words. Long draining bars: give drains more time, or see "
             "Shipping for a slow destination.",
             width=24,
@@ -146,7 +150,7 @@ def _lives(hosts: _Hosts) -> model.Panel:
         ),
         [
             kit.prom(
-                f"max by ({hosts.instance}) ({hosts.here(names.HOST_STATE, hosts.one)})"
+                f"max by ({hosts.instance}) (last_over_time({hosts.here(names.HOST_STATE, hosts.one)}[$__rate_interval]))"
                 f" and on({hosts.instance}) topk({BARS}, max by ({hosts.instance}) ({newest}))",
                 f"{{{{{hosts.instance}}}}}",
             )
@@ -171,9 +175,9 @@ def _ended(hosts: _Hosts) -> model.Panel:
             height=9,
         ),
         [
-            kit.now(f"{hosts.ended()} * 1000"),
+            kit.now(f"{hosts.heard()} * 1000 {of_ended}"),
             kit.now(f"{hosts.known(names.HOST_STATE)} {of_ended}"),
-            kit.now(f"{hosts.ended()} - on({hosts.instance}) {hosts.known(names.HOST_STARTED)}"),
+            kit.now(f"{hosts.heard()} - on({hosts.instance}) {hosts.ended()}"),
             kit.now(f"{hosts.known(names.DRAIN_LEFT_BYTES)} {of_ended}"),
         ],
         [
@@ -267,8 +271,9 @@ def _about(hosts: _Hosts) -> model.Panel:
         Ask(
             7,
             "What is this host, and how is it?",
-            "The chosen host as it described itself: what it runs, where, since when, its last state and what it still held back.",
-            "Compare image and zone with a host that is well. A backlog on a host that is gone: what it left is in Shipping.",
+            "The chosen host as it described itself: what it runs, where, since when, its last state, what it left at its end, and "
+            "what waits on it while it lives.",
+            "Compare image and zone with a host that is well. Bytes left: its drain was too short, or a destination too slow.",
             width=14,
             height=6,
         ),
@@ -276,9 +281,8 @@ def _about(hosts: _Hosts) -> model.Panel:
             kit.now(f"topk(1, max by ({kept}) (last_over_time({hosts.here(names.HOST_INFO, hosts.this)}[$__range])))"),
             kit.now(f"{last(names.HOST_STARTED)} * 1000"),
             kit.now(last(names.HOST_STATE)),
-            kit.now(
-                f"sum by ({hosts.instance}) (last_over_time({hosts.here(names.BACKLOG_BYTES, hosts.this)}[$__range]))"
-            ),
+            kit.now(last(names.DRAIN_LEFT_BYTES)),
+            kit.now(f"sum by ({hosts.instance}) ({hosts.here(names.BACKLOG_BYTES, hosts.this)})"),
         ],
         [
             Column(hosts.instance, "Host"),
@@ -290,7 +294,8 @@ def _about(hosts: _Hosts) -> model.Panel:
             Column("shipper_version", "Shipper"),
             Column("B", "Born", looks.SINCE),
             Column("C", "State", mappings=looks.words(STATES)),
-            Column("D", "Backlog", looks.BYTES),
+            Column("D", "Left behind", looks.BYTES),
+            Column("E", "Waits", looks.BYTES),
         ],
         no_value="no host chosen: click one",
     )

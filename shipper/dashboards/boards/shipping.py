@@ -128,7 +128,7 @@ def _ends(fleet: _Fleet) -> model.Panel:
 
 
 def _left(fleet: _Fleet) -> model.Panel:
-    ended = f"sum by (outcome) (increase({fleet.all(names.FAREWELLS)}[$__rate_interval]))"
+    ended = f"round(sum by (outcome) (increase({fleet.all(names.FAREWELLS)}[$__rate_interval])))"
     left = f"sum(max_over_time({fleet.all(names.DRAIN_LEFT_BYTES)}[$__rate_interval]))"
     panel = kit.timeseries(
         Ask(
@@ -250,12 +250,12 @@ def _throughput(fleet: _Fleet) -> model.Panel:
 
 
 def _states(fleet: _Fleet) -> model.Panel:
-    state = fleet.alive(names.HOST_STATE)
+    state = f"last_over_time({fleet.all(names.HOST_STATE)}[$__rate_interval])"
     return kit.timeseries(
         Ask(
             10,
             "In which state are the hosts?",
-            "Hosts by the state of their life: running, told of their end, draining, and for one push drained or expired.",
+            "Hosts by the state of their life: running, told of their end, draining, and for a moment drained or expired.",
             "Many noticed or draining at once without a deploy: the platform takes them; its status page says more.",
             width=7,
         ),
