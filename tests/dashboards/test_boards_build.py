@@ -114,12 +114,12 @@ def test_a_panel_asks_one_data_source() -> None:
 
 
 def test_a_table_keeps_its_columns_in_order() -> None:
-    """Columns name labels or queries by letter; the value of the only query that found something has no letter."""
+    """Columns name labels or queries by letter; the value of the only Prometheus query that found something has none."""
     columns = [kit.Column("A", "When"), kit.Column("x", "X", looks.SECONDS)]
     alone = kit.table(ASK, [kit.now("up")], columns)
     assert alone.transformations is not None
     assert [one.id_val for one in alone.transformations] == ["filterFieldsByName", "organize"]
-    assert alone.transformations[1].options["renameByName"] == {"Value": "When", "x": "X"}  # type: ignore[index]
+    assert alone.transformations[1].options["renameByName"] == {"Value #A": "When", "Value": "When", "x": "X"}  # type: ignore[index]
     several = kit.table(ASK, [kit.now("up"), kit.now("down")], columns)
     assert several.transformations is not None
     assert [one.id_val for one in several.transformations] == ["merge", "filterFieldsByName", "organize"]

@@ -29,7 +29,7 @@ How a board is written (see `shipper.dashboards.boards.triage`)::
 `boards/common.py` has the variables (env, service, generation), markers and PromQL fragments all boards share. In a table
 `Column("A", ...)` is the value of the first query, `Column("generation", ...)` a label. Queries: prom (lines over time),
 now (table rows), number (stat), heat (heatmap), log_lines, trace_list, elastic_lines ... Panels: timeseries, stat, table, states,
-heatmap, traces, markdown. Colours by query letter (`colors={"A": looks.fixed(looks.NEW)}`) or `/regex/` of the series' name.
+heatmap, bars, traces, markdown. Colours by query letter (`colors={"A": looks.fixed(looks.NEW)}`) or `/regex/` of the series' name.
 Links: `to(board, title, time=..., **variables)` with `chosen("x")` (this board's variable), `of_series("x")` (label of the
 clicked line), `of_row("x")` (column of the clicked row). Add the module to `build.BOARDS`; `python -m shipper.dashboards.build`
 writes dashboards/*.json. Rows that need Loki, Tempo or Elasticsearch say so by `needs=`: Grafana's classic schema cannot hide
@@ -57,6 +57,7 @@ from shipper.dashboards.kit.links import (
 from shipper.dashboards.kit.panels import (
     Ask,
     Column,
+    bars,
     heatmap,
     markdown,
     override,
@@ -105,6 +106,7 @@ __all__ = [
     "Column",
     "Query",
     "away",
+    "bars",
     "chosen",
     "constant",
     "datasource",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shipper.dashboards.kit import looks
 from shipper.dashboards.kit.queries import Query, reference
-from shipper.dashboards.kit.sdk import common, dashboard, model, shared, statetimeline
+from shipper.dashboards.kit.sdk import bargauge, common, dashboard, model, shared, statetimeline
 from shipper.dashboards.kit.sdk import heatmap as heat
 from shipper.dashboards.kit.sdk import stat as stats
 from shipper.dashboards.kit.sdk import table as tables
@@ -164,7 +164,7 @@ def table(
     panel = tables.Panel().cell_height(shared.TableCellHeight.SM).show_header(True)
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
-    titles = _titles(columns, len(queries))
+    titles = _titles(columns)
     transformations = [
         *first,
         *([model.DataTransformerConfig(id_val="merge", options={})] if len(queries) > 1 else []),
@@ -221,6 +221,19 @@ def heatmap(ask: Ask, query: Query, *, unit: str, no_value: str = "no data") -> 
     return _finish(built, ask, [query])
 
 
+def bars(ask: Ask, queries: Sequence[Query], *, unit: str, no_value: str = "no data") -> model.Panel:
+    """A bar a series, the longest first as the query gives them; for results whose fields have no fixed names."""
+    built = (
+        bargauge.Panel()
+        .orientation(shared.VizOrientation.HORIZONTAL)
+        .display_mode(shared.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .build()
+    )
+    _fields(built, unit=unit, no_value=no_value, thresholds=looks.thresholds(looks.NEW))
+    return _finish(built, ask, queries)
+
+
 def traces(ask: Ask, query: Query) -> model.Panel:
     """One trace as a waterfall. The SDK has no builder for this panel type; Grafana takes it by its name."""
     built = dashboard.Panel().type("traces").build()
@@ -240,20 +253,19 @@ def parts_of(field: str, *, keep_time: bool = True) -> model.DataTransformerConf
     return model.DataTransformerConfig(id_val="extractFields", options=options)
 
 
-def _titles(columns: Sequence[Column], queries: int) -> dict[str, str]:
+def _titles(columns: Sequence[Column]) -> dict[str, str]:
     """The fields to keep, in their order, with the titles they get.
 
-    Grafana calls a value ``Value #A`` only where several queries found something; where one alone did, it is ``Value``, which
-    is the first query's then: the others add to its rows.
+    Where only one of several Prometheus queries found something, Grafana calls its value ``Value`` and not ``Value #A``; that
+    one is the first query then, as the others only add to its rows.
     """
     titles = {}
     for column in columns:
-        if column.field in LOKI_NAMES:
-            titles[LOKI_NAMES[column.field]] = column.title
-        if column.field != "A" or queries > 1:
-            titles[column.name] = column.title
+        titles[column.name] = column.title
         if column.field == "A":
             titles["Value"] = column.title
+        if column.field in LOKI_NAMES:
+            titles[LOKI_NAMES[column.field]] = column.title
     return titles
 
 
