@@ -168,7 +168,7 @@ def _ended(hosts: _Hosts) -> model.Panel:
             4,
             "Who ended, and how?",
             f"Hosts of the chosen generation that are gone, the latest first (at most {ROWS}): how they ended, how long they "
-            "lived, and what they had not delivered when they left.",
+            "lived (to the push), and what they had not delivered when they left.",
             "Fell silent: click for the last words, then ask the platform. Expired with bytes left: raise the drain's deadline. "
             f"Lives under {duration(SHORT_LIFE)}: something kills hosts at birth, look for what they have in common.",
             width=24,
@@ -177,7 +177,7 @@ def _ended(hosts: _Hosts) -> model.Panel:
         [
             kit.now(f"{hosts.heard()} * 1000 {of_ended}"),
             kit.now(f"{hosts.known(names.HOST_STATE)} {of_ended}"),
-            kit.now(f"{hosts.heard()} - on({hosts.instance}) {hosts.ended()}"),
+            kit.now(f"clamp_min({hosts.heard()} - on({hosts.instance}) {hosts.ended()}, 0)"),
             kit.now(f"{hosts.known(names.DRAIN_LEFT_BYTES)} {of_ended}"),
         ],
         [
