@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
@@ -42,6 +43,8 @@ def command(config_file: str | None, as_json: bool, no_network: bool, verbose: b
         click.echo(json.dumps(_as_json(identity, known), indent=2))
         return
     _show_labels(identity, verbose)
+    for name, when in identity.times.items():
+        click.echo(f"{name.replace('_', ' '):<18} {_utc(when)}")
     click.echo(f"{'witness':<12} {known.kind or '-'} {known.value}, boot {known.boot_id or 'unknown'}")
     _show_platforms(identity, verbose)
     if verbose:
@@ -49,6 +52,10 @@ def command(config_file: str | None, as_json: bool, no_network: bool, verbose: b
             click.echo(f"{'attribute':<12} {key}={value}")
     for problem in identity.problems:
         click.echo(f"warning: {problem}", err=True)
+
+
+def _utc(when_ns: int) -> str:
+    return datetime.fromtimestamp(when_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _show_labels(identity: Identity, verbose: bool) -> None:
@@ -120,6 +127,7 @@ def _as_json(identity: Identity, known: Witness) -> dict[str, object]:
             for label in identity.all()
         },
         "attributes": identity.attributes(),
+        "times": {name: _utc(when) for name, when in identity.times.items()},
         "witness": {"kind": known.kind, "value": known.value, "boot_id": known.boot_id, "known": dict(known.known)},
         "platforms": [asdict(one) for one in identity.considered],
         "seconds": round(identity.seconds, 3),

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from shipper.errors import StateError
 from shipper.labels.ci import Build, from_ci, from_git, without_credentials
 from shipper.labels.life import OF_A_LIFE, SET_ASIDE, matching
 from shipper.labels.state import LOCK_FILE, lock_state, write_atomically
 
-FIELDS = ("service", "release", "image", "environment", "commit", "repository")
+FIELDS = ("service", "release", "image", "environment", "commit", "repository", "built")
 _OURS = (*OF_A_LIFE, SET_ASIDE, "quarantine", "admin.sock", LOCK_FILE)
 # not OTEL_SERVICE_NAME: while an image is built that may well be the name of the build itself
 _VARIABLES = {
@@ -59,7 +61,16 @@ def gather(flags: Mapping[str, str], env: Mapping[str, str], directory: str) -> 
     for name, found in (("release", build.release), ("commit", build.commit), ("repository", build.repository)):
         if name not in fields and found[0]:
             fields[name] = found
+    fields["built"] = _now(env)
     return Baked(fields)
+
+
+def _now(env: Mapping[str, str]) -> tuple[str, str]:
+    """When the image is built, as builds that can be repeated say it: https://reproducible-builds.org/specs/source-date-epoch/"""
+    stated = env.get("SOURCE_DATE_EPOCH", "").strip()
+    usable = stated.isdecimal() and len(stated) < 11
+    now = datetime.fromtimestamp(int(stated) if usable else time.time(), UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ"), "SOURCE_DATE_EPOCH" if usable else "the clock"
 
 
 def write(baked: Baked, path: str) -> None:

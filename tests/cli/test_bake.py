@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from shipper.cli import main
 from shipper.labels.ci import BUILD_SYSTEMS
 from shipper.labels.state import lock_state
+from shipper.labels.times import parse_time
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def test_release_file_and_clean_state_are_left_in_the_image(bake, tmp_path: Path
     result = bake("--service", "shop", "--release", "1.4", "--state-dir", "/var/lib/shipper")
     assert result.exit_code == 0, result.output
     written = tmp_path / "image/etc/shipper/release.json"
-    assert json.loads(written.read_text()) == {"version": 1, "service": "shop", "release": "1.4"}
+    baked = json.loads(written.read_text())
+    assert parse_time(baked.pop("built"))
+    assert baked == {"version": 1, "service": "shop", "release": "1.4"}
     assert "release      1.4  from --release" in result.output
     assert f"wiped        {state}: ledger.db" in result.output
     assert_clean(state)

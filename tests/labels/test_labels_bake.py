@@ -95,12 +95,14 @@ def test_flags_beat_variables_beat_ci_beats_git(working_copy: Path) -> None:
         "TRAVIS": "1",
         "TRAVIS_COMMIT": SHA,
         "SHIPPER_GENERATION": "g",
+        "SOURCE_DATE_EPOCH": "1700000000",
     }
     baked = gather({"release": "flag", "image": ""}, env, str(working_copy))
     assert baked.fields == {
         "release": ("flag", "--release"),
         "service": ("shop", "SHIPPER_SERVICE"),
         "commit": (SHA, "Travis CI: TRAVIS_COMMIT"),
+        "built": ("2023-11-14T22:13:20Z", "SOURCE_DATE_EPOCH"),
     }
     assert gather({}, {}, str(working_copy)).fields["release"] == ("v1", "git describe")
 
