@@ -30,6 +30,7 @@ FACT = "deploys"
 """The ledger's name for what is known."""
 _STATEMENT = field(1, statements.SCOPE.encode())  # the scope's name as it is encoded: no line of text has that
 _INLINE = 64 << 10  # bodies below this are decoded on the event loop: a thread's hop would cost more
+_SHOWN_NS = 600 * 1_000_000_000  # how late a deploy may leave that is older than is kept alive
 
 Part = tuple[StreamKind, int, int]
 """A listed batch of a request: its kind, and where its bytes begin and end in the body."""
@@ -78,9 +79,12 @@ class Keeper(Source):
         self._sightings = Sightings(clock.wall_ns())
         self._turned_ns = clock.wall_ns()
         self._saved = ""
+        self._values: dict[Series, int] = {}
+        self._values_until = 0  # the values are right until then, if nothing new is heard
         self._written: dict[Series, int] = {}
         self._hidden = 0
         self._stopped = False
+        self._remembering = asyncio.Lock()
 
     async def open(self) -> None:
         """Take up what an earlier run knew. Raises `StateError`."""
@@ -160,8 +164,9 @@ class Keeper(Source):
                 self._learn(known)
         self._sightings.forget(now)
         if self.writes():
-            for event in infer(self._sightings.hosts(now), self._deploys.events()):
-                self._deploys.add(event)
+            hosts, events = self._sightings.hosts(now), self._deploys.events()
+            for event in await asyncio.to_thread(lambda: list(infer(hosts, events))):
+                self._add(event)
         document = await self._remember()
         if self._share is not None:
             await self._share.write(document)
@@ -178,7 +183,7 @@ class Keeper(Source):
         new = False
         for event in found:
             if isinstance(event, DeployEvent):
-                new |= self._deploys.add(event)
+                new |= self._add(event)
             else:
                 self._report(Problem("deploy_event", event, event))
         if new:
@@ -186,19 +191,26 @@ class Keeper(Source):
 
     def _learn(self, known: Known) -> None:
         for event in known.events:
-            self._deploys.add(event)
+            self._add(event)
         self._sightings.merge(known.sightings)
+
+    def _add(self, event: DeployEvent) -> bool:
+        new = self._deploys.add(event)
+        self._values_until = 0 if new else self._values_until
+        return new
 
     async def _remember(self) -> str:
         """Put what is known into the ledger; it is tried again with the next turn where that fails."""
-        document = sharing.encode(Known(self._deploys.events(), self._sightings.all()))
-        if document != self._saved:
-            try:
-                await self._ledger.call(Ledger.put, FACT, document)
-                self._saved = document
-            except ShipperError as problem:
-                self._report(Problem("ledger", f"deploys are not in the ledger yet: {problem}", FACT))
-        return document
+        async with self._remembering:  # in order: what is older must not come to lie over what is newer
+            known = Known(self._deploys.events(), self._sightings.all())
+            document = await asyncio.to_thread(sharing.encode, known)
+            if document != self._saved:
+                try:
+                    await self._ledger.call(Ledger.put, FACT, document)
+                    self._saved = document
+                except ShipperError as problem:
+                    self._report(Problem("ledger", f"deploys are not in the ledger yet: {problem}", FACT))
+            return document
 
     # -- keeping -------------------------------------------------------------------------------------------------
 
@@ -214,15 +226,20 @@ class Keeper(Source):
             await self._clock.sleep(self._interval)
 
     async def _write(self, now: int) -> None:
-        shown = self._deploys.shown(now - self._keep_ns)
-        self._tell_hidden(shown.hidden_deploys, shown.hidden_services)
-        if not self.writes() or self._writer is None:
+        if not self.writes():
             self._written = {}  # whoever writes now knows what ends
             return
-        values = {**of_deploys(shown.deploys), **of_keeper(self._gateway)}
-        ended = self._written.keys() - values.keys()
+        if now >= self._values_until:
+            shown = self._deploys.shown(now - self._keep_ns)
+            self._tell_hidden(shown.hidden_deploys, shown.hidden_services)
+            self._values = {**of_deploys(shown.deploys), **of_keeper(self._gateway)}
+            self._values_until = now + _SHOWN_NS
+        values = self._values
+        encoded = await asyncio.to_thread(encode, values, now, sorted(self._written.keys() - values.keys()))
+        if self._writer is None or not self.writes():  # lost meanwhile
+            return
         try:
-            await self._writer.write(encode(values, now, sorted(ended)), now)
+            await self._writer.write(encoded, now)
             self._written = values
         except (ShipperError, OSError) as problem:
             self._report(Problem("deploys", f"the series of deploys cannot be written this time: {problem}", "write"))

@@ -16,7 +16,7 @@ from typing import Any
 from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
 from shipper.fleet.deploys.model import DeployEvent
-from shipper.fleet.deploys.sightings import Sighting
+from shipper.fleet.deploys.sightings import COARSE_NS, Sighting
 from shipper.fleet.episodes import HostLife
 from shipper.fleet.store import Store
 
@@ -38,15 +38,13 @@ class Known:
 
 
 def encode(known: Known) -> str:
-    """The document; the same knowledge always gives the same."""
-    return json.dumps(
-        {
-            "version": _VERSION,
-            "events": [_less(asdict(event)) for event in known.events],
-            "lives": [[*asdict(one.host).values(), one.seen_ns] for one in known.sightings],
-        },
-        separators=(",", ":"),
-    )
+    """The document; the same knowledge always gives the same, but for signs of life within `COARSE_NS`."""
+    document = {
+        "version": _VERSION,
+        "events": [_event_row(event) for event in known.events],
+        "lives": sorted(_life_row(one) for one in known.sightings),
+    }
+    return json.dumps(document, separators=(",", ":"))
 
 
 def decode(document: str | bytes) -> Known:
@@ -119,8 +117,15 @@ def _unpack(data: bytes) -> bytes:
     return unpacked
 
 
-def _less(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in ("", 0, False)}
+def _event_row(event: DeployEvent) -> dict[str, Any]:
+    return {name: value for name in _EMPTY if (value := getattr(event, name))}
+
+
+def _life_row(one: Sighting) -> list[str | int]:
+    host = one.host
+    seen = one.seen_ns - one.seen_ns % COARSE_NS
+    about = (host.life, host.service, host.env, host.generation, host.release, host.image)
+    return [*about, host.born_ns, host.ended_ns, seen]
 
 
 def _events(rows: Sequence[Mapping[str, Any]]) -> Iterator[DeployEvent]:

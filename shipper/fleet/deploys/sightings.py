@@ -19,7 +19,7 @@ FORGET_NS = 6 * 3600 * 1_000_000_000
 MOST = 5000
 """Hosts remembered; beyond, those heard of last are kept."""
 COARSE_NS = 60 * 1_000_000_000
-"""Signs of life are passed on rounded to this, so that not every one of them is written down."""
+"""Signs of life are passed on rounded down to this, so that not every one of them is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,8 @@ class Sightings:
         ]
 
     def all(self) -> list[Sighting]:
-        """What to pass on, in order, with signs of life rounded."""
-        rounded = (replace(one, seen_ns=one.seen_ns - one.seen_ns % COARSE_NS) for one in self._lives.values())
-        return sorted(rounded, key=lambda one: (one.host.born_ns, one.host.life))
+        """What to pass on."""
+        return list(self._lives.values())
 
 
 def _last(one: Sighting) -> int:
