@@ -43,7 +43,7 @@ def list_() -> None:
     """What is shipped: each dashboard with the question it answers, and the files beside them."""
     files = shipped.files()
     for board in shipped.boards(files).values():
-        click.echo(f"{board['uid']:<22} {board['title']:<28} {board.get('description', '')}")
+        click.echo(f"{board['uid']:<22} {board['title']:<31} {board.get('description', '')}")
     beside = [path for path in files if "/" in path]
     if beside:
         click.echo(f"\nbeside them, in {shipped.folder()}:")
