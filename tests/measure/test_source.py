@@ -16,6 +16,8 @@ from shipper.errors import LedgerFull, SpoolFull
 from shipper.events import Reporter
 from shipper.ledger import LedgerThread
 from shipper.measure.exposition import BookCollector
+from shipper.measure.own import OwnMetrics
+from shipper.measure.own_reading import HostFacts
 from shipper.measure.requests import RequestCounter
 from shipper.measure.samples import NOTHING, Samples
 from shipper.measure.source import MeasureSource
@@ -78,14 +80,16 @@ class Gauge:
 class Run:
     """One run of the source on a state directory."""
 
-    def __init__(self, directory: Path, ledger: Any, clock: FakeClock, *targets: Gauge, upstream: bool = False) -> None:
+    def __init__(
+        self, directory: Path, ledger: Any, clock: FakeClock, *targets: Gauge, upstream: bool = False, own: bool = False
+    ) -> None:
         self.clock = clock
         self.report = Reporter(clock)
         self.hub = Announced()
         self.file = SpanFile()
         self.file.declare(1, service="shop", release="r1")
         self.counter = counter_on(ledger, clock, report=self.report)
-        self.stream, ends = (
+        self.stream, self.ends = (
             MetricsStream(
                 str(directory / name),
                 life="life",
@@ -102,7 +106,10 @@ class Run:
         self.source = MeasureSource(
             self.counter,
             targets,
-            Writer(self.stream, ends, clock, self.report),
+            Writer(self.stream, self.ends, clock, self.report),
+            own=OwnMetrics(HostFacts(clock.wall_ns()), HOST, ["otlp"], ledger=ledger, report=self.report)
+            if own
+            else None,
             collector=BookCollector(lambda: self.counter.book, routes=False),
             host=HOST,
             instance="h1",
@@ -125,6 +132,10 @@ class Run:
 
     def samples(self) -> list[list[Point]]:
         return batches(self.hub.streams[0]) if self.hub.streams else []
+
+    def late(self) -> list[list[Point]]:
+        """What was written to the stream of the end."""
+        return batches(self.hub.streams[1]) if len(self.hub.streams) > 1 else []
 
     def exposed(self) -> str:
         return generate_latest(self.report.metrics.registry).decode()
@@ -459,5 +470,141 @@ def test_an_empty_sample_is_not_written(tmp_path: Path) -> None:
         run = Run(tmp_path, ledger, clock)
         await run.stream.write(NOTHING, START_WALL_NS)
         assert not run.hub.streams
+
+    in_state(tmp_path, work)
+
+
+def ended(sample: list[Point]) -> set[tuple[str, ...]]:
+    """The series that are ended in it."""
+    return {(point.name, *point.labels.values()) for point in sample if point.message.flags}
+
+
+def lived(sample: list[Point]) -> set[tuple[str, ...]]:
+    """The series that have a value in it."""
+    return {(point.name, *point.labels.values()) for point in sample if not point.message.flags}
+
+
+def test_a_life_begins_in_numbers_once(tmp_path: Path) -> None:
+    """The first run writes the beginning of every series at the life's birth; the next goes on, at once."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        born = clock.wall_ns()
+        first = Run(tmp_path, ledger, clock, own=True)
+        async with first.running():
+            await until(first.samples)
+            assert {point.time_ns for point in first.samples()[0]} == {born}
+            await clock.run(INTERVAL)
+            await until(lambda: len(first.samples()) == 2)
+            assert lived(first.samples()[0]) == lived(first.samples()[1])
+        clock.advance(3)
+        second = Run(tmp_path, ledger, clock, own=True)
+        async with second.running():
+            await until(lambda: len(second.samples()) == 3)
+            assert {point.time_ns for point in second.samples()[2]} == {clock.wall_ns()}
+
+    in_state(tmp_path, work)
+
+
+def test_all_that_lives_ends_with_the_farewell(tmp_path: Path) -> None:
+    """Own series, requests and what was read of others get a last value that says how it ended, and a moment later their end."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        run = Run(tmp_path, ledger, clock, Gauge(), own=True, upstream=True)
+        async with run.running():
+            run.counter.add(run.file)
+            run.file.span()
+            run.counter.ready(run.file)
+            await run.counted(1)
+            await run.source.settled()
+            counted = len(run.samples())
+            await run.source.farewell("drained", 0)
+            await clock.run(10 * INTERVAL)
+            assert len(run.samples()) == counted  # what the account counts was complete before
+            (last,) = run.late()
+            before = [point for sample in run.samples() for point in sample]
+        assert {("reads",), ("shipper.requests", "ok"), ("shipper.request.duration",), ("shipper.streams",)} <= ended(
+            last
+        )
+        assert ended(last) == lived(before)
+        values = {(point.name, *point.labels.values()): point.value for point in last if not point.message.flags}
+        assert values["shipper.farewells", "drained"] == 1
+        assert values["shipper.requests", "ok"] == values["shipper.requests", "error"] == 1
+        (at,) = {point.time_ns for point in last if not point.message.flags}
+        assert {point.time_ns for point in last if point.message.flags} == {at + 1_000_000}
+        assert at > max(point.time_ns for point in before if point.name != "reads")
+
+    in_state(tmp_path, work)
+
+
+def test_a_long_drain_is_seen_by_the_other_stream(tmp_path: Path) -> None:
+    """While a backlog is sent the host says how it is, but nothing that would have to be accounted for."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        run = Run(tmp_path, ledger, clock, own=True)
+        async with run.running():
+            await run.source.settled()
+            before = len(run.samples())
+            for count in range(1, 4):
+                await clock.run(INTERVAL)
+                await until(lambda count=count: len(run.late()) == count)
+            assert len(run.samples()) == before
+            assert not any(ended(sample) for sample in run.late())
+
+    in_state(tmp_path, work)
+
+
+def test_numbers_go_on_when_the_drain_is_taken_back(tmp_path: Path) -> None:
+    """Requests are counted again, and the host's series live again: after their end too, where a host outlived its farewell."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        run = Run(tmp_path, ledger, clock, own=True)
+        async with run.running():
+            run.counter.add(run.file)
+            run.file.span()
+            await run.counted(1)
+            await run.source.settled()
+            await run.source.farewell("expired", 7)
+            stamped = max(point.time_ns for point in run.late()[-1])
+            run.source.reopen()
+            run.source.go_on(outlived=True)
+            run.file.span(error=True)
+            run.counter.ready(run.file)
+            await run.counted(2)
+            before = len(run.samples())
+            await clock.run(INTERVAL)
+            await until(lambda: len(run.samples()) > before)
+            again = {(point.name, *point.labels.values()): point for point in run.samples()[-1]}
+            assert again["shipper.requests", "error"].value == 1
+            assert again["shipper.farewells", "expired"].value == again["shipper.drain.left",].value == 0
+            assert min(point.time_ns for point in again.values()) > stamped
+            await run.source.settled()
+            await run.source.farewell("drained", 0)
+            assert {("shipper.requests", "error"), ("shipper.streams",)} <= ended(run.late()[-1])
+
+    in_state(tmp_path, work)
+
+
+def test_an_end_that_cannot_be_written_is_tried_again_whole(tmp_path: Path) -> None:
+    """A full disk delays the end of the series; nothing of it is lost."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        run = Run(tmp_path, ledger, clock, own=True)
+        async with run.running():
+            await run.source.settled()
+            write, failing = run.ends.write, True
+
+            async def fail(samples: Samples, time_ns: int) -> None:
+                if failing:
+                    raise SpoolFull("no room")
+                await write(samples, time_ns)
+
+            run.ends.write = fail  # type: ignore[method-assign]
+            with pytest.raises(SpoolFull):
+                await run.source.farewell("drained", 0)
+            assert not run.late()
+            failing = False
+            await run.source.farewell("drained", 0)
+            (last,) = run.late()
+            assert ended(last) == lived(last) | lived(run.samples()[0])
 
     in_state(tmp_path, work)
