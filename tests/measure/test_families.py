@@ -209,3 +209,55 @@ def test_no_page_raises_anything_but_a_refusal(page: list[str], kind: str) -> No
         return
     result = convert(families, Starts(BIRTH), NOW)
     assert len(points(metrics.export_metrics(b"", b"", result.metrics))) == result.points
+
+
+def test_a_counter_that_is_new_begins_at_zero_when_it_was_not_yet_there() -> None:
+    """The first error of a service is seen as growth; what a target had before anybody looked is not."""
+    starts = Starts(BIRTH)
+    seen = [(point.labels.get("code"), point.value, point.time_ns) for point in found(_codes(a=5), starts=starts)]
+    assert seen == [("a", 5, NOW)]
+    later = NOW + 15 * 10**9
+    seen = [
+        (point.labels.get("code"), point.value, point.time_ns)
+        for point in found(_codes(a=6, b=2), starts=starts, now=later)
+    ]
+    assert seen == [("a", 6, later), ("b", 0, NOW), ("b", 2, later)]
+    again = later + 15 * 10**9
+    found(_codes(a=6), starts=starts, now=again)
+    last = again + 15 * 10**9
+    seen = [
+        (point.labels.get("code"), point.value, point.time_ns)
+        for point in found(_codes(a=6, b=2), starts=starts, now=last)
+    ]
+    assert seen == [("a", 6, last), ("b", 2, last)]  # it only was away
+
+
+def _codes(**counts: int) -> str:
+    lines = [f'errors_total{{code="{code}"}} {count}' for code, count in counts.items()]
+    return "\n".join(["# TYPE errors_total counter", *lines, ""])
+
+
+def test_a_histogram_and_a_summary_that_are_new_begin_at_zero() -> None:
+    """All of their parts do, at the time of the look before."""
+    starts = Starts(BIRTH)
+    found("# TYPE up gauge\nup 1\n", starts=starts)
+    later = NOW + 15 * 10**9
+    text = (
+        "# TYPE wait histogram\n"
+        'wait_bucket{le="1"} 2\nwait_bucket{le="+Inf"} 3\nwait_sum 4\nwait_count 3\n'
+        '# TYPE size summary\nsize{quantile="0.5"} 2\nsize_sum 9\nsize_count 4\n'
+    )
+    zero, wait, small, size = found(text, starts=starts, now=later)
+    assert (zero.value, zero.time_ns, list(zero.message.bucket_counts)) == (0, NOW, [0, 0])
+    assert list(zero.message.explicit_bounds) == list(wait.message.explicit_bounds)
+    assert (wait.value, wait.time_ns, wait.start_ns) == (3, later, NOW)
+    assert (small.value, small.time_ns, small.message.sum) == (0, NOW, 0)
+    assert (size.value, size.start_ns) == (4, NOW)
+
+
+def test_a_sample_with_a_time_of_its_own_has_no_zero_before_it() -> None:
+    """It may be older than the last look, and a zero behind it would be a reset."""
+    starts = Starts(BIRTH)
+    found("# TYPE up gauge\nup 1\n", starts=starts)
+    text = f'# TYPE errors_total counter\nerrors_total{{code="a"}} 3 {(NOW - 5 * 10**9) // 10**6}\n'
+    assert [point.value for point in found(text, starts=starts, now=NOW + 10**9)] == [3]
