@@ -18,24 +18,19 @@ import msgspec
 
 from shipper import __version__
 from shipper.account import Account, Who
-from shipper.build_remains import IDENTITY_KEY, LEDGER_FILE, RemainsMaker
+from shipper.build_life import LifeMaker
+from shipper.build_remains import RemainsMaker
 from shipper.build_sources import SourceMaker, Takers, takers
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address
 from shipper.contracts import Exporter, ExporterContext, Signal
-from shipper.errors import DeliveryError, StateDamaged
-from shipper.events import Problem, Reporter, Said
-from shipper.handoff.liveness import is_alive
-from shipper.handoff.places import ALIVE
-from shipper.labels.detect import detect
+from shipper.errors import DeliveryError
+from shipper.events import Problem, Reporter
 from shipper.labels.finding import Surroundings
 from shipper.labels.identity import Identity
-from shipper.labels.life import LifeDecision, adopt_or_begin
+from shipper.labels.life import LifeDecision
 from shipper.labels.machine import boot_time_ns
-from shipper.labels.platform import Network
 from shipper.labels.state import lock_state
-from shipper.labels.volume import own_volume
-from shipper.labels.witness import witness
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
@@ -69,17 +64,15 @@ class _Builder:
         self.clock = clock
         self.report = report
         self.stack = stack
-        self.notes: list[str] = []
-        self.ledger_lost = False
-        self.boot = ""
+        self.life = LifeMaker(config, role, env, clock, report)
 
     async def build(self) -> Parts:
         config = self.config
         self.stack.enter_context(lock_state(config.state_dir))
-        decision = self._decide_life()
-        ledger = LedgerThread(self._open_ledger())
+        decision = self.life.decide()
+        ledger = LedgerThread(self.life.open_ledger())
         self.stack.push_async_callback(ledger.aclose)
-        identity = await self._identity(ledger, decision)
+        identity = await self.life.identity(ledger, decision)
         encoded = resource(identity.attributes())
         context = ExporterContext(
             clock=self.clock,
@@ -97,10 +90,10 @@ class _Builder:
         }
         fallback = every.pop(config.drain.fallback, None)
         pumps = list(every.values())
-        maker = SourceMaker(config, self.role, decision, identity, self.boot, self.clock, self.report, self.stack)
+        maker = SourceMaker(config, self.role, decision, identity, self.life.boot, self.clock, self.report, self.stack)
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
-        remembered = await self._remembered(context) if self.ledger_lost else frozenset()
+        remembered = await self._remembered(context) if self.life.ledger_lost else frozenset()
         sources = await maker.make(hub, ledger, self._takers(pumps), remembered)
         return Parts(
             identity,
@@ -111,7 +104,7 @@ class _Builder:
             sources,
             account,
             self.report,
-            self.notes,
+            self.life.notes,
             AsyncExitStack(),
             maker.status,
             remains,
@@ -127,7 +120,7 @@ class _Builder:
                 said = f"no destination takes {signal}: they are not shipped"
                 if signal is Signal.LOGS:
                     said += ", and neither are birth, account and farewell, so that no audit knows of this life"
-                self.notes.append(said)
+                self.life.notes.append(said)
                 self.report(Problem("signal-unshipped", said, signal))
         return found
 
@@ -145,76 +138,16 @@ class _Builder:
         maker = RemainsMaker(
             self.config,
             decision,
-            boot=self.boot,
+            boot=self.life.boot,
             boot_ns=boot_time_ns(Surroundings("/", self.env)),
             exporters=exporters,
             shaping=_shaping(self.config),
             quarantine=quarantine,
-            note=self._note,
+            note=self.life.note,
             clock=self.clock,
             report=self.report,
         )
         return await maker.take_over(ledger)
-
-    def _decide_life(self) -> LifeDecision:
-        found = witness("/", self.env, self.config.labels.host)
-        self.boot = found.boot_id
-        state_dir = self.config.state_dir
-        decision = adopt_or_begin(
-            state_dir,
-            found,
-            self.clock,
-            role=self.role,
-            in_use=_in_use,
-            adopt=self.config.adopt,
-            own_volume=own_volume(Surroundings("/", self.env), state_dir),
-        )
-        self.report(Said(f"life {decision.life} run {decision.run}: {decision.reason}"))
-        if decision.set_aside:
-            self._note(f"{decision.reason}; it lies in {decision.set_aside}")
-        if decision.remains:
-            self.notes.append(decision.reason)
-        return decision
-
-    def _note(self, note: str) -> None:
-        self.notes.append(note)
-        self.report(Problem("state", note, about=note))
-
-    def _open_ledger(self) -> Ledger:
-        path = Path(self.config.state_dir) / LEDGER_FILE
-        power_safe = self.role == "gateway" and self.config.gateway.fsync == "always"
-        try:
-            return Ledger.open(path, report=self.report, power_safe=power_safe)
-        except StateDamaged as damage:
-            self._note(f"{damage}; it is rebuilt from the files, the spool and what the destinations say they have")
-            self.ledger_lost = True
-            return Ledger.open(path, report=self.report, power_safe=power_safe)
-
-    async def _identity(self, ledger: LedgerThread, decision: LifeDecision) -> Identity:
-        """Detected once, then frozen for the life: a restart with other labels does not split a life in two.
-
-        What a range of a stream was sent with is sent again unchanged, so what was not found does not come in later either.
-        A platform may be asked for two seconds, in which records wait where they are; a stop is kept meanwhile.
-        """
-        kept = await ledger.call(Ledger.get, IDENTITY_KEY)
-        if decision.resumed and kept is not None:
-            try:
-                return Identity.restore(kept)
-            except ValueError as damage:
-                self._note(f"the identity in the ledger is damaged ({damage}); it is found out again")
-        elif decision.resumed and not self.ledger_lost:
-            self._note(
-                f"the ledger of life {decision.life} is gone; it is rebuilt from what the destinations say they have"
-            )
-            self.ledger_lost = True
-        network = Network(self.config.notices.endpoints)
-        found = await asyncio.to_thread(detect, self.config.labels, self.env, network=network)
-        identity = found.with_life(decision.life)
-        self.report(Said(f"generation {identity.generation.value or 'unknown'}: {identity.generation.origin}"))
-        for problem in identity.problems:
-            self.report(Problem("identity", problem, about=problem))
-        await ledger.call(Ledger.put, IDENTITY_KEY, identity.dump())
-        return identity
 
     def _own_addresses(self) -> frozenset[tuple[str, int]]:
         listens = [self.config.admin.listen] if self.config.admin.listen else []
@@ -249,7 +182,7 @@ class _Builder:
             quarantine=quarantine,
             mode=self.config.mode,
             shaping=_shaping(self.config),
-            ask_known=self.ledger_lost,
+            ask_known=self.life.ledger_lost,
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
             standby=standby,
         )
@@ -310,20 +243,12 @@ class _Builder:
                 async with asyncio.timeout(ASK_SECONDS):
                     names |= (await exporter.known(context.life) or {}).keys()
             except (DeliveryError, TimeoutError) as problem:
-                self._note(
+                self.life.note(
                     f"{name} could not be asked what it has; files are read from their beginning again ({problem})"
                 )
             finally:
                 await exporter.aclose()
         return frozenset(names)
-
-
-def _in_use(directory: str) -> bool:
-    """Whether the process lives that a directory in the spool belongs to."""
-    try:
-        return is_alive(os.path.join(directory, ALIVE))
-    except OSError:
-        return False
 
 
 def _shaping(config: Config) -> str:
