@@ -118,7 +118,7 @@ def _one_host(config: BoardConfig) -> Alert:
     errors = e.errors("increase", config.windows.role, host=True)
     requests = e.requests("increase", config.windows.role, host=True)
     per_generation = f"on ({e.generation}) group_left ()"
-    share = f"(\n{errors}\n)\n/ {per_generation} ({names.ERRORS_INCREASE} >= {limits.errors})"
+    share = f"{errors}\n/ {per_generation} ({names.ERRORS_INCREASE} >= {limits.errors})"
     expr = "\n".join(
         [
             f"({share} > {limits.one_host:g})",

@@ -74,9 +74,12 @@ class Expressions:
         return self._summed(Selector.parse(self.config.requests.requests), over, window, host)
 
     def errors(self, over: Over, window: float, *, host: bool = False) -> str:
-        """Failed requests by generation; 0 where there were requests and none failed."""
-        failed = self._summed(Selector.parse(self.config.requests.errors), over, window, host)
-        return f"{failed}\nor\n0 * {self.requests(over, window, host=host)}"
+        """Failed requests by generation (or by ``host``); nothing where no series of errors is there: see `or_zero`."""
+        return self._summed(Selector.parse(self.config.requests.errors), over, window, host)
+
+    def or_zero(self, expr: str, requests: str) -> str:
+        """0 where there were ``requests`` (recorded, so that they are not added up again) and ``expr`` has nothing."""
+        return f"{expr}\nor on ({self.generation})\n0 * {requests}"
 
     def slow(self, over: Over, window: float) -> str:
         """Requests that took longer than the objective, by generation; only where ``requests.durations`` is given."""

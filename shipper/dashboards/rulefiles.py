@@ -1,8 +1,6 @@
-"""The rule files that are shipped in ``dashboards/rules``: ``python -m shipper.dashboards.rulefiles`` writes them anew."""
+"""The rule files that are shipped in ``dashboards/rules``; `shipper.dashboards.generate` writes them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from shipper.dashboards.alerts import alert_groups, alerting
 from shipper.dashboards.config import BoardConfig
@@ -34,15 +32,3 @@ def rule_files(config: BoardConfig) -> dict[str, str]:
             head("Alerts: which deploy broke it, and whether everything arrives."),
         ),
     }
-
-
-def main() -> None:
-    """Write the shipped files beside the source tree."""
-    folder = Path(__file__).resolve().parents[2] / "dashboards" / "rules"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in rule_files(BoardConfig()).items():
-        (folder / name).write_text(text)
-
-
-if __name__ == "__main__":
-    main()

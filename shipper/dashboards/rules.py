@@ -6,12 +6,12 @@ a fixed number of series a service from them; ``shipper-history`` looks back for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from shipper.dashboards import names
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
-from shipper.dashboards.expressions import Expressions
+from shipper.dashboards.expressions import Expressions, Over
 from shipper.dashboards.ruleset import Group, Rule
 
 
@@ -83,11 +83,11 @@ def _order(config: BoardConfig) -> Iterator[Rule]:
 def _traffic(config: BoardConfig) -> Iterator[Rule]:
     e, windows = Expressions(config), config.windows
     yield Rule(names.REQUESTS_RATE, e.requests("rate", windows.rate))
-    yield Rule(names.ERRORS_RATE, e.errors("rate", windows.rate))
+    yield Rule(names.ERRORS_RATE, e.or_zero(e.errors("rate", windows.rate), names.REQUESTS_RATE))
     yield Rule(names.ERRORS_RATIO, f"{names.ERRORS_RATE} / ({names.REQUESTS_RATE} > 0)")
     yield Rule(names.REQUESTS_INCREASE, e.requests("increase", windows.role))
-    yield Rule(names.ERRORS_INCREASE, e.errors("increase", windows.role))
-    worst = f"max by ({e.generation}) (\n{e.errors('increase', windows.role, host=True)}\n)"
+    yield Rule(names.ERRORS_INCREASE, e.or_zero(e.errors("increase", windows.role), names.REQUESTS_INCREASE))
+    worst = f"max by ({e.generation}) ({e.errors('increase', windows.role, host=True)})"
     yield Rule(names.ONE_HOST_ERRORS, f"{worst}\n/\n({names.ERRORS_INCREASE} > 0)")
     if config.requests.durations:
         yield Rule(names.SLOW_RATE, e.slow("rate", windows.rate))
@@ -98,16 +98,17 @@ def _traffic(config: BoardConfig) -> Iterator[Rule]:
 def _first(config: BoardConfig) -> Iterator[Rule]:
     """Counts since birth, recorded while a generation is young: those of a generation withdrawn at minute 20 are there, too."""
     e, windows = Expressions(config), config.windows
-    counted = {names.REQUESTS_FIRST: e.requests, names.ERRORS_FIRST: e.errors}
-    if config.requests.durations:
-        counted[names.SLOW_FIRST] = e.slow  # type: ignore[assignment]
+    counted: dict[str, Callable[[Over, float], str]] = {
+        names.REQUESTS_FIRST: e.requests,
+        names.ERRORS_FIRST: e.errors,
+        **({names.SLOW_FIRST: e.slow} if config.requests.durations else {}),
+    }
     for name, count in counted.items():
         for seconds, age in zip((windows.first_short, windows.first_long), windows.ages, strict=True):
-            yield Rule(
-                name,
-                f"(\n{count('first', seconds)}\n)\nand on ({e.generation}) ({names.AGE} <= {seconds:g})",
-                {"age": age},
-            )
+            expr = f"(\n{count('first', seconds)}\n)\nand on ({e.generation}) ({names.AGE} <= {seconds:g})"
+            if name == names.ERRORS_FIRST:
+                expr = e.or_zero(expr, f'{names.REQUESTS_FIRST}{{age="{age}"}}')
+            yield Rule(name, expr, {"age": age})
 
 
 def _roles(config: BoardConfig) -> Iterator[Rule]:
@@ -121,13 +122,11 @@ def _roles(config: BoardConfig) -> Iterator[Rule]:
             yield Rule(name, expr, {"role": role})
     newest = f"and on ({e.generation}) {names.NEWEST}"
     errors = e.errors("increase", config.windows.role, host=True)
-    worst = f"topk by ({e.service}) (1, (\n{errors}\n) {newest})"
-    for name, by_host in (
-        (names.ROLE_REQUESTS, e.requests("increase", config.windows.role, host=True)),
-        (names.ROLE_ERRORS, errors),
-    ):
-        rest = f"(\n{by_host}\n)\n{newest}\nunless on ({e.host}) {worst}"
-        yield Rule(name, f"sum by ({e.service}) (\n{rest}\n)", {"role": "rest"})
+    others = f"{newest}\nunless on ({e.host}) topk by ({e.service}) (1, {errors} {newest})"
+    requests = f"{e.requests('increase', config.windows.role, host=True)}\n{others}"
+    yield Rule(names.ROLE_REQUESTS, f"sum by ({e.service}) (\n{requests}\n)", {"role": "rest"})
+    none = f'or on ({e.service})\n0 * {names.ROLE_REQUESTS}{{role="rest"}}'
+    yield Rule(names.ROLE_ERRORS, f"sum by ({e.service}) (\n{errors}\n{others}\n)\n{none}", {"role": "rest"})
 
 
 def _worse(config: BoardConfig) -> Iterator[Rule]:

@@ -43,7 +43,7 @@ def test_every_recorded_name_is_one_that_the_list_of_names_has() -> None:
 
 
 def test_shipped_rule_files_are_what_the_configuration_makes() -> None:
-    """Whoever edits a generated file is told to build it anew: python -m shipper.dashboards.rulefiles."""
+    """Whoever edits a generated file is told to build it anew: python -m shipper.dashboards.generate."""
     for name, text in rule_files(CONFIG).items():
         assert (SHIPPED / "rules" / name).read_text() == text, name
 
