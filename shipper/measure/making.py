@@ -109,6 +109,7 @@ def source(
         own=OwnMetrics(place.facts, host, place.destinations, ledger=ledger, report=report)
         if settings.own and place.takers and not closed
         else None,
+        over=closed,
         collector=None if requests is None else BookCollector(lambda: requests.book, routes=requests.routes),
         host=place.attributes,
         instance=place.instance,

@@ -50,7 +50,8 @@ class Target(Protocol):
 class MeasureSource(Source):
     """See the module. ``after``: the sources whose streams are counted; they settle before the last sample is taken.
 
-    ``collector`` is on /metrics while this is open. ``host`` and ``instance``: see `samples.of_book`.
+    ``collector`` is on /metrics while this is open. ``host`` and ``instance``: see `samples.of_book`. ``over``: the life is,
+    and what is still counted of it is said once, with the end of its series.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MeasureSource(Source):
         writer: Writer,
         *,
         own: OwnMetrics | None = None,
+        over: bool = False,
         collector: Collector | None = None,
         host: Mapping[str, AttributeValue],
         instance: str,
@@ -73,6 +75,7 @@ class MeasureSource(Source):
         self._targets = {f"{_TARGET} {number}": target for number, target in enumerate(targets)}
         self._writer = writer
         self._own = own
+        self._of_the_dead = over
         self._collector = collector
         self._host = host
         self._instance = instance
@@ -82,6 +85,7 @@ class MeasureSource(Source):
         self._report = report
         self._known: dict[Key, int] = {}
         self._looked_at: Book | None = None
+        self._opened_with: Book | None = None
         self._opened = False
         self._resumed = True
         self._settled = False
@@ -93,6 +97,7 @@ class MeasureSource(Source):
         await self._writer.reopen()
         if self._counter is not None:
             await self._counter.open()
+            self._opened_with = self._counter.book
             self._known = {key: line.start_ns for key, line in self._counter.book.lines.items()}
         if self._own is not None:
             await self._own.open()
@@ -108,7 +113,7 @@ class MeasureSource(Source):
         async with asyncio.TaskGroup() as group:
             if self._counter is not None:
                 group.create_task(self._count(self._counter))
-            if self._counter is not None or self._own is not None:
+            if (self._counter is not None or self._own is not None) and not self._of_the_dead:
                 group.create_task(self._sample())
             for name, target in self._targets.items():
                 group.create_task(self._watch(name, target))
@@ -136,7 +141,11 @@ class MeasureSource(Source):
         if self._counter is not None:
             await self._count_all(self._counter)
             async with self._sampling:
-                await self._writer.write({_REQUESTS: self._requests(self._writer.stamp())})
+                now = self._writer.stamp()
+                if not self._of_the_dead:
+                    await self._writer.write({_REQUESTS: self._requests(now)})
+                elif self._counter.book is not self._opened_with or not self._writer.said_late:
+                    await self._writer.write_last({_REQUESTS: self._requests(now)}, now)
         await asyncio.gather(*(self._read_last(name, target) for name, target in self._targets.items()))
 
     async def farewell(self, outcome: str, left_bytes: int) -> None:

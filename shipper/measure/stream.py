@@ -58,6 +58,11 @@ class MetricsStream:
         if os.path.isdir(self._directory):
             await self._open()
 
+    @property
+    def exists(self) -> bool:
+        """Whether something was ever written to it."""
+        return self._stream is not None
+
     async def write(self, samples: Samples, time_ns: int) -> None:
         """Append one request. Raises `SpoolFull` and `StateError`: then nothing was written."""
         if not samples.points:

@@ -34,6 +34,11 @@ class Writer:
         await self._stream.reopen()
         await self._life.reopen()
 
+    @property
+    def said_late(self) -> bool:
+        """Whether something was written when all that is counted had had its last sample (see `write_late`)."""
+        return self._life.exists
+
     def close(self) -> None:
         """Close the spools."""
         self._stream.close()
@@ -61,17 +66,23 @@ class Writer:
         """As `write`, when what the life's account counts is fixed already."""
         await self._write(self._life, sum((self._with_ends(*one) for one in of.items()), NOTHING))
 
+    async def write_last(self, last: Mapping[str, Samples], time_ns: int) -> None:
+        """As `write_end`, of a life that is over already: what it left is data as any other. Faults are reported."""
+        await self._write(self._stream, self._ended(last, time_ns))
+
     async def write_end(self, last: Mapping[str, Samples], time_ns: int) -> None:
         """The last samples, taken at ``time_ns``, by producer, and a moment later the end of all there is.
 
         Raises `ShipperError` and OSError; then nothing was written, and it may be tried again.
         """
+        await self._life.write(self._ended(last, time_ns), self._clock.wall_ns())
+        self._live.clear()
+
+    def _ended(self, last: Mapping[str, Samples], time_ns: int) -> Samples:
         for producer, samples in last.items():
             self._live.began(producer, samples.payload)
         self.stamped(time_ns + MILLISECOND)
-        whole = sum(last.values(), self._live.ends(time_ns + MILLISECOND))
-        await self._life.write(whole, self._clock.wall_ns())
-        self._live.clear()
+        return sum(last.values(), NOTHING) + self._live.ends(time_ns + MILLISECOND)
 
     def _with_ends(self, producer: str, samples: Samples) -> Samples:
         if not samples.points:  # it has nothing to say, which is not to say that it has nothing

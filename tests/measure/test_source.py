@@ -81,7 +81,14 @@ class Run:
     """One run of the source on a state directory."""
 
     def __init__(
-        self, directory: Path, ledger: Any, clock: FakeClock, *targets: Gauge, upstream: bool = False, own: bool = False
+        self,
+        directory: Path,
+        ledger: Any,
+        clock: FakeClock,
+        *targets: Gauge,
+        upstream: bool = False,
+        own: bool = False,
+        over: bool = False,
     ) -> None:
         self.clock = clock
         self.report = Reporter(clock)
@@ -111,6 +118,7 @@ class Run:
             if own
             else None,
             collector=BookCollector(lambda: self.counter.book, routes=False),
+            over=over,
             host=HOST,
             instance="h1",
             interval=INTERVAL,
@@ -606,5 +614,60 @@ def test_an_end_that_cannot_be_written_is_tried_again_whole(tmp_path: Path) -> N
             await run.source.farewell("drained", 0)
             (last,) = run.late()
             assert ended(last) == lived(last) | lived(run.samples()[0])
+
+    in_state(tmp_path, work)
+
+
+def test_what_an_earlier_life_left_is_said_once_and_ended(tmp_path: Path) -> None:
+    """A life that died without a word gets its last numbers from the next one, and is not seen alive because of it."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        died = Run(tmp_path, ledger, clock)
+        async with died.running():
+            died.counter.add(died.file)
+            died.file.span()
+            await died.counted(1)
+        clock.advance(1000)
+        later = Run(tmp_path, ledger, clock, over=True)
+        async with later.running():
+            before = len(later.samples())
+            await clock.run(3 * INTERVAL)
+            assert len(later.samples()) == before
+            await later.source.settled()
+            (last,) = later.samples()[before:]
+            assert (
+                ended(last)
+                == lived(last)
+                == {
+                    ("shipper.requests", "ok"),
+                    ("shipper.requests", "error"),
+                    ("shipper.request.duration",),
+                }
+            )
+
+    in_state(tmp_path, work)
+
+
+def test_a_life_that_said_farewell_needs_no_other_to_speak_for_it(tmp_path: Path) -> None:
+    """Unless something of it was counted only afterwards."""
+
+    async def work(ledger: LedgerThread, clock: FakeClock) -> None:
+        first = Run(tmp_path, ledger, clock)
+        async with first.running():
+            first.counter.add(first.file)
+            first.file.span()
+            await first.counted(1)
+            await first.source.settled()
+            await first.source.farewell("expired", 3)
+        for more in (0, 1):
+            later = Run(tmp_path, ledger, clock, over=True)
+            later.file.data = first.file.data
+            async with later.running():
+                before = len(later.samples())
+                for _ in range(more):
+                    later.file.span()
+                later.counter.add(later.file)
+                await later.source.settled()
+                assert len(later.samples()) == before + more
 
     in_state(tmp_path, work)
