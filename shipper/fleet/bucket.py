@@ -86,7 +86,8 @@ class Bucket(Store):
         """See `Store.swap`: a put on the condition that the object is not there, or still has its entity tag."""
         known = self._obstore.exceptions
         e_tag, _, version = tag.partition("\n")
-        mode: Any = {"e_tag": e_tag or None, "version": version or None} if tag else "create"
+        named = {"e_tag": e_tag, "version": version}
+        mode: Any = {name: value for name, value in named.items() if value} if tag else "create"
         try:
             await self._obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
         except (known.AlreadyExistsError, known.PreconditionError, FileExistsError):
