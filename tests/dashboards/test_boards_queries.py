@@ -1,11 +1,8 @@
 """Every PromQL query of every committed board, asked of a fleet's history under the committed rules: none fails, none is empty."""
 
-import json
 import math
 import re
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,7 +11,7 @@ from tests.dashboards.lint import promql, story
 from tests.dashboards.lint.committed import Board, boards
 from tests.dashboards.promtool.run import needs_promtool
 
-pytestmark = [needs_promtool, pytest.mark.xdist_group("story")]
+pytestmark = needs_promtool
 ALL = pytest.mark.parametrize("board", boards().values(), ids=lambda board: board.uid)
 MOMENTS = (story.YOUNG, story.ACCUSED, story.AFTER)
 # A legend that shows more would not be read; tables say their own limit.
@@ -41,49 +38,51 @@ def asked_by(board: Board) -> dict[str, str]:
     return {name: promql.filled(text, story.VALUES) for name, text in asked.items() if text}
 
 
-@cache
-def answers() -> dict[tuple[str, int], story.Answer]:
-    """Each query's answers by its text and step: one run of promtool for all boards, since the story takes its time."""
+Answers = dict[tuple[str, int], story.Answer]
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Each query's answers by its text and step, those of all boards from one run of promtool."""
     texts = sorted({text for board in boards().values() for text in asked_by(board).values()})
-    with TemporaryDirectory() as directory:
-        return story.asked({text: text for text in texts}, Path(directory), MOMENTS)
+    return story.asked(texts, MOMENTS, tmp_path_factory.getbasetemp().parent)
 
 
 @ALL
-def test_no_query_fails(board: Board) -> None:
+def test_no_query_fails(board: Board, answers: Answers) -> None:
     """No query of a board is refused by Prometheus at any moment of a rollout."""
     failed = {
         name: answer.error
         for name, text in asked_by(board).items()
         for at in MOMENTS
-        if (answer := answers().get((text, at))) and answer.error
+        if (answer := answers.get((text, at))) and answer.error
     }
     assert failed == {}
 
 
 @ALL
-def test_no_query_is_empty(board: Board) -> None:
+def test_no_query_is_empty(board: Board, answers: Answers) -> None:
     """Each query finds something at some moment of a story that has everything: deploys, errors, a rollback, hosts that die."""
-    empty = [name for name, text in asked_by(board).items() if not any((text, at) in answers() for at in MOMENTS)]
+    empty = [name for name, text in asked_by(board).items() if not any((text, at) in answers for at in MOMENTS)]
     assert empty == []
 
 
 @ALL
-def test_no_graph_shows_more_lines_than_can_be_read(board: Board) -> None:
+def test_no_graph_shows_more_lines_than_can_be_read(board: Board, answers: Answers) -> None:
     """A graph's query finds a handful of series, however many hosts and generations there were."""
     for query in board.queries:
         if query.source == "prometheus" and not query.instant and query.json.get("format") != "heatmap":
             text = promql.filled(query.text, story.VALUES)
             for at in MOMENTS:
-                answer = answers().get((text, at))
+                answer = answers.get((text, at))
                 assert answer is None or answer.series <= MOST_LINES, text
 
 
-def test_the_chosen_generation_and_the_one_before_are_found() -> None:
+def test_the_chosen_generation_and_the_one_before_are_found(answers: Answers) -> None:
     """The newest generation, the one before it that was not withdrawn, and the time between both starts are found first."""
     board = boards()["shipper-compare"]
     found = {
-        name: answers()[(asked_by(board)[f"shipper-compare variable {name}"], story.ACCUSED)].found
+        name: answers[(asked_by(board)[f"shipper-compare variable {name}"], story.ACCUSED)].found
         for name in ("generation", "prev", "shift")
     }
     latest = {
@@ -97,11 +96,11 @@ def _values(found: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r'generation="(\w+)"} ([^,]+)', found)}
 
 
-def test_the_bad_generation_is_drawn_in_red() -> None:
+def test_the_bad_generation_is_drawn_in_red(answers: Answers) -> None:
     """While an alert accuses the new generation, its line is the accused one, and only its."""
     board = boards()["shipper-triage"]
     accused, newest, before = (
-        answers().get((asked_by(board)[f"shipper-triage Whose errors are they? {letter}"], story.ACCUSED))
+        answers.get((asked_by(board)[f"shipper-triage Whose errors are they? {letter}"], story.ACCUSED))
         for letter in "ABC"
     )
     assert accused is not None
@@ -112,44 +111,44 @@ def test_the_bad_generation_is_drawn_in_red() -> None:
     assert 'generation="7"' not in before.found
 
 
-def _number(board: str, panel: str, letter: str, at: int) -> float:
+def _number(answers: Answers, board: str, panel: str, letter: str, at: int) -> float:
     """The one number a query found."""
-    answer = answers()[(asked_by(boards()[board])[f"{board} {panel} {letter}"], at)]
+    answer = answers[(asked_by(boards()[board])[f"{board} {panel} {letter}"], at)]
     assert answer.series == 1, answer
     return float(answer.found.rpartition(" ")[2])
 
 
-def test_the_scoreboard_counts_what_happened() -> None:
+def test_the_scoreboard_counts_what_happened(answers: Answers) -> None:
     """Deploys, the share that failed and how long the bad release stayed are those of the story."""
     board, at = "shipper-generations", story.AFTER
     deploys, undone = 4, 2  # 5, 6, 7 and the canary; the rollback of 7 and the withdrawal of the canary
-    assert _number(board, "Which share of deploys failed?", "A", at) == undone / deploys
-    assert _number(board, "How often is it deployed?", "A", at) == deploys * 12  # in a range of two hours
+    assert _number(answers, board, "Which share of deploys failed?", "A", at) == undone / deploys
+    assert _number(answers, board, "How often is it deployed?", "A", at) == deploys * 12  # in a range of two hours
     stayed = (story.EIGHT - story.SEVEN) * story.STEP
-    assert _number(board, "How long did a bad release stay?", "A", at) == stayed
-    assert 0 < _number(board, "How long until an alert knew?", "A", at) <= 180
+    assert _number(answers, board, "How long did a bad release stay?", "A", at) == stayed
+    assert 0 < _number(answers, board, "How long until an alert knew?", "A", at) <= 180
 
 
-def test_what_could_have_been_seen_follows_from_the_counts() -> None:
+def test_what_could_have_been_seen_follows_from_the_counts(answers: Answers) -> None:
     """The smallest factor that would have shown is computed from both generations' first requests and errors."""
     at, limits = story.ACCUSED, BoardConfig().thresholds
     board = "shipper-compare"
     counts = {}
     for letter, what in (("D", "requests"), ("E", "errors")):
-        answer = answers()[(asked_by(boards()[board])[f"{board} What is compared with what? {letter}"], at)]
+        answer = answers[(asked_by(boards()[board])[f"{board} What is compared with what? {letter}"], at)]
         counts[what] = _values(answer.found)
     new, old = counts["requests"]["7"], counts["requests"]["6"]
     ratio = max(counts["errors"]["6"], 0.5) / old
     expected = 1 + limits.z * math.sqrt(limits.design_effect * (1 / new + 1 / old) * (1 - ratio) / ratio)
-    assert math.isclose(_number(board, "What could have been seen at all?", "A", at), expected, rel_tol=1e-9)
+    assert math.isclose(_number(answers, board, "What could have been seen at all?", "A", at), expected, rel_tol=1e-9)
 
 
-def test_hosts_share_all_errors_of_their_generation() -> None:
+def test_hosts_share_all_errors_of_their_generation(answers: Answers) -> None:
     """The shares of the worst hosts add up to all errors, and each host's ratio is that of its own requests."""
     board, at = "shipper-triage", story.ACCUSED
     asked = asked_by(boards()[board])
     shares, ratios = (
-        {host: float(value) for host, value in re.findall(r'instance="([^"]+)"} ([^,]+)', answers()[(text, at)].found)}
+        {host: float(value) for host, value in re.findall(r'instance="([^"]+)"} ([^,]+)', answers[(text, at)].found)}
         for text in (asked[f"{board} One host, or all of them? {letter}"] for letter in "BC")
     )
     assert math.isclose(sum(shares.values()), 1)
@@ -157,18 +156,10 @@ def test_hosts_share_all_errors_of_their_generation() -> None:
     assert all(math.isclose(ratio, 0.1) for ratio in ratios.values())  # 6 of 60, each
 
 
-def test_answers_of_promtool_are_read() -> None:
+def test_answers_of_promtool_are_read(tmp_path: Path) -> None:
     """A query that fails, one that finds nothing and one that finds a series are told apart."""
-    with TemporaryDirectory() as directory:
-        found = story.asked(
-            {
-                "fails": "count by (instance) (shipper_host_info) * on() count by (instance) (shipper_host_info)",
-                "empty": "nothing_here",
-                "finds": "vector(7)",
-            },
-            Path(directory),
-            [20],
-        )
-    assert "duplicate series" in json.dumps(found[("fails", 20)].error) or "many-to-many" in found[("fails", 20)].error
-    assert ("empty", 20) not in found
-    assert found[("finds", 20)] == story.Answer("{} 7E+00")
+    fails = "count by (instance) (shipper_host_info) * on() count by (instance) (shipper_host_info)"
+    found = story.asked([fails, "nothing_here", "vector(7)"], [20], tmp_path)
+    assert "many-to-many" in found[(fails, 20)].error
+    assert ("nothing_here", 20) not in found
+    assert found[("vector(7)", 20)] == story.Answer("{} 7E+00")
