@@ -34,7 +34,7 @@ _CUMULATIVE = 2
 _GAUGE, _SUM, _HISTOGRAM, _EXPONENTIAL, _SUMMARY = 5, 7, 9, 10, 11
 _KINDS = frozenset({_GAUGE, _SUM, _HISTOGRAM, _EXPONENTIAL, _SUMMARY})
 _RESOURCES = 4096  # whose labels are remembered
-_SERIES = 10_000  # of one resource
+_FAMILIES = 10_000
 _DOUBLE = struct.Struct("<d")
 
 Sample = tuple[int, bytes, bytes, int]
@@ -63,31 +63,37 @@ class _Family:
 class _Resource:
     """The labels of a resource's series, by family and attributes."""
 
-    __slots__ = ("_external", "_identity", "series")
+    __slots__ = ("_external", "_identity", "_series")
 
     def __init__(self, external: Pairs, identity: Pairs) -> None:
         self._external = external
         self._identity = identity
-        self.series: dict[tuple[str, bytes, str], bytes] = {}
+        self._series: dict[tuple[str, bytes, str], bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._series)
 
     def labels(self, name: str, own: bytes, number: int, extra: tuple[str, str] | None = None) -> bytes:
         """The encoded labels of one series; ``own``: its attributes, which are fields ``number``."""
         key = (name, own, "" if extra is None else extra[1])
-        found = self.series.get(key)
+        found = self._series.get(key)
         if found is None:
-            if len(self.series) >= _SERIES:
-                self.series.clear()
             extras = () if extra is None else (extra,)
             found = encode(name, self._external, attributes(own, number), self._identity, extras)
-            self.series[key] = found
+            self._series[key] = found
         return found
 
 
 class Converter:
-    """Converts requests; may be called from several threads. ``external``: labels added where a series has none of the name."""
+    """Converts requests; may be called from several threads.
 
-    def __init__(self, external: Mapping[str, str]) -> None:
+    ``external``: labels added where a series has none of the name. ``remembered``: how many series' labels are kept; whoever
+    makes more, as by a user's id in a label, makes all be worked out again.
+    """
+
+    def __init__(self, external: Mapping[str, str], remembered: int = 100_000) -> None:
         self._external = tuple(external.items())
+        self._remembered = remembered
         self._lock = threading.Lock()
         self._resources: dict[bytes, _Resource] = {}
         self._families: dict[tuple[bytes, bytes, int], _Family] = {}
@@ -98,6 +104,8 @@ class Converter:
             walk = _Walk(self._resource, self._family)
             for payload in payloads:
                 walk.request(payload)
+            if sum(map(len, self._resources.values())) > self._remembered:
+                self._resources.clear()
             return Converted(walk.samples, walk.points, dict(walk.rejected))
 
     def _resource(self, content: bytes) -> _Resource:
@@ -113,7 +121,7 @@ class Converter:
         key = (name, unit, kind)
         found = self._families.get(key)
         if found is None:
-            if len(self._families) >= _SERIES:
+            if len(self._families) >= _FAMILIES:
                 self._families.clear()
             counter, gauge = kind == _MONOTONIC, kind == _GAUGE
             called = metric_name(
@@ -136,6 +144,7 @@ class _Walk:
         self.rejected: Counter[str] = Counter()
         self._resource_of = resource
         self._family_of = family
+        self._resource: _Resource
         self._times: dict[int, bytes] = {}
 
     def request(self, data: bytes) -> None:

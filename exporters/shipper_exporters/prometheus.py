@@ -51,7 +51,7 @@ class PrometheusExporter(Exporter):
         self._client = Client(context.clock, settings.timeout, tls, self._addresses)
         secret = settings.bearer_token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
-        self._converter = Converter(settings.external_labels)
+        self._converter = Converter(settings.external_labels, 2 * settings.max_series)
         self._series = Series(settings.max_series)
         self._journeys: dict[str, Journey] = {}
         self._there: set[tuple[int, bytes]] = set()  # what was taken of a request that then turned out to be too large

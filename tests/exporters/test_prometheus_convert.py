@@ -241,6 +241,13 @@ def test_what_shipper_makes_itself() -> None:
     }
 
 
+def test_labels_that_are_not_remembered() -> None:
+    """However few series are remembered, the same comes out."""
+    one = payload(*(gauge("g", float(n), NOW, n=n) for n in range(20)))
+    forgetful = Converter({}, remembered=3)
+    assert [forgetful.convert([one]) for _ in range(3)] == [converted(one)] * 3
+
+
 def test_series_are_cut_by_time() -> None:
     """Samples are in order of time whatever order they came in, and no request has more than asked for."""
     payloads = [payload(gauge("g", float(at), NOW + at), gauge("h", 1.0, NOW + at)) for at in (3, 1, 2, 0)]
