@@ -109,6 +109,29 @@ def test_one_of_two_gateways_keeps_deploys_alive_and_the_other_follows_its_death
     assert "deploy of checkout started, in prod, generation g7" in said  # the event itself went on as a log record
 
 
+def test_a_deploy_that_was_acknowledged_survives_the_gateway_s_sudden_death(tmp_path: Path) -> None:
+    """SIGKILL right after the answer: the gateway's next run keeps the deploy alive, without an archive too."""
+
+    async def story(sink: Sink) -> None:
+        port = free_port()
+        settings = {"SHIPPER_OTLP_ENDPOINT": sink.url, "SHIPPER_ADMIN_LISTEN": "off", "SHIPPER_HOST": "only", **FAST}
+        arguments = ["gateway", f"--listen=127.0.0.1:{port}", f"--state-dir={tmp_path / 'state'}"]
+        async with Shipper(tmp_path / "gateway", arguments, settings) as receiver:
+            await listening(port)
+            await tell(port, "rollback", "--generation", "g8")
+            await receiver.kill()
+            sink.received.clear()
+            await receiver.start()
+            await until(lambda: kept(sink, "g8", "only"), "the deploy is still known")
+            assert await receiver.terminate() == 0, receiver.said()
+
+    async def main() -> None:
+        async with Sink() as sink:
+            await story(sink)
+
+    asyncio.run(main())
+
+
 @pytest.mark.skipif(not prometheus.available(), reason=prometheus.MISSING)
 def test_a_rollback_that_nobody_told_of_is_three_generations(tmp_path: Path) -> None:
     """Hosts of A, of B, and of A again: Prometheus has three inferred starts, the audit's table three generations."""
