@@ -269,6 +269,21 @@ def test_every_recorded_metric_is_read_by_a_board_or_an_alert() -> None:
     assert sorted(names.RECORDED - read) == []
 
 
+def test_every_alert_a_board_names_exists() -> None:
+    """Boards that colour or count by alerts name alerts that the rules define."""
+    rules = (ROOT / "dashboards" / "rules" / "shipper-alerts.yml").read_text(encoding="utf-8")
+    defined = set(re.findall(r"alert: (\w+)", rules))
+    named = {
+        name
+        for board in boards().values()
+        for text in promql_of(board)
+        for alternatives in re.findall(r'alertname=~?"([^"]+)"', text)
+        for name in alternatives.split("|")
+        if re.fullmatch(r"\w+", name)
+    }
+    assert {"ShipperNewGenerationErrors", "ShipperYoungGenerationErrors"} <= named <= defined
+
+
 def test_every_linked_board_is_there() -> None:
     """All boards that alerts and boards link to are committed."""
     assert set(boards()) == set(names.BOARDS)

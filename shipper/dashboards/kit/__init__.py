@@ -31,7 +31,7 @@ How a board is written (see `shipper.dashboards.boards.triage`)::
 now (table rows), number (stat), heat (heatmap), log_lines, trace_list, elastic_lines ... Panels: timeseries, stat, table, states,
 heatmap, bars, traces, markdown. Colours by query letter (`colors={"A": looks.fixed(looks.NEW)}`) or `/regex/` of the series' name.
 Links: `to(board, title, time=..., **variables)` with `chosen("x")` (this board's variable), `of_series("x")` (label of the
-clicked line), `of_row("x")` (column of the clicked row). Add the module to `build.BOARDS`; `python -m shipper.dashboards.build`
+clicked line), `of_row("x")` (column of the clicked row). Add the module to `build.BOARDS`; `python -m shipper.dashboards.generate`
 writes dashboards/*.json. Rows that need Loki, Tempo or Elasticsearch say so by `needs=`: Grafana's classic schema cannot hide
 a row (a row repeated over a data source variable without values is drawn once, with an error), so `shipper.dashboards.fit.fit`
 (pure JSON, no SDK) leaves them out where a board is installed or exported for a Grafana without that source.
