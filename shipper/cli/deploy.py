@@ -38,8 +38,10 @@ class _Split(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Split, options_metavar="[OPTIONS] [-- CMD...]")
-@click.argument("verb", metavar="[start|finish|fail|rollback|withdraw]", required=False, type=click.Choice(list(VERBS)))
+@click.command(cls=_Split, options_metavar="[OPTIONS]")
+@click.argument(
+    "verb", metavar="[start|finish|fail|rollback|withdraw] [-- CMD...]", required=False, type=click.Choice(list(VERBS))
+)
 @click.option("--service", default="", help="Which service; service.name.")
 @click.option("--env", "environment", default="", help="Which environment, for example production.")
 @click.option("--release", default="", help="The release that is deployed.")
@@ -91,10 +93,11 @@ def command(
     """Tell of a deploy: start, finish, fail, rollback or withdraw; or run CMD and tell of its start and end.
 
     Values not given are taken from the environment of the pipeline (docs/deploys.md). Exit status: 0, also when nobody could
-    be told (1 with --strict); 2 for a wrong call; with CMD, its own status. Examples:
+    be told (1 with --strict); 2 for a wrong call; with CMD, its own status.
 
+    \b
+    Examples:
       shipper deploy start --service checkout --env prod --release 1.4.2
-
       shipper deploy --service checkout --env prod -- helm upgrade --install checkout ./chart
     """
     words: list[str] = ctx.meta.get(_COMMAND, [])
