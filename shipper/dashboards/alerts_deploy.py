@@ -211,7 +211,8 @@ def _never_up(config: BoardConfig) -> Alert:
     """Fewer hosts than were wanted, and none came in addition for as long as a boot may take."""
     e, words, windows = Expressions(config), Words(config), config.windows
     desired = f"max by ({e.generation}) ({names.DESIRED_HOSTS})"
-    began = f"time() - max by ({e.generation}) ({names.DEPLOY_STARTED})"
+    started = f"max by ({e.generation}) ({names.DEPLOY_STARTED})"
+    withdrawn = f"(max by ({e.generation}) ({names.DEPLOY_WITHDRAWN}) >= on ({e.generation}) {started})"
     lookback = f"[{duration(windows.boot + windows.rollout)}]"
     peak = f"max_over_time({names.HOSTS_COUNT}{lookback})"
     none = f"or on ({e.generation}) 0 * {desired}"
@@ -223,8 +224,8 @@ def _never_up(config: BoardConfig) -> Alert:
         "ShipperHostsNeverUp",
         f"({desired} - on ({e.generation}) ({peak} {none}) > 0)\n"
         f"and on ({e.generation}) (({peak} {none}) <= on ({e.generation}) {earlier})\n"
-        f"and on ({e.generation}) ({began} > {windows.boot:g} < {windows.boot + windows.rollout:g})\n"
-        f"unless on ({e.generation}) {names.DEPLOY_WITHDRAWN}",
+        f"and on ({e.generation}) (time() - {started} > {windows.boot:g} < {windows.boot + windows.rollout:g})\n"
+        f"unless on ({e.generation}) {withdrawn}",
         "ticket",
         f"{VALUE} hosts of {words.generation} never came up",
         f"The deploy wanted {wanted} hosts; at most {came} were there at once, and none more came in the last "

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from shipper.dashboards import names
+from shipper.dashboards.alerts import alert_groups
 from shipper.dashboards.config import BoardConfig, Requests, SourceLabels, load_board_config
 from shipper.dashboards.duration import duration
 from shipper.dashboards.expressions import Expressions, edge
@@ -160,3 +161,22 @@ def test_steady_counters_are_read_exactly_and_others_are_not_trusted() -> None:
     assert "max_over_time(shipper_requests_total[30m])" in Expressions(BoardConfig()).requests("first", 1800)
     config = replace(BoardConfig(), requests=MAPPED)
     assert "increase(istio_requests_total" in Expressions(config).requests("first", 1800)
+
+
+def test_the_page_about_rules_has_every_recorded_name_and_every_alert() -> None:
+    """Whoever adds a rule or an alert says what it is."""
+    page = (Path(__file__).parents[2] / "docs/rules.md").read_text()
+    assert (
+        set(re.findall(r"`((?:service|service_generation|service_role|fleet):\w+(?::\w+)?)`", page)) == names.RECORDED
+    )
+    alerts = {alert.name for group in alert_groups(BoardConfig()) for alert in group.alerts}
+    assert set(re.findall(r"\[(Shipper\w+)\]", page)) == alerts
+
+
+def test_the_settings_on_that_page_are_settings(tmp_path: Path) -> None:
+    """The example can be pasted."""
+    page = (Path(__file__).parents[2] / "docs/rules.md").read_text()
+    example = next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "compression" in block)
+    config = loaded(tmp_path, example)
+    assert config.intervals.push == 1
+    assert config.labels.env == "environment"

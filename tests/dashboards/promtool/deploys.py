@@ -308,17 +308,19 @@ def never_up() -> Scenario:
         ],
         95,
     )
-    for service, desired in (("shop", 6), ("cart", 12), ("pay", 6), ("mail", 3)):
+    for service, desired in (("shop", 6), ("cart", 12), ("pay", 6), ("mail", 3), ("bill", 2)):
         fleet.fact(
             names.DEPLOY_STARTED, 4 * STEP, since=4, generation="8", service=service, action="deploy", release="r2"
         )
         fleet.fact(names.DESIRED_HOSTS, desired, since=4, generation="8", service=service)
     fleet.fact(names.DEPLOY_WITHDRAWN, 30 * STEP, since=30, generation="8", service="pay", inferred="false")
+    # taken back once, and then deployed again
+    fleet.fact(names.DEPLOY_WITHDRAWN, 2 * STEP, since=2, generation="8", service="bill", inferred="false")
     return Scenario(
         fleet,
         [
             fires("ShipperHostsNeverUp", 20),
-            fires("ShipperHostsNeverUp", 50, NEW, ("prod", "mail", "8")),
+            fires("ShipperHostsNeverUp", 50, NEW, ("prod", "mail", "8"), ("prod", "bill", "8")),
             fires("ShipperHostsNeverUp", 94),
         ],
         _hasty(),
