@@ -39,7 +39,7 @@ def event(at: float, action: str = "started", generation: str = "7", **more: obj
     return DeployEvent(at_ns=T0 + round(at * SECOND), action=action, generation=generation, **fields)  # type: ignore[arg-type]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(events, max_size=25), st.randoms(use_true_random=False), st.sampled_from([2, 3, 50]))
 def test_any_order_and_repetition_of_events_adds_up_to_the_same(told: list[DeployEvent], chance, most: int) -> None:
     """Whatever order events come in and however often, also when more come than are kept, the state is the same."""

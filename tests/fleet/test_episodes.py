@@ -125,7 +125,7 @@ lives = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(lives, st.randoms(use_true_random=False))
 def test_any_order_of_lives_tells_the_same_story(rows: list[Row], chance) -> None:
     """Order does not matter; every generation has its episodes numbered from 1 in order of time, the first at its first birth."""
@@ -139,7 +139,7 @@ def test_any_order_of_lives_tells_the_same_story(rows: list[Row], chance) -> Non
         assert own[0].started_ns == min(born for generation, born, _ in rows if generation == key)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(lives)
 def test_going_on_from_what_was_settled_adds_nothing(rows: list[Row]) -> None:
     """Inferring again from the same lives and what was found before finds the same."""
