@@ -18,6 +18,7 @@ from shipper.errors import RangeGone
 from shipper.events import Event, Problem, Reporter
 from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.file import FileGroup, FileSettings, FileSource
+from shipper.sources.file.consumer import TextConsumer
 from shipper.sources.file.stream import FileStream
 from shipper.testing.clock import FakeClock
 
@@ -143,7 +144,15 @@ class Reports(Reporter):
 class Tail:
     """One run of a `FileSource` on ``directory``."""
 
-    def __init__(self, directory: Path, sink: Sink, clock: FakeClock, settings: FileSettings, remembered: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sink: Sink,
+        clock: FakeClock,
+        settings: FileSettings,
+        remembered: Any,
+        consumer: TextConsumer | None = None,
+    ) -> None:
         self.directory = directory
         self.sink = sink
         self.clock = clock
@@ -159,6 +168,7 @@ class Tail:
             report=self.report,
             destinations=(DESTINATION,),
             remembered=remembered,
+            consumer=consumer,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -245,6 +255,7 @@ async def tailing(
     limits: dict[str, Any] | None = None,
     stop_early: bool = False,
     groups: tuple[FileGroup, ...] = (),
+    consumer: TextConsumer | None = None,
     **group: Any,
 ) -> AsyncIterator[Tail]:
     """A running tailer of ``directory``; ``group`` and ``limits`` are settings."""
@@ -252,7 +263,7 @@ async def tailing(
     include = tuple(os.path.join(directory, each) for each in patterns)
     directory.mkdir(exist_ok=True)
     settings = FileSettings(groups or (FileGroup(include, **group),), **(limits or {}))
-    tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered)
+    tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered, consumer)
     await tail.start(stop_early)
     try:
         yield tail
