@@ -45,28 +45,33 @@ def board(config: BoardConfig) -> kit.Board:
 
 def _verdict(words: Words) -> model.Panel:
     limits = words.config.thresholds
-    absent = looks.words({}, absent=("cannot tell", looks.OLD))
+    newest = f"and on({words.by}) {words.here(names.NEWEST)}"
+    errors = words.here(names.ROLE_ERRORS, 'role="new"')
+    apart = f"{words.here(names.ERRORS_Z)} and on() ({errors} >= {limits.errors})"
     panel = kit.stat(
         Ask(
             1,
             "Is the newest generation worse?",
-            "Verdict: computed by the verdict keeper; until one runs it says so. Same minutes: by how many standard deviations the "
-            f"new error ratio lies above the old one's while both serve (from {limits.z:g} on it is no chance). First minutes: the "
-            "chosen generation's error ratio of its first minutes as a multiple of the median of the ones before.",
-            "Red in either: find the generation in the lines beside it, then see 'One host, or all of them?' before rolling back.",
+            "Verdict: from whatever computes one; says so where nothing does. Same minutes: by how many standard deviations its error "
+            f"ratio lies above that of the old ones while both serve; from {limits.z:g} on it is hardly chance. First minutes: its "
+            "error ratio since it began, as a multiple of the median of the generations before at that age. Grey is not 'good': it "
+            "is 'no difference seen yet'.",
+            "Red in either: find the generation in the lines below, then see 'One host, or all of them?' before rolling back.",
             width=7,
             height=9,
         ),
         [
-            kit.number(f"max({words.here(names.VERDICT, words.one)}) or vector(NaN)", "Verdict"),
-            kit.number(f"max({words.here(names.ERRORS_Z)}) or vector(NaN)", "Same minutes, standard deviations"),
+            kit.number(f"max({words.here(names.VERDICT)} {newest}) or vector(NaN)", "Verdict"),
             kit.number(
-                f"({_against_median(words, words.one)}) or vector(NaN)", "First minutes, times the median before"
+                f"max({apart}) or vector(NaN)",
+                "Same minutes, standard deviations",
+            ),
+            kit.number(
+                f"max({_against_median(words, newest)}) or vector(NaN)", "First minutes, times the median before"
             ),
         ],
         unit=looks.PLAIN,
         thresholds=looks.thresholds(looks.OLD),
-        mappings=absent,
         names=True,
         no_value="not computed",
     )
@@ -76,25 +81,26 @@ def _verdict(words: Words) -> model.Panel:
         kit.override(
             "B",
             decimals=1,
-            thresholds=looks.thresholds(looks.GOOD, (limits.z, looks.BAD)),
-            mappings=looks.words({}, absent=("no old one serves beside it", looks.OLD)),
+            thresholds=looks.thresholds(looks.OLD, (limits.z, looks.BAD)),
+            mappings=looks.words({}, absent=("too few errors, or no old one beside it", looks.OLD)),
         ),
         kit.override(
             "C",
             decimals=1,
             unit=looks.FACTOR,
-            thresholds=looks.thresholds(looks.GOOD, (limits.young_factor, looks.BAD)),
-            mappings=looks.words({}, absent=("no measure: too few before, or none failed", looks.OLD)),
+            thresholds=looks.thresholds(looks.OLD, (limits.young_factor, looks.BAD)),
+            mappings=looks.words({}, absent=("too few errors, or no measure before", looks.OLD)),
         ),
     ]
     return panel
 
 
-def _against_median(words: Words, *matchers: str) -> str:
-    """The error ratio of the first minutes of a generation over the median of those before; nothing without such a median."""
+def _against_median(words: Words, newest: str) -> str:
+    """The error ratio of the first minutes over the median of those before, from as many errors on as the alert asks for."""
     age = words.config.windows.ages[1]
-    ratio = f"sum({words.first(names.ERRORS_FIRST, age, *matchers)}) / sum({words.first(names.REQUESTS_FIRST, age, *matchers)})"
-    return f"{ratio} / (max({words.here(names.FIRST_MEDIAN_PREV)}) > 0)"
+    errors, requests = (words.first(name, age) for name in (names.ERRORS_FIRST, names.REQUESTS_FIRST))
+    enough = f"({errors} >= {words.config.thresholds.young_errors})"
+    return f"{enough} / {requests} / scalar(max({words.here(names.FIRST_MEDIAN_PREV)}) > 0) {newest}"
 
 
 def _changes(words: Words) -> model.Panel:
