@@ -140,11 +140,10 @@ def test_variables_carry_what_the_linter_wants() -> None:
     """Data source variables have the linter's names, labels and types."""
     made = kit.datasource(LOKI)
     assert (made.name, made.label, made.query) == ("loki_datasource", "Loki data source", "loki")
-    link = kit.to(kit.HOSTS, "Open", instance=kit.of_row("instance"), panel=7)
+    link = kit.to(kit.HOSTS, "Open", instance=kit.of_row("instance"))
     assert link.url is not None
     assert f"var-{PROMETHEUS.variable}=${{{PROMETHEUS.variable}:percentencode}}" in link.url
     assert 'var-instance=${__data.fields["instance"]:percentencode}' in link.url
-    assert "viewPanel=panel-7" in link.url
     assert link.url.endswith("&from=${__from}&to=${__to}")
 
 

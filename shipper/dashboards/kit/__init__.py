@@ -29,7 +29,7 @@ How a board is written (see `shipper.dashboards.boards.triage`)::
 `boards/common.py` has the variables (env, service, generation), markers and PromQL fragments all boards share. In a table
 `Column("A", ...)` is the value of the first query, `Column("generation", ...)` a label. Queries: prom (lines over time),
 now (table rows), number (stat), heat (heatmap), log_lines, trace_list, elastic_lines ... Panels: timeseries, stat, table, states,
-heatmap, bars, traces, markdown. Colours by query letter (`colors={"A": looks.fixed(looks.NEW)}`) or `/regex/` of the series' name.
+heatmap, bars, traces. Colours by query letter (`colors={"A": looks.fixed(looks.NEW)}`) or `/regex/` of the series' name.
 Links: `to(board, title, time=..., **variables)` with `chosen("x")` (this board's variable), `of_series("x")` (label of the
 clicked line), `of_row("x")` (column of the clicked row). Add the module to `build.BOARDS`; `python -m shipper.dashboards.generate`
 writes dashboards/*.json. Rows that need Loki, Tempo or Elasticsearch say so by `needs=`: Grafana's classic schema cannot hide
@@ -48,7 +48,6 @@ from shipper.dashboards.kit.links import (
     SHIPPING,
     SLO,
     TRIAGE,
-    away,
     chosen,
     of_row,
     of_series,
@@ -59,7 +58,6 @@ from shipper.dashboards.kit.panels import (
     Column,
     bars,
     heatmap,
-    markdown,
     override,
     parts_of,
     stat,
@@ -83,7 +81,6 @@ from shipper.dashboards.kit.queries import (
     trace_list,
 )
 from shipper.dashboards.kit.variables import (
-    constant,
     datasource,
     hidden_label,
     label_values,
@@ -105,10 +102,8 @@ __all__ = [
     "Board",
     "Column",
     "Query",
-    "away",
     "bars",
     "chosen",
-    "constant",
     "datasource",
     "elastic_count",
     "elastic_lines",
@@ -119,7 +114,6 @@ __all__ = [
     "log_count",
     "log_lines",
     "looks",
-    "markdown",
     "markers",
     "newest_first",
     "now",

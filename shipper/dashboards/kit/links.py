@@ -24,7 +24,6 @@ __all__ = [
     "SHIPPING",
     "SLO",
     "TRIAGE",
-    "away",
     "chosen",
     "menu",
     "of_row",
@@ -58,7 +57,6 @@ def to(
     title: str,
     *,
     time: str = SAME_TIME,
-    panel: int | None = None,
     also: Mapping[str, str] | None = None,
     **variables: str,
 ) -> model.DashboardLink:
@@ -68,19 +66,12 @@ def to(
         board: its uid, as in `names.BOARDS`.
         title: what happens on the click, as an order ("Open the hosts of this generation").
         time: the range to show there: `SAME_TIME` or `AROUND_THE_POINT`.
-        panel: shows only this panel of it, in full size.
         also, variables: further variables of the target, from `chosen`, `of_series` or `of_row`; they win over those carried.
     """
     values = {name: chosen(name) for name in CARRIED} | dict(also or {}) | variables
     query = [f"var-{name}={value}" for name, value in values.items()]
-    if panel is not None:
-        query.append(f"viewPanel=panel-{panel}")
-    return away(f"/d/{board}?{'&'.join([*query, time])}", title)
-
-
-def away(url: str, title: str, *, new_tab: bool = False) -> model.DashboardLink:
-    """A link to any address."""
-    return dashboard.DashboardLink(title).type(model.DashboardLinkType.LINK).url(url).target_blank(new_tab).build()
+    url = f"/d/{board}?{'&'.join([*query, time])}"
+    return dashboard.DashboardLink(title).type(model.DashboardLinkType.LINK).url(url).build()
 
 
 def menu(tag: str) -> model.DashboardLink:

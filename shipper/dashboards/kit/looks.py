@@ -22,7 +22,6 @@ OLD = "#8E8E8E"
 BAD = "#E02F44"
 GOOD = "#73BF69"
 WARNING = "#FF9830"
-WITHDRAWN = "#B0B0B0"
 
 
 def thresholds(base: str, *steps: tuple[float, str]) -> model.ThresholdsConfig:

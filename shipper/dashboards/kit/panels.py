@@ -13,7 +13,6 @@ from shipper.dashboards.kit.sdk import bargauge, common, dashboard, model, share
 from shipper.dashboards.kit.sdk import heatmap as heat
 from shipper.dashboards.kit.sdk import stat as stats
 from shipper.dashboards.kit.sdk import table as tables
-from shipper.dashboards.kit.sdk import text as texts
 from shipper.dashboards.kit.sdk import timeseries as series
 from shipper.dashboards.sources import Source
 
@@ -78,38 +77,35 @@ def timeseries(
     unit: str,
     links: Sequence[model.DashboardLink] = (),
     stack: bool = False,
-    percent: bool = False,
     steps: bool = False,
     at_most: float | None = None,
     colors: dict[str, model.FieldColor] | None = None,
-    calcs: Sequence[str] = LEGEND_CALCS,
     no_value: str = "no data",
     limits: model.ThresholdsConfig | None = None,
 ) -> model.Panel:
     """Lines over time. ``colors`` maps a query's letter or, as ``/regex/``, a series' name to its colour.
 
-    ``limits`` draws its thresholds as dashed lines; ``percent`` stacks to 100 %; ``steps`` suits counts of hosts.
+    ``limits`` draws its thresholds as dashed lines; ``steps`` suits counts of hosts.
     """
     panel = (
         series.Panel()
         .legend(
             common.VizLegendOptions()
-            .display_mode(shared.LegendDisplayMode.TABLE if calcs else shared.LegendDisplayMode.LIST)
+            .display_mode(shared.LegendDisplayMode.TABLE)
             .placement(shared.LegendPlacement.BOTTOM)
             .show_legend(True)
-            .calcs(list(calcs))
+            .calcs(list(LEGEND_CALCS))
         )
         .tooltip(common.VizTooltipOptions().mode(shared.TooltipDisplayMode.MULTI).sort(shared.SortOrder.DESCENDING))
         .line_width(2)
-        .fill_opacity(25 if stack or percent else 5)
+        .fill_opacity(25 if stack else 5)
         .show_points(shared.VisibilityMode.NEVER)
         .line_interpolation(shared.LineInterpolation.STEP_AFTER if steps else shared.LineInterpolation.LINEAR)
         .span_nulls(False)
         .min(0)
     )
-    if stack or percent:
-        mode = shared.StackingMode.PERCENT if percent else shared.StackingMode.NORMAL
-        panel = panel.stacking(common.StackingConfig().mode(mode).group("A"))
+    if stack:
+        panel = panel.stacking(common.StackingConfig().mode(shared.StackingMode.NORMAL).group("A"))
     if limits is not None:
         style = common.GraphThresholdsStyleConfig().mode(shared.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds_style(style)
@@ -151,19 +147,18 @@ def table(
     columns: Sequence[Column],
     *,
     sort: str = "",
-    descending: bool = True,
     first: Sequence[model.DataTransformerConfig] = (),
     no_value: str = "—",
 ) -> model.Panel:
     """Rows of instant queries, merged on the labels they share, showing only ``columns`` in their order.
 
     Args:
-        sort: the title of the column to sort by.
+        sort: the title of the column to sort by, the largest first.
         first: transformations that make the fields, before columns are picked (log lines: `parts_of`).
     """
     panel = tables.Panel().cell_height(shared.TableCellHeight.SM).show_header(True)
     if sort:
-        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
     titles = _titles(columns)
     transformations = [
         *first,
@@ -239,12 +234,6 @@ def traces(ask: Ask, query: Query) -> model.Panel:
     built = dashboard.Panel().type("traces").build()
     _fields(built, unit=looks.PLAIN, no_value="no trace chosen: click a trace id")
     return _finish(built, ask, [query])
-
-
-def markdown(ask: Ask, content: str) -> model.Panel:
-    """Words that need no query."""
-    built = texts.Panel().content(content).build()
-    return _finish(built, ask, [])
 
 
 def parts_of(field: str, *, keep_time: bool = True) -> model.DataTransformerConfig:

@@ -49,7 +49,7 @@ def _bounded(expr: str, legend: str) -> None:
         raise ValueError(f"the legend {legend!r} grows with every {', '.join(sorted(named))}: bound it by topk: {expr}")
 
 
-def prom(expr: str, legend: str = "", *, exemplar: bool = False, min_step: str = "") -> Query:
+def prom(expr: str, legend: str = "", *, min_step: str = "") -> Query:
     """A PromQL range query for a graph.
 
     Raises:
@@ -60,8 +60,6 @@ def prom(expr: str, legend: str = "", *, exemplar: bool = False, min_step: str =
     def make(ref: str) -> Dataquery:
         query = prometheus.Dataquery().expr(expr).range().legend_format(legend).ref_id(ref)
         query = query.datasource(reference(PROMETHEUS))
-        if exemplar:
-            query = query.exemplar(True)
         if min_step:
             query = query.interval(min_step)
         return query.build()

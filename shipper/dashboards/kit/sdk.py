@@ -26,7 +26,6 @@ try:
             statetimeline,
             table,
             tempo,
-            text,
             timeseries,
         )
         from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -61,6 +60,5 @@ __all__ = [
     "table",
     "tempo",
     "tempo_model",
-    "text",
     "timeseries",
 ]

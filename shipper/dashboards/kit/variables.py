@@ -32,28 +32,23 @@ def newest_first(name: str, label: str, promql: str, of: str) -> Variable:
     return _query(name, label, f"query_result({promql})", regex=f'/^{{{of}="(.*)"}} /')
 
 
-def value_of(name: str, promql: str, *, default: str = "0") -> Variable:
-    """A hidden number computed when the board opens, whole; ``default`` where the query has no result yet."""
-    built = _query(name, "", f"query_result({promql} or vector({default}))", regex=r"/} (-?\d+)/", hidden=True)
-    built.current = model.VariableOption(text=default, value=default)
+def value_of(name: str, promql: str) -> Variable:
+    """A hidden number computed when the board opens, whole; 0 where the query has no result, so that ``offset ${x}s`` parses."""
+    built = _query(name, "", f"query_result({promql} or vector(0))", regex=r"/} (-?\d+)/", hidden=True)
+    built.current = model.VariableOption(text="0", value="0")
     return built
 
 
-def hidden_label(name: str, promql: str, of: str, *, default: str = "") -> Variable:
+def hidden_label(name: str, promql: str, of: str) -> Variable:
     """A hidden choice of one label's value, the first that ``promql`` returns (which keeps no label but ``of``)."""
     built = _query(name, "", f"query_result({promql})", regex=f'/^{{{of}="(.*)"}} /', hidden=True)
-    built.current = model.VariableOption(text=default, value=default)
+    built.current = model.VariableOption(text="", value="")
     return built
 
 
 def typed(name: str, label: str, description: str) -> Variable:
     """Free text, empty at first; links fill it."""
     return dashboard.TextBoxVariable(name).label(label).description(description).default_value("").build()
-
-
-def constant(name: str, value: str) -> Variable:
-    """A hidden number or word of the configuration that several queries share."""
-    return dashboard.ConstantVariable(name).value(value).build()
 
 
 def _query(name: str, label: str, query: str, *, regex: str = "", hidden: bool = False) -> Variable:
