@@ -63,7 +63,7 @@ class Feed:
         While value decides: the most valuable, and none that begins with what is worth less than ``worst``.
         """
         self._lanes.reconsider()
-        waiting = [one for one in self._lanes.rotations.values() if one.waiting and one.worth <= worst]
+        waiting = [one for one in self._waiting() if one.worth <= worst]
         for rotation in sorted(waiting, key=lambda rotation: (rotation.worth, rotation.since)):
             if self._wait_of(rotation) > 0:
                 continue
@@ -85,7 +85,7 @@ class Feed:
         """Seconds until something may go that may not go now, without anything else happening."""
         if not self._window.has_room(self._limits().max_in_flight):
             return math.inf
-        waits = [self._wait_of(rotation) for rotation in self._lanes.rotations.values() if rotation.waiting]
+        waits = [self._wait_of(rotation) for rotation in self._waiting()]
         return min([*waits, self._lanes.rested()])
 
     async def _fill(self, rotation: Rotation) -> None:
@@ -140,7 +140,12 @@ class Feed:
 
     def soon(self, worst: int) -> bool:
         """Whether something of that worth, or better, waits for a moment that comes by itself (see `next_look`)."""
-        return any(one.waiting and one.worth <= worst for one in self._lanes.rotations.values())
+        return any(one.worth <= worst for one in self._waiting())
+
+    def _waiting(self) -> list[Rotation]:
+        """Those that have something to send, and need not wait for what is on its way."""
+        rotations = self._lanes.rotations.values()
+        return [one for one in rotations if one.waiting and not self._window.holds_back(one.signal)]
 
     def _may_go(self, rotation: Rotation) -> bool:
         """False while errors are looked for and something else is next."""

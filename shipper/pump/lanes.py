@@ -286,9 +286,10 @@ class Lanes:
 
     def _weigh(self, lane: Lane) -> None:
         """Begin or end the order by value for one lane."""
-        lane.rank = rank_of_kind(lane.stream.kind) if self.by_value else REST
         # Samples are never sent out of order: who keeps them takes each series only forward, and refuses what comes late.
-        if not (self.by_value and lane.counts) or lane.stream.signal is Signal.METRICS:
+        by_value = self.by_value and lane.stream.signal is not Signal.METRICS
+        lane.rank = rank_of_kind(lane.stream.kind) if by_value else REST
+        if not (by_value and lane.counts):
             lane.wanted = None
             return
         if lane.wanted is None:

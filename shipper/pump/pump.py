@@ -374,8 +374,8 @@ class Pump:
     async def _next_again(self) -> Parcel | None:
         """An open request whose turn it is: in the order of commits, before anything new; or by what it is worth."""
         if not self._lanes.by_value:
-            return self._put_back.next() or self._resends.next(self._lanes.by_stream)
-        while (left := self._resends.next(self._lanes.by_stream)) is not None:
+            return self._put_back.next() or self._resends.next(self._lanes.by_stream, self._window.holds_back)
+        while (left := self._resends.next(self._lanes.by_stream, self._window.holds_back)) is not None:
             if not _may_be_overtaken(left):
                 return left
             self._put_back.add([left])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from shipper.clock import Clock
+from shipper.contracts import Signal
 from shipper.events import Problem, Reporter
 from shipper.ledger import OpenRequest
 from shipper.pump.gather import Parcel
@@ -39,10 +40,10 @@ class Resends:
                 )
             )
 
-    def next(self, lanes: Mapping[str, Lane]) -> Parcel | None:
-        """The first request all of whose streams are known, as a parcel under its old id."""
+    def next(self, lanes: Mapping[str, Lane], held_back: Callable[[Signal], bool]) -> Parcel | None:
+        """The first request that is not ``held_back``, and all of whose streams are known, as a parcel under its old id."""
         for request in self._waiting:
-            if all(stream in lanes for stream, _ in request.cuts):
+            if not held_back(request.signal) and all(stream in lanes for stream, _ in request.cuts):
                 self._waiting.remove(request)
                 pieces = [Piece(lanes[name], cut, lanes[name].since(cut.start)) for name, cut in request.cuts]
                 parcel = Parcel(request.id, request.signal, pieces, self._clock.monotonic())

@@ -53,7 +53,14 @@ class Rotation:
             self._carried = None
 
     def next(self) -> Lane | None:
-        """The lane whose turn it is, taken out; None when nobody has anything."""
+        """The lane whose turn it is, taken out; None when nobody has anything.
+
+        What tells of a life in samples goes last: it is the end of series, and what comes behind that would be refused.
+        """
+        if self.signal is Signal.METRICS and len(self._lanes) > 1:
+            lane = next((lane for lane in self._lanes if lane.counts), self._lanes[0])
+            self._lanes.remove(lane)
+            return lane
         if self.by_value and len(self._lanes) > 1:
             lane = min(self._lanes, key=attrgetter("rank"))  # the first of them: they take turns
             self._lanes.remove(lane)

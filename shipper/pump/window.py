@@ -10,6 +10,7 @@ from random import Random
 from statistics import median
 
 from shipper.clock import Clock
+from shipper.contracts import Signal
 from shipper.intervals import IntervalSet
 from shipper.pump.gather import Parcel
 from shipper.pump.pulse import Pulse
@@ -45,6 +46,10 @@ class Window:
     def has_room(self, size: int) -> bool:
         """True when one more parcel may be opened."""
         return len(self.open) < size
+
+    def holds_back(self, signal: Signal) -> bool:
+        """True while nothing more of a signal may set out: samples go one request at a time, or newer ones come first."""
+        return signal is Signal.METRICS and any(parcel.signal is signal for parcel in self.open.values())
 
     def enter(self, parcel: Parcel) -> None:
         """A parcel sets out."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Limits, Prepared, Signal, StreamKind
-from shipper.errors import Retryable
+from shipper.errors import Retryable, TooLarge
 from shipper.pump.share import Share
-from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter, ValuedStream, healthy
+from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter, ValuedStream, healthy, lines_of
 
 
 def _metrics_only(name: str = "numbers") -> ScriptedExporter:
@@ -181,4 +181,71 @@ def test_samples_that_wait_are_sent_in_order_in_a_drain_too(tmp_path: Path) -> N
         assert len(exporter.lines()) == 60_000
 
     asyncio.run(scenario())
+    host.close()
+
+
+def test_one_request_of_samples_at_a_time(tmp_path: Path) -> None:
+    """Newer samples wait until the older ones are answered, whatever happens to those; logs do not wait for them."""
+    host = Host(tmp_path)
+    exporter = ScriptedExporter()
+    pump = host.pump(exporter)
+    stuck = asyncio.Event()
+
+    async def slow_for_samples(prepared: Prepared, deadline: Deadline) -> Accepted:
+        if prepared.signal is Signal.METRICS and len(exporter.attempts) < 8:
+            await stuck.wait()
+            raise Retryable("cannot connect", unsent=True)
+        return Accepted()
+
+    async def scenario() -> None:
+        numbers, logs = host.add(_numbers(b"1\n")), host.add(_log())
+        host.add(MemoryStream("life", b"", signal=Signal.METRICS, kind=StreamKind.LIFE))
+        exporter.answer = slow_for_samples
+        async with host.running(pump), host.clock.autojump():
+            for number in range(2, 9):
+                host.write(numbers, b"%d\n" % number)
+                host.write(logs, b"line %d\n" % number)
+                await host.clock.sleep(15)
+            host.write(host.streams["life"], b"9\n")
+            assert exporter.lines() == [b"a", b"b", *(b"line %d" % number for number in range(2, 9))]
+            stuck.set()
+            while pump.backlog() or b"9" not in exporter.lines():
+                await host.clock.sleep(1)
+        samples = [line for line in exporter.lines() if line.isdigit()]
+        assert samples == [b"%d" % number for number in range(1, 10)]
+
+    asyncio.run(scenario())
+    host.close()
+
+
+def test_requests_of_samples_left_by_an_earlier_run(tmp_path: Path) -> None:
+    """Open requests of samples are sent again one after the other, before new ones."""
+    host = Host(tmp_path)
+    exporter = ScriptedExporter()
+
+    async def refuse(prepared: Prepared, deadline: Deadline) -> Accepted:
+        if len(lines_of(prepared)) > 1:
+            raise TooLarge("too large")
+        raise Retryable("cannot connect")
+
+    async def first() -> None:
+        exporter.answer = refuse
+        host.add(_numbers(b"1\n2\n"))
+        async with host.running(host.pump(exporter)), host.clock.autojump():
+            while len(exporter.attempts) < 2:
+                await host.clock.sleep(1)
+
+    async def second() -> None:
+        host.new_run()
+        exporter.answer = healthy
+        pump = host.pump(exporter)
+        numbers = host.add(_numbers(b"1\n2\n"))
+        async with host.running(pump):
+            host.write(numbers, b"3\n")
+            assert await host.drained(pump)
+        assert exporter.lines() == [b"1", b"2", b"3"]
+        assert exporter.most_at_once == 1
+
+    asyncio.run(first())
+    asyncio.run(second())
     host.close()
