@@ -6,7 +6,7 @@ Each is imported where it is made: a gateway has no use for the tailer, a sideca
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from shipper.pump.hub import Hub
 from shipper.spool import Fsync, Spool
 
 if TYPE_CHECKING:
-    from shipper.measure.log_requests import LogRule
     from shipper.measure.requests import RequestCounter
     from shipper.measure.source import MeasureSource
     from shipper.sources.otlp import Listener
@@ -143,9 +142,11 @@ class SourceMaker:
 
         consumer = None
         if requests is not None and self.config.requests.logs:
-            from shipper.measure.log_requests import LogRequests
+            from shipper.measure.making import log_requests
 
-            consumer = LogRequests(log_rules(self.config, self.report), requests, self.report)
+            consumer = log_requests(
+                self.config.requests, lambda globs: _covering(globs, self.report), requests, self.report
+            )
         return FileSource(
             file_settings(self.config, self.identity.attributes()),
             hub=hub,
@@ -285,26 +286,13 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
     return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
 
 
-def log_rules(config: Config, report: Reporter) -> list[LogRule]:
-    """How requests are counted from logs."""
-    from shipper.measure.log_lines import UNITS, Names, line_format
-    from shipper.measure.log_requests import LogRule
+def _covering(globs: Sequence[str], report: Reporter) -> Callable[[str], bool]:
+    """Whether a path is one of these files, as tailing sees it."""
     from shipper.sources.file.discover import Patterns
     from shipper.sources.file.settings import FileGroup
 
-    rules = []
-    for wanted in config.requests.logs:
-        patterns = Patterns([FileGroup(include=tuple(wanted.files))], report)
-        names = Names(wanted.status, wanted.duration, wanted.level, wanted.route, UNITS[wanted.unit])
-        rules.append(
-            LogRule(
-                lambda path, patterns=patterns: patterns.group_of(path) is not None,  # type: ignore[misc]
-                line_format(wanted.format, names),
-                {"service.name": wanted.service} if wanted.service else {},
-                wanted.besides_spans,
-            )
-        )
-    return rules
+    patterns = Patterns([FileGroup(include=tuple(globs))], report)
+    return lambda path: patterns.group_of(path) is not None
 
 
 def _multiline(group: Files) -> Any:

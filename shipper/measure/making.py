@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,6 +16,8 @@ from shipper.labels.times import GENERATION_STARTED, RELEASE_BUILT
 from shipper.ledger import LedgerThread
 from shipper.measure.counts import Bounds
 from shipper.measure.exposition import BookCollector
+from shipper.measure.log_lines import UNITS, Names, line_format
+from shipper.measure.log_requests import LogRequests, LogRule
 from shipper.measure.own import OwnMetrics
 from shipper.measure.own_reading import HostFacts
 from shipper.measure.requests import RequestCounter
@@ -63,6 +65,22 @@ def counter(
     return RequestCounter(
         bounds(settings), routes=settings.routes, host=place.attributes, ledger=ledger, clock=clock, report=report
     )
+
+
+def log_requests(
+    settings: Requests,
+    covering: Callable[[Sequence[str]], Callable[[str], bool]],
+    counter: RequestCounter,
+    report: Reporter,
+) -> LogRequests:
+    """What has the logs read that tell of requests. ``covering``: whether a path matches globs, as tailing sees it."""
+    rules = []
+    for wanted in settings.logs:
+        names = Names(wanted.status, wanted.duration, wanted.level, wanted.route, UNITS[wanted.unit])
+        attributes = {"service.name": wanted.service} if wanted.service else {}
+        format = line_format(wanted.format, names)
+        rules.append(LogRule(covering(wanted.files), format, attributes, wanted.besides_spans))
+    return LogRequests(rules, counter, report)
 
 
 def bounds(settings: Requests) -> Bounds:
