@@ -233,7 +233,8 @@ class Courier:
             except Retryable as error:
                 parcel.unsent = unsent and error.unsent
                 if is_throttling(error):
-                    window.mercy(prepared.request_id, began, gate.capped(LONGEST))
+                    told = error.wait is not None
+                    window.mercy(prepared.request_id, began, gate.capped(LONGEST), told=told)
                 raise
             window.answered(clock.monotonic() - began)
         return answer
