@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from shipper.dashboards import kit, names
 from shipper.dashboards.boards.common import OF_ENVIRONMENT, Words, markers, variables
-from shipper.dashboards.boards.triage import CARRIED, ERROR_LEVEL, KIND
+from shipper.dashboards.boards.examples import CARRIED, ERROR_LEVEL, KIND
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row
 from shipper.dashboards.kit.sdk import model

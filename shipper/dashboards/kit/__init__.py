@@ -53,19 +53,7 @@ from shipper.dashboards.kit.links import (
     of_series,
     to,
 )
-from shipper.dashboards.kit.panels import (
-    Ask,
-    Column,
-    bars,
-    heatmap,
-    override,
-    parts_of,
-    stat,
-    states,
-    table,
-    timeseries,
-    traces,
-)
+from shipper.dashboards.kit.panels import Ask, bars, heatmap, override, stat, states, timeseries, traces
 from shipper.dashboards.kit.queries import (
     Query,
     elastic_count,
@@ -80,6 +68,7 @@ from shipper.dashboards.kit.queries import (
     trace_count,
     trace_list,
 )
+from shipper.dashboards.kit.tables import Column, parts_of, table
 from shipper.dashboards.kit.variables import (
     datasource,
     hidden_label,

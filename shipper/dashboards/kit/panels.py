@@ -12,14 +12,11 @@ from shipper.dashboards.kit.queries import Query, reference
 from shipper.dashboards.kit.sdk import bargauge, common, dashboard, model, shared, statetimeline
 from shipper.dashboards.kit.sdk import heatmap as heat
 from shipper.dashboards.kit.sdk import stat as stats
-from shipper.dashboards.kit.sdk import table as tables
 from shipper.dashboards.kit.sdk import timeseries as series
 from shipper.dashboards.sources import Source
 
 # How many values a legend may list beside the name; more is a table pretending to be a legend.
 LEGEND_CALCS = ("lastNotNull", "max")
-# What Grafana calls the same fields of log lines where its `lokiLogsDataplane` is switched on.
-LOKI_NAMES = {"Time": "timestamp", "Line": "body"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -44,30 +41,6 @@ class Ask:
     def description(self) -> str:
         """The text behind the panel's (i)."""
         return f"{self.says}\n\n**Next:** {self.then}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table: the field as the query names it (a label, or the letter of the query for its value)."""
-
-    field: str
-    title: str
-    unit: str = ""
-    link: model.DashboardLink | None = None
-    width: int | None = None
-    decimals: int | None = None
-    thresholds: model.ThresholdsConfig | None = None
-    mappings: Sequence[model.ValueMapping] = ()
-
-    @property
-    def of_value(self) -> bool:
-        """Whether it shows a query's value; else a label, which is text."""
-        return len(self.field) == 1 and self.field in LETTERS
-
-    @property
-    def name(self) -> str:
-        """The field's name in the merged table."""
-        return f"Value #{self.field}" if self.of_value else self.field
 
 
 def timeseries(
@@ -110,10 +83,10 @@ def timeseries(
         style = common.GraphThresholdsStyleConfig().mode(shared.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds_style(style)
     built = panel.build()
-    fields = _fields(built, unit=unit, no_value=no_value, thresholds=limits, links=links)
+    fields = fields_of(built, unit=unit, no_value=no_value, thresholds=limits, links=links)
     fields.defaults.max_val = at_most
     fields.overrides += [_colored(which, color) for which, color in (colors or {}).items()]
-    return _finish(built, ask, queries)
+    return finish(built, ask, queries)
 
 
 def stat(
@@ -136,48 +109,9 @@ def stat(
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .build()
     )
-    fields = _fields(built, unit=unit, no_value=no_value, thresholds=thresholds, links=links)
+    fields = fields_of(built, unit=unit, no_value=no_value, thresholds=thresholds, links=links)
     fields.defaults.mappings = list(mappings) or None
-    return _finish(built, ask, queries)
-
-
-def table(
-    ask: Ask,
-    queries: Sequence[Query],
-    columns: Sequence[Column],
-    *,
-    sort: str = "",
-    first: Sequence[model.DataTransformerConfig] = (),
-    no_value: str = "—",
-) -> model.Panel:
-    """Rows of instant queries, merged on the labels they share, showing only ``columns`` in their order.
-
-    Args:
-        sort: the title of the column to sort by, the largest first.
-        first: transformations that make the fields, before columns are picked (log lines: `parts_of`).
-    """
-    panel = tables.Panel().cell_height(shared.TableCellHeight.SM).show_header(True)
-    if sort:
-        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
-    titles = _titles(columns)
-    transformations = [
-        *first,
-        *([model.DataTransformerConfig(id_val="merge", options={})] if len(queries) > 1 else []),
-        model.DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(titles)}}),
-        model.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": {},
-                "indexByName": {name: index for index, name in enumerate(titles)},
-                "renameByName": titles,
-            },
-        ),
-    ]
-    built = panel.build()
-    built.transformations = transformations
-    fields = _fields(built, unit=looks.TEXT, no_value=no_value)
-    fields.overrides += [override for column in columns if (override := _column(column)).properties]
-    return _finish(built, ask, queries)
+    return finish(built, ask, queries)
 
 
 def states(
@@ -204,16 +138,16 @@ def states(
         )
         .build()
     )
-    fields = _fields(built, unit=unit, no_value=no_value, thresholds=thresholds, links=links)
+    fields = fields_of(built, unit=unit, no_value=no_value, thresholds=thresholds, links=links)
     fields.defaults.mappings = list(mappings) or None
-    return _finish(built, ask, queries)
+    return finish(built, ask, queries)
 
 
 def heatmap(ask: Ask, query: Query, *, unit: str, no_value: str = "no data") -> model.Panel:
     """How often each bucket of a histogram was hit, over time; the buckets come from the query."""
     built = heat.Panel().calculate(False).y_axis(heat.YAxisConfig().unit(unit)).build()
-    _fields(built, unit=unit, no_value=no_value)
-    return _finish(built, ask, [query])
+    fields_of(built, unit=unit, no_value=no_value)
+    return finish(built, ask, [query])
 
 
 def bars(ask: Ask, queries: Sequence[Query], *, unit: str, no_value: str = "no data") -> model.Panel:
@@ -225,40 +159,18 @@ def bars(ask: Ask, queries: Sequence[Query], *, unit: str, no_value: str = "no d
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .build()
     )
-    _fields(built, unit=unit, no_value=no_value, thresholds=looks.thresholds(looks.NEW))
-    return _finish(built, ask, queries)
+    fields_of(built, unit=unit, no_value=no_value, thresholds=looks.thresholds(looks.NEW))
+    return finish(built, ask, queries)
 
 
 def traces(ask: Ask, query: Query) -> model.Panel:
     """One trace as a waterfall. The SDK has no builder for this panel type; Grafana takes it by its name."""
     built = dashboard.Panel().type("traces").build()
-    _fields(built, unit=looks.PLAIN, no_value="no trace chosen: click a trace id")
-    return _finish(built, ask, [query])
+    fields_of(built, unit=looks.PLAIN, no_value="no trace chosen: click a trace id")
+    return finish(built, ask, [query])
 
 
-def parts_of(field: str, *, keep_time: bool = True) -> model.DataTransformerConfig:
-    """Makes a column of each label of a log line, which Loki hands over as one JSON field."""
-    options = {"source": field, "format": "json", "replace": False, "keepTime": keep_time}
-    return model.DataTransformerConfig(id_val="extractFields", options=options)
-
-
-def _titles(columns: Sequence[Column]) -> dict[str, str]:
-    """The fields to keep, in their order, with the titles they get.
-
-    Where only one of several Prometheus queries found something, Grafana calls its value ``Value`` and not ``Value #A``; that
-    one is the first query then, as the others only add to its rows.
-    """
-    titles = {}
-    for column in columns:
-        titles[column.name] = column.title
-        if column.field == "A":
-            titles["Value"] = column.title
-        if column.field in LOKI_NAMES:
-            titles[LOKI_NAMES[column.field]] = column.title
-    return titles
-
-
-def _fields(
+def fields_of(
     panel: model.Panel,
     *,
     unit: str,
@@ -266,6 +178,7 @@ def _fields(
     thresholds: model.ThresholdsConfig | None = None,
     links: Sequence[model.DashboardLink] = (),
 ) -> model.FieldConfigSource:
+    """Gives a panel its unit, the words for no data, thresholds and links; returns its field settings for more."""
     fields = panel.field_config or model.FieldConfigSource()
     panel.field_config = fields
     fields.defaults.unit = unit
@@ -276,7 +189,7 @@ def _fields(
 
 
 def _colored(which: str, color: model.FieldColor) -> model.DashboardFieldConfigSourceOverrides:
-    return _override("byRegexp" if which.startswith("/") else "byFrameRefID", which, {"color": color})
+    return overriding("byRegexp" if which.startswith("/") else "byFrameRefID", which, {"color": color})
 
 
 def override(
@@ -294,10 +207,11 @@ def override(
         "thresholds": thresholds,
         "mappings": list(mappings) or None,
     }
-    return _override("byFrameRefID", query, wanted)
+    return overriding("byFrameRefID", query, wanted)
 
 
-def _override(matcher: str, which: str, wanted: dict[str, object | None]) -> model.DashboardFieldConfigSourceOverrides:
+def overriding(matcher: str, which: str, wanted: dict[str, object | None]) -> model.DashboardFieldConfigSourceOverrides:
+    """Settings for the fields that a matcher picks; those that are None are left as they are."""
     return model.DashboardFieldConfigSourceOverrides(
         matcher=model.MatcherConfig(id_val=matcher, options=which),
         properties=[
@@ -306,20 +220,8 @@ def _override(matcher: str, which: str, wanted: dict[str, object | None]) -> mod
     )
 
 
-def _column(column: Column) -> model.DashboardFieldConfigSourceOverrides:
-    wanted: dict[str, object | None] = {
-        "unit": column.unit or (looks.PLAIN if column.of_value else None),
-        "links": [column.link] if column.link else None,
-        "custom.width": column.width,
-        "decimals": column.decimals,
-        "thresholds": column.thresholds,
-        "custom.cellOptions": {"type": "color-text"} if column.thresholds else None,
-        "mappings": list(column.mappings) or None,
-    }
-    return _override("byName", column.title, wanted)
-
-
-def _finish(panel: model.Panel, ask: Ask, queries: Sequence[Query]) -> model.Panel:
+def finish(panel: model.Panel, ask: Ask, queries: Sequence[Query]) -> model.Panel:
+    """Gives a panel its number, words, size and queries. Raises ValueError for queries of several data sources."""
     sources: list[Source] = [query.source for query in queries]
     if len(set(sources)) > 1:
         raise ValueError(f"panel {ask.id} asks several data sources at once: {ask.question}")
