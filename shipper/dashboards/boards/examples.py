@@ -10,9 +10,10 @@ from shipper.dashboards.kit.sdk import model
 from shipper.dashboards.sources import ELASTICSEARCH, LOKI, TEMPO
 
 CARRIED = {variable.variable: chosen(variable.variable) for variable in (LOKI, TEMPO, ELASTICSEARCH)}
-# What an error line is about: its exception's type, else the line without its numbers and ids.
+# What an error line is about: its exception's type and fingerprint, which are the same on every host and in every release;
+# else the line without its numbers and ids.
 KIND = (
-    "label_format kind=`{{ if .exception_type }}{{ .exception_type }}{{ else }}"
+    "label_format kind=`{{ if .exception_type }}{{ .exception_type }} {{ .shipper_exception_fingerprint }}{{ else }}"
     '{{ regexReplaceAll "[0-9a-fA-F]{8,}|[0-9]+" (trunc 160 __line__) "#" }}{{ end }}`'
 )
 # A line that came without a severity has the level Loki read from it.
@@ -81,7 +82,7 @@ def new_errors() -> model.Panel:
             11,
             "Which errors were not seen before it?",
             "Kinds of error lines of the chosen generation that the generation before did not log within 24 hours, by count: an "
-            "exception's type, else the line without numbers.",
+            "exception's type and fingerprint, else the line without numbers.",
             "Start with the most frequent one. 'Not seen before' is not 'introduced': rare errors may only not have happened yet.",
             height=10,
         ),
