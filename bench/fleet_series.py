@@ -25,7 +25,7 @@ from shipper.dashboards import names
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.cost import DAY, RAW_SECONDS, FleetSize, bill, recorded_series
 from shipper.dashboards.rulefiles import rule_files
-from shipper.dashboards.rules import generation_group
+from shipper.dashboards.rules import recording_groups
 from shipper.testing.prometheus import Prometheus
 
 SLICE = 600.0  # of the past that is written at once; Prometheus takes what is at most an hour behind
@@ -101,7 +101,7 @@ def _watched(
     """Push on in real time, and look at how long each evaluation of each group took."""
     took: dict[str, list[float]] = defaultdict(list)
     until = time.time() + 60 * minutes
-    written = since
+    written, begun, cpu = since, time.time(), _cpu(prometheus)
     while (now := time.time()) < until:
         writer.write(lives, written, now)
         written = now
@@ -109,9 +109,16 @@ def _watched(
             if seconds > 0 and (not took[group] or took[group][-1] != seconds):
                 took[group].append(seconds)
         time.sleep(max(0.0, 1.0 - (time.time() - now)))
+    yield Figure(
+        "rules", "Prometheus: cores, for rules and writes together", (_cpu(prometheus) - cpu) / (time.time() - begun)
+    )
     for group, values in took.items():
         yield Figure("rules", f"{group}: seconds, median of {len(values)}", statistics.median(values))
         yield Figure("rules", f"{group}: seconds, longest", max(values))
+
+
+def _cpu(prometheus: Prometheus) -> float:
+    return sum(value for _, value in _exposed(prometheus, "process_cpu_seconds_total"))
 
 
 def _durations(prometheus: Prometheus) -> Iterator[tuple[str, float]]:
@@ -200,7 +207,7 @@ def whole_day(directory: Path, hosts: int, deploys: float, compression: float) -
     yield Figure("recorded", "generations in the day", generations)
     for name in sorted(names.GENERATION_RECORDED):
         count = sum(series["__name__"] == name for series in found)
-        rules = sum(rule.record == name for rule in generation_group(config).rules)
+        rules = sum(rule.record == name for group in recording_groups(config) for rule in group.rules)
         if count != rules * generations - (name == names.PREV_INFO):
             yield Figure("recorded", f"series of {name}", count, rules * generations - (name == names.PREV_INFO))
     first = 1  # the first has no generation before it

@@ -119,12 +119,10 @@ def _one_host(config: BoardConfig) -> Alert:
     requests = e.requests("increase", config.windows.role, host=True)
     per_generation = f"on ({e.generation}) group_left ()"
     share = f"{errors}\n/ {per_generation} ({names.ERRORS_INCREASE} >= {limits.errors})"
-    expr = "\n".join(
-        [
-            f"({share} > {limits.one_host:g})",
-            f"and on ({e.generation}) {names.HOSTS_COUNT} >= {limits.one_host_of}",
-            f"and on ({e.host}) ({share} > {limits.worse:g} * (\n{requests}\n/ {per_generation} {names.REQUESTS_INCREASE}))",
-        ]
+    expected = f"{requests}\n/ {per_generation} {names.REQUESTS_INCREASE}"
+    expr = (
+        f"({share})\n> on ({e.host}) clamp_min({limits.worse:g} * (\n{expected}\n), {limits.one_host:g})\n"
+        f"and on ({e.generation}) {names.HOSTS_COUNT} >= {limits.one_host_of}"
     )
     instance = words.label(config.labels.instance)
     hosts = words.asked(f"{names.HOSTS_COUNT}{{{{}}}}", "humanize", by=("env", "service", "generation"))

@@ -64,10 +64,11 @@ def records(config: BoardConfig) -> Iterator[Alert]:
     e, words, windows = Expressions(config), Words(config), config.windows
     ended = duration(windows.ended)
 
-    def risen(one: str, other: str) -> str:
-        """The sum of both, also where a host knows one of them only."""
-        one, other = (f"sum by ({e.service}) (increase({metric}[{ended}]))" for metric in (one, other))
-        return f"({one} or 0 * {other})\n+\n({other} or 0 * {one})"
+    def risen(*metrics: str) -> str:
+        """The sum of several counters, also where a host knows one of them only."""
+        rises = (f'label_replace(increase({one}[{ended}]), "of", "{one}", "", "")' for one in metrics)
+        together = "\nor\n".join(rises)
+        return f"sum by ({e.service}) (\n{together}\n)"
 
     yield Alert(
         "ShipperRecordsQuarantined",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shipper.dashboards import names
 from shipper.dashboards.config import BoardConfig
-from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.rules import recording_groups
 
 DAY = 86400.0
 RAW_SECONDS = 2 * 3600.0
@@ -108,7 +108,7 @@ class RecordedSeries:
 
 def recorded_series(config: BoardConfig) -> RecordedSeries:
     """Counted from the rules: each records one series a generation, or one a service."""
-    rules = [rule for group in (generation_group, role_group, history_group) for rule in group(config).rules]
+    rules = [rule for group in recording_groups(config) for rule in group.rules]
     by_generation = sum(rule.record in names.GENERATION_RECORDED for rule in rules)
     by_service = sum(rule.record in names.SERVICE_RECORDED for rule in rules)
     return RecordedSeries(by_generation, by_service, len(rules) - by_generation - by_service)

@@ -51,7 +51,7 @@ KEEPER_INFO = "shipper_keeper_info"
 # --- computed by a later part; boards show it where it is there -----------------------------------------------------
 VERDICT = "shipper_verdict"
 
-# --- recorded by (env, service, generation): group shipper-generation -------------------------------------------------
+# --- recorded by (env, service, generation) -------------------------------------------------
 HOSTS_COUNT = "service_generation:shipper_hosts:count"
 """Hosts alive now: gone at once with a stale marker, after three pushes without one."""
 STARTED = "service_generation:shipper_generation_started:min"
@@ -86,7 +86,7 @@ HOSTS_SEEN = "service_generation:shipper_hosts_seen:count"
 HOSTS_SILENT = "service_generation:shipper_hosts_silent:count"
 """Of those, hosts that fell silent without a farewell."""
 
-# --- recorded by (env, service, role): group shipper-role -------------------------------------------------------------
+# --- recorded by (env, service, role) -------------------------------------------------------------
 ROLE_REQUESTS = "service_role:shipper_requests:increase"
 """Requests in ``windows.role``, ``role`` = "new" (the newest generation), "old" (all others), "rest" (the newest without
 the host that has most of its errors)."""

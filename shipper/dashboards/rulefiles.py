@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shipper.dashboards.alerts import alert_groups, alerting
 from shipper.dashboards.config import BoardConfig
-from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.rules import recording_groups
 from shipper.dashboards.ruleset import recording, written
 
 _HEAD = """\
@@ -19,12 +19,11 @@ def rule_files(config: BoardConfig) -> dict[str, str]:
     def head(about: str) -> str:
         return _HEAD.format(about=about)
 
+    *of_generations, role, history = (recording(group) for group in recording_groups(config))
     return {
-        "shipper-generation.yml": written(
-            [recording(generation_group(config))], head("What is recorded of each generation of hosts.")
-        ),
+        "shipper-generation.yml": written(of_generations, head("What is recorded of each generation of hosts.")),
         "shipper-role.yml": written(
-            [recording(role_group(config)), recording(history_group(config))],
+            [role, history],
             head("What is recorded of each service: new generation against old, predecessors, error budget."),
         ),
         "shipper-alerts.yml": written(

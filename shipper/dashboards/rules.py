@@ -1,7 +1,8 @@
 """The recording rules: what boards and alerts read, few enough to be kept for months however many hosts come and go.
 
-Three groups. ``shipper-generation`` reads what hosts push and makes about twenty series a generation; ``shipper-role`` makes
-a fixed number of series a service from them; ``shipper-history`` looks back for days and is evaluated less often.
+What is read from hosts' series stays in groups of its own (``shipper-generation``, ``shipper-first``, ``shipper-endings``), which
+make about twenty series a generation. ``shipper-role`` and ``shipper-history`` make a fixed number a service from those;
+what reaches back for days is evaluated less often, and so is what nobody has to know within seconds.
 """
 
 from __future__ import annotations
@@ -15,38 +16,36 @@ from shipper.dashboards.expressions import Expressions, Over
 from shipper.dashboards.ruleset import Group, Rule
 
 
-def generation_group(config: BoardConfig) -> Group:
-    """What is recorded of each generation."""
-    rules = (*_hosts(config), *_order(config), *_traffic(config), *_first(config))
-    return Group("shipper-generation", duration(config.intervals.evaluate), rules)
-
-
-def role_group(config: BoardConfig) -> Group:
-    """New against old, and what is recorded of each service."""
-    return Group(
-        "shipper-role", duration(config.intervals.evaluate), (*_roles(config), *_worse(config), *_service(config))
+def recording_groups(config: BoardConfig) -> tuple[Group, ...]:
+    """All groups, in the order in which they read from each other; servers evaluate them side by side."""
+    fast, slow = duration(config.intervals.evaluate), duration(config.intervals.slow)
+    return (
+        Group("shipper-generation", fast, (*_hosts(config), *_order(config), *_traffic(config))),
+        Group("shipper-first", fast, tuple(_first(config))),
+        Group("shipper-endings", slow, tuple(_endings(config))),
+        Group("shipper-role", fast, (*_roles(config), *_worse(config), *_service(config))),
+        Group("shipper-history", slow, (*_predecessors(config), *_burn(config))),
     )
-
-
-def history_group(config: BoardConfig) -> Group:
-    """What reaches back for days."""
-    return Group("shipper-history", duration(config.intervals.slow), (*_predecessors(config), *_burn(config)))
 
 
 def _hosts(config: BoardConfig) -> Iterator[Rule]:
-    e, windows = Expressions(config), config.windows
-    together = windows.together + windows.silent
+    e = Expressions(config)
     yield Rule(names.HOSTS_COUNT, f"count by ({e.generation}) ({e.alive()})")
-    yield Rule(names.HOSTS_SEEN, f"count by ({e.generation}) ({e.heard(windows.ended)})")
-    yield Rule(
-        names.HOSTS_SILENT, f"count by ({e.generation}) (\n{e.silent(windows.ended)}\n)\nor\n0 * {names.HOSTS_SEEN}"
-    )
-    yield Rule(names.FLEET_SILENT, f"(count({e.silent(together)}) or vector(0))\n/\ncount({e.heard(together)})")
     with_release = f"{e.generation}, {config.labels.release}"
     yield Rule(
         names.RELEASE_INFO,
         f"topk by ({e.generation}) (1, count by ({with_release}) ({e.alive(by=f'{e.host}, {config.labels.release}')})) * 0 + 1",
     )
+
+
+def _endings(config: BoardConfig) -> Iterator[Rule]:
+    e, windows = Expressions(config), config.windows
+    together = windows.together + windows.silent
+    yield Rule(names.HOSTS_SEEN, f"count by ({e.generation}) ({e.heard(windows.ended)})")
+    yield Rule(
+        names.HOSTS_SILENT, f"count by ({e.generation}) (\n{e.silent(windows.ended)}\n)\nor\n0 * {names.HOSTS_SEEN}"
+    )
+    yield Rule(names.FLEET_SILENT, f"(count({e.silent(together)}) or vector(0))\n/\ncount({e.heard(together)})")
 
 
 def _order(config: BoardConfig) -> Iterator[Rule]:

@@ -14,7 +14,7 @@ from shipper.dashboards import names
 from shipper.dashboards.alerts import alert_groups
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.rulefiles import rule_files
-from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.rules import recording_groups
 from tests.dashboards.promtool import deploys, shipping
 from tests.dashboards.promtool.run import PROMTOOL, Scenario, needs_promtool
 from tests.dashboards.promtool.scenarios import SCENARIOS
@@ -24,7 +24,7 @@ from tests.dashboards.promtool.series import hosts as equal_hosts
 SHIPPED = Path(__file__).parents[2] / "dashboards"
 CONFIG = BoardConfig()
 ALERTS = [alert for group in alert_groups(CONFIG) for alert in group.alerts]
-RULES = [rule for group in (generation_group, role_group, history_group) for rule in group(CONFIG).rules]
+RULES = [rule for group in recording_groups(CONFIG) for rule in group.rules]
 
 
 def test_every_rule_and_alert_is_tested_for_what_it_says_and_for_what_it_does_not() -> None:

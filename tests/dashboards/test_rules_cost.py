@@ -11,7 +11,7 @@ from shipper.cli.cost import host_series
 from shipper.dashboards import cost, names
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.cost import FleetSize, bill, recorded_series
-from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.rules import recording_groups
 from shipper.events import Reporter
 from shipper.measure import catalogue, own_reading
 from shipper.measure.catalogue import EXPOSURE_EDGES, Kind
@@ -63,7 +63,7 @@ def test_recorded_series_are_one_of_each_rule() -> None:
     """Whatever is recorded is recorded by generation, by service, or once."""
     config = BoardConfig()
     series = recorded_series(config)
-    rules = sum(len(group(config).rules) for group in (generation_group, role_group, history_group))
+    rules = sum(len(group.rules) for group in recording_groups(config))
     assert (series.generation + series.service + series.fleet, series.fleet) == (rules, 1)
 
 

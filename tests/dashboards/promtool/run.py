@@ -18,7 +18,7 @@ from shipper.dashboards.alerts import alert_groups
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.rulefiles import rule_files
-from shipper.dashboards.rules import generation_group, history_group, role_group
+from shipper.dashboards.rules import recording_groups
 from tests.dashboards.promtool.series import STEP, Fleet
 
 PROMTOOL = shutil.which("promtool")
@@ -110,7 +110,7 @@ class Scenario:
 
 def _order(config: BoardConfig) -> list[str]:
     """Promtool shuffles groups unless told; servers run them side by side, the later reading what is there."""
-    groups = (generation_group(config), role_group(config), history_group(config), *alert_groups(config))
+    groups = (*recording_groups(config), *alert_groups(config))
     return [group.name for group in groups]
 
 
