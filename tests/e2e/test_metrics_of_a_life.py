@@ -267,3 +267,32 @@ def test_a_life_that_ends_says_so_in_numbers_and_a_run_that_ends_does_not(tmp_pa
         point.labels["outcome"]: point.value for point in ends if point.time_ns == last and "farewells" in point.name
     }
     assert farewells == {"drained": 1, "expired": 0}
+
+
+def test_numbers_of_hosts_and_gateways_are_replayed_and_still_add_up(tmp_path: Path) -> None:
+    """In the second archive the first gateway's own numbers are here, and what it carried is not asked of it."""
+
+    async def main() -> None:
+        ports = {name: free_port() for name in ("one", "two")}
+        async with gateway(tmp_path / "one", ports["one"], **OWN) as first:
+            await listening(ports["one"])
+            env = {**OWN, "SHIPPER_DRAIN_EPHEMERAL": "true"}
+            async with sidecar(tmp_path / "moved", f"http://127.0.0.1:{ports['one']}", **env) as life:
+                await life.up()
+                assert await life.terminate() == 0, life.said()
+            assert await first.terminate() == 0, first.said()
+        async with gateway(tmp_path / "two", ports["two"], **OWN) as second:
+            await listening(ports["two"])
+            for _ in range(2):
+                arguments = ("replay", str(tmp_path / "one/archive"), "--to", f"http://127.0.0.1:{ports['two']}")
+                answer = await asyncio.to_thread(shipper, *arguments)
+                assert answer.returncode == 0, answer.stdout + answer.stderr
+            assert await second.terminate() == 0, second.said()
+
+    asyncio.run(main())
+    there, here = audit(tmp_path / "one/archive"), audit(tmp_path / "two/archive")
+    assert host(here, "moved")["counts"] == host(there, "moved")["counts"]
+    carried = [row for row in here["lives"] if row["role"] == "gateway" and row["notes"]]
+    (row,) = carried
+    assert "about another archive" in row["notes"][0]
+    assert [stream["id"] for stream in row["streams"]] == ["metrics"]
