@@ -23,7 +23,7 @@ from shipper.ids import uuid7
 from shipper.ledger import Ledger, LedgerThread
 from shipper.pump.backoff import Backoff
 from shipper.pump.books import Books
-from shipper.pump.delivery import Courier, Done, QuarantineStore, Tools
+from shipper.pump.delivery import Courier
 from shipper.pump.exposure import ExposureHistogram, ExposureStats
 from shipper.pump.feed import Feed
 from shipper.pump.gate import DRAIN_SHARE, Gate
@@ -38,6 +38,7 @@ from shipper.pump.rate import Rate
 from shipper.pump.recall import Recall
 from shipper.pump.resend import Resends
 from shipper.pump.share import Member, Share
+from shipper.pump.tools import Done, QuarantineStore, Tools
 from shipper.pump.value import ERRORS, NEWEST
 from shipper.pump.window import Window
 

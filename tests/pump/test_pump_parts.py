@@ -13,7 +13,7 @@ from shipper.clock import Deadline
 from shipper.contracts import Limits, Signal
 from shipper.errors import Retryable
 from shipper.pump.backoff import Backoff
-from shipper.pump.delivery import cause_of
+from shipper.pump.cause import cause_of
 from shipper.pump.exposure import ExposureHistogram
 from shipper.pump.gate import Gate
 from shipper.pump.gather import Parcel, Sizing

@@ -1,0 +1,168 @@
+"""One request sent again and again, unchanged, until its destination says something about it.
+
+What a destination says of itself (busy, out of reach, set up wrongly) only decides when the next attempt is. The bytes are let
+go as soon as the exporter has prepared them, and are read again where they are needed once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shipper.contracts import Accepted, Batch, Prepared, Request
+from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
+from shipper.events import Problem, Retried
+from shipper.pump.backoff import LONGEST, UNREACHABLE, UNUSABLE_FIRST, Backoff
+from shipper.pump.cause import cause_of, is_throttling
+from shipper.pump.gather import Parcel
+from shipper.pump.reread import Rereading
+from shipper.pump.tools import Tools
+
+INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
+
+
+class _ExporterFailed(Exception):
+    """An exporter raised what it must not raise; the text says what."""
+
+
+@contextmanager
+def _exporter_at_work() -> Iterator[None]:
+    """Around calls into an exporter: a bug there must lose nothing, a bug of ours must surface."""
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except Exception as error:
+        raise _ExporterFailed(f"{type(error).__name__}: {error}") from error
+
+
+class Attempts:
+    """At the requests of one destination."""
+
+    def __init__(self, tools: Tools, rereading: Rereading) -> None:
+        self._tools = tools
+        self._rereading = rereading
+        self._name = tools.name
+        self._outcomes = tools.report.metrics.requests
+
+    async def until_answered(self, parcel: Parcel, batches: list[Batch]) -> Accepted | TooLarge | Rejected:
+        """Send the same again until there is an answer about this request (and not about the destination).
+
+        ``batches`` is emptied; empty: they are read again. Raises `GaveWay` when it was called back: it is still open.
+        """
+        backoff = parcel.backoff = parcel.backoff or Backoff(self._tools.random)
+        prepared: Prepared | None = None
+        while True:
+            try:
+                async with parcel.recall.waiting():
+                    await self._tools.gate.rest(backoff)
+                if prepared is None:
+                    prepared = await self._prepare(parcel, batches)
+                    if prepared is None:
+                        return Accepted()
+                answer = await self._attempt(parcel, prepared)
+            except (TooLarge, Rejected) as error:
+                self._tools.health.answered()
+                self._count("too_large" if isinstance(error, TooLarge) else "rejected")
+                return error
+            except Retryable as error:
+                self._retry_later(error, backoff)
+            except Unusable as error:
+                self._hold_unusable(error, backoff)
+            except _ExporterFailed as error:
+                self._survive(error, backoff)
+            else:
+                self._tools.health.answered()
+                self._count("partial" if answer.rejected else "accepted")
+                return answer
+
+    async def _prepare(self, parcel: Parcel, batches: list[Batch]) -> Prepared | None:
+        """The exporter's form of the request; None when there is nothing to send in it."""
+        if not batches:
+            batches = await self._rereading.batches(parcel)
+        full = tuple(batch for batch in batches if self._is_sent(batch))
+        batches.clear()
+        if not full:
+            return None
+        request = Request(parcel.id, parcel.signal, full)
+        raw = parcel.raw = request.raw_bytes
+        exporter = self._tools.exporter
+        if raw <= INLINE_BYTES:
+            with _exporter_at_work():
+                prepared = exporter.prepare(request)
+        else:
+            loop = asyncio.get_running_loop()
+            async with parcel.recall.waiting():
+                with _exporter_at_work():
+                    prepared = await loop.run_in_executor(self._tools.threads, exporter.prepare, request)
+        source = sum(batch.cut.end - batch.cut.start for batch in full)
+        self._tools.sizing.measured(source=source, raw=raw, wire=prepared.wire_bytes)
+        return prepared
+
+    def _is_sent(self, batch: Batch) -> bool:
+        """A batch without records goes only where ranges are proved; to others it would be an empty request."""
+        exporter = self._tools.exporter
+        return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
+
+    async def _attempt(self, parcel: Parcel, prepared: Prepared) -> Accepted:
+        gate, window, clock = self._tools.gate, self._tools.window, self._tools.clock
+        async with parcel.recall.waiting():
+            await self._turn()
+        with window.sending():
+            began = clock.monotonic()
+            unsent, parcel.unsent = parcel.unsent, False
+            try:
+                with _exporter_at_work(), self._tools.health.attempt():
+                    answer = await self._tools.exporter.send(prepared, gate.deadline)
+            except Retryable as error:
+                parcel.unsent = unsent and error.unsent
+                if is_throttling(error):
+                    told = error.wait is not None
+                    window.mercy(prepared.request_id, began, gate.capped(LONGEST), told=told)
+                raise
+            window.answered(clock.monotonic() - began)
+        return answer
+
+    async def _turn(self) -> None:
+        """Wait until the next attempt may begin, which has to be at once then."""
+        gate, window = self._tools.gate, self._tools.window
+        while gate.wait() > 0 or window.wait() > 0:
+            await gate.passed()
+            await window.admits()
+
+    def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
+        cause = cause_of(error)
+        self._tools.health.failed()
+        self._count("retryable")
+        self._tools.report(Retried(self._name, cause, str(error)))
+        if error.wait is not None:
+            self._tools.gate.hold(error.wait, self._tools.gate.capped(backoff.next()))
+        else:
+            self._tools.gate.plan(backoff, UNREACHABLE if cause == "connection" else math.inf)
+
+    def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
+        self._tools.health.failed(unusable=True)
+        self._count("unusable")
+        self._tools.report(
+            Problem("destination-unusable", f"{self._name} cannot be used as it is set up: {error}", self._name)
+        )
+        slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, floor=0.8)
+        slow.attempts = backoff.attempts
+        self._tools.gate.hold(self._tools.gate.capped(slow.next()))
+        backoff.attempts = slow.attempts
+
+    def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
+        self._tools.health.failed(unusable=True)
+        self._count("failed")
+        self._tools.report(
+            Problem("exporter-bug", f"the exporter of {self._name} failed in a way it should not: {error}", self._name)
+        )
+        slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, longest=2 * LONGEST, floor=0.8)
+        slow.attempts = backoff.attempts
+        self._tools.gate.plan(slow)
+        backoff.attempts, backoff.until = slow.attempts, slow.until
+
+    def _count(self, outcome: str) -> None:
+        self._outcomes.labels(self._name, outcome).inc()
