@@ -285,7 +285,9 @@ def network_failure(error: aiohttp.ClientError | OSError, where: str, *, unsent:
     if isinstance(error, aiohttp.ClientPayloadError):
         return Retryable(f"{where}: closed the connection in the middle of its answer")
     if isinstance(error, aiohttp.ClientResponseError):
-        return Unusable(f"{where}: does not speak HTTP ({excerpt(error.message)}); is it another port, such as the one for gRPC?")
+        return Unusable(
+            f"{where}: does not speak HTTP ({excerpt(error.message)}); is it another port, such as the one for gRPC?"
+        )
     return Retryable(f"{where}: the connection broke: {_plain(error)}", unsent=unsent)
 
 
