@@ -91,7 +91,7 @@ class SourceMaker:
 
         place = making.Place(
             attributes=self.identity.attributes(),
-            instance=self.identity.host.value or self.decision.life,
+            instance=self.identity.name,
             life=self.decision.life,
             birth_ns=self.decision.born_ns,
             state_dir=self.config.state_dir,
@@ -204,7 +204,7 @@ class SourceMaker:
         keeper = await make_keeper(
             self.config,
             life=self.decision.life,
-            gateway=self.identity.host.value or self.decision.life,
+            gateway=self.identity.name,
             takers=takers[Signal.METRICS],
             hub=hub,
             ledger=ledger,

@@ -78,7 +78,7 @@ datasources:
           urlDisplayLabel: Is it this deploy?
         - name: Host
           matcherType: label
-          matcherRegex: host_id
+          matcherRegex: shipper_host
           url: /d/{names.BOARD_HOSTS}?var-instance=$${{__value.raw:percentencode}}
           urlDisplayLabel: Show the host
     correlations:

@@ -96,6 +96,14 @@ class Identity:
         """Label name -> value, as accounts carry them; unknown ones are empty."""
         return {label.name: label.value for label in self.all()}
 
+    @property
+    def name(self) -> str:
+        """The one name of this machine, pod or task: `shipper.host` on records, ``instance`` on series.
+
+        ``host.id`` would not do: it names the machine, which pods share.
+        """
+        return self.host.value or self.life
+
     def with_life(self, life: str) -> Identity:
         """The same identity in a known life."""
         return dataclasses.replace(self, life=life)
@@ -107,6 +115,7 @@ class Identity:
             "service.version": self.release.value,
             "deployment.environment.name": self.environment.value,
             "shipper.generation": self.generation.value,
+            "shipper.host": self.name,
             "shipper.life.id": self.life,
             "telemetry.distro.name": "shipper",
             "telemetry.distro.version": __version__,

@@ -60,8 +60,8 @@ def test_three_clicks_lead_from_a_spike_to_the_last_words_of_a_host() -> None:
     assert query_text(trace) == "$trace"
     assert 'trace_id="$trace"' in query_text(lines)
 
-    third = column_link(lines, "host_id")
-    board, values = landed(third, triage, {"host_id": "h-9f3"})
+    third = column_link(lines, "shipper_host")
+    board, values = landed(third, triage, {"shipper_host": "h-9f3"})
     assert board.uid == "shipper-hosts"
     assert values["instance"] == "h-9f3"
     last_words = [
@@ -78,7 +78,7 @@ def test_the_same_path_works_over_elasticsearch() -> None:
     lines = triage.panel("What did the hosts write about it?")
     assert "$trace" in query_text(lines)
     board, values = landed(
-        column_link(lines, "resource.attributes.host.id"), triage, {"resource.attributes.host.id": "h-9f3"}
+        column_link(lines, "resource.attributes.shipper.host"), triage, {"resource.attributes.shipper.host": "h-9f3"}
     )
     assert (board.uid, values["instance"]) == ("shipper-hosts", "h-9f3")
 

@@ -34,7 +34,7 @@ def failing_traces() -> model.Panel:
             kit.trace_list(
                 '{ resource.service.name="$service" && resource.deployment.environment.name="$env"'
                 ' && resource.shipper.generation="$generation" && status=error }'
-                " | select(span.http.route, resource.host.id)"
+                " | select(span.http.route, resource.shipper.host)"
             )
         ],
         [
@@ -111,7 +111,7 @@ def lines() -> model.Panel:
         ],
         [
             Column("Time", "When", width=180),
-            Column("host_id", "Host", link=_last_words("host_id"), width=180),
+            Column("shipper_host", "Host", link=_last_words("shipper_host"), width=180),
             Column("Line", "Line"),
             Column(
                 "trace_id",
@@ -164,7 +164,7 @@ def elastic_lines() -> model.Panel:
         [kit.elastic_lines(_elastic("trace_id:$trace*"))],
         [
             Column("@timestamp", "When", width=180),
-            Column("resource.attributes.host.id", "Host", link=_last_words("resource.attributes.host.id"), width=180),
+            Column("resource.attributes.shipper.host", "Host", link=_last_words("resource.attributes.shipper.host"), width=180),
             Column("body.text", "Line"),
             Column(
                 "trace_id",

@@ -350,7 +350,7 @@ def _last_words() -> model.Panel:
             width=16,
             height=11,
         ),
-        [kit.log_lines(f'{OF_ENVIRONMENT} | host_id="$instance" | scope_name!="shipper.account"', limit=200)],
+        [kit.log_lines(f'{OF_ENVIRONMENT} | shipper_host="$instance" | scope_name!="shipper.account"', limit=200)],
         [
             Column("Time", "When", width=180),
             Column("severity_text", "Level", width=80),
@@ -372,7 +372,7 @@ def _accounts() -> model.Panel:
             width=8,
             height=11,
         ),
-        [kit.log_lines(f'{OF_ENVIRONMENT} | host_id="$instance" | scope_name="shipper.account"', limit=20)],
+        [kit.log_lines(f'{OF_ENVIRONMENT} | shipper_host="$instance" | scope_name="shipper.account"', limit=20)],
         [Column("Time", "When", width=180), Column("Line", "Statement")],
         no_value="no host chosen, or its statements are not kept in Loki",
     )
@@ -381,7 +381,7 @@ def _accounts() -> model.Panel:
 def _elastic_last_words() -> model.Panel:
     lucene = (
         'resource.attributes.service.name:"$service" AND resource.attributes.deployment.environment.name:"$env"'
-        ' AND resource.attributes.host.id:"$instance"'
+        ' AND resource.attributes.shipper.host:"$instance"'
     )
     return kit.table(
         Ask(
