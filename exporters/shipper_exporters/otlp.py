@@ -43,6 +43,7 @@ class OtlpExporter(Exporter):
         self._context = context
         check(name, settings)
         self._urls, self._base = endpoints(name, settings)
+        self.signals = frozenset(self._urls)
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
             requests_per_second=settings.requests_per_second,
@@ -73,11 +74,7 @@ class OtlpExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`."""
-        url = self._urls.get(prepared.signal)
-        if url is None:
-            raise Unusable(
-                f"{self.name}: no endpoint for {prepared.signal}; set {prepared.signal}_endpoint or endpoint"
-            )
+        url = self._urls[prepared.signal]
         self._refuse_ourselves()
         body: OtlpBody = prepared.body
         answer = await self._call("POST", url, deadline, MAX_ANSWER, body)

@@ -112,29 +112,19 @@ def test_loki_makes_no_stream_of_a_host() -> None:
     assert loki["schema_config"]["configs"][0]["schema"] == "v13"
 
 
-def test_the_collector_sends_logs_to_loki_and_traces_to_tempo() -> None:
-    """Each pipeline names parts that are defined, and none keeps anything that the gateway believes delivered."""
-    collector = yaml.safe_load((ROOT / "compose/collector.yaml").read_text())
-    pipelines = collector["service"]["pipelines"]
-    assert {signal: one["exporters"] for signal, one in pipelines.items()} == {
-        "logs": ["otlphttp/loki"],
-        "traces": ["otlphttp/tempo"],
-        "metrics": ["nop"],
-    }
-    assert {name for one in pipelines.values() for name in one["exporters"]} == set(collector["exporters"])
-    for exporter in ("otlphttp/loki", "otlphttp/tempo"):
-        assert collector["exporters"][exporter]["sending_queue"] == {"enabled": False}
+def test_tempo_takes_what_the_gateway_sends() -> None:
+    """Its OTLP receiver listens where the gateway's destination points."""
     tempo = yaml.safe_load((ROOT / "compose/tempo.yaml").read_text())
     assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["http"]["endpoint"] == "0.0.0.0:4318"
 
 
 def test_the_gateways_configuration_is_right() -> None:
-    """As ``shipper check --role gateway`` sees it: it takes OTLP, keeps an archive, and writes to Prometheus."""
+    """As ``shipper check`` sees it: it keeps an archive, and each signal goes where it belongs."""
     loaded, errors = examine(str(ROOT / "compose/gateway.yaml"), "gateway")
     assert errors == []
     assert loaded is not None
     kinds = {name: destination.type for name, destination in loaded.config.destinations.items()}
-    assert kinds == {"archive": "archive", "prometheus": "prometheus", "collector": "otlp"}
+    assert kinds == {"archive": "archive", "prometheus": "prometheus", "loki": "otlp", "tempo": "otlp"}
 
 
 def test_the_image_is_built_from_what_its_build_context_lets_through() -> None:

@@ -412,17 +412,6 @@ def test_each_signal_has_its_path() -> None:
     with_sink(scenario)
 
 
-def test_signal_without_endpoint() -> None:
-    """A signal that no endpoint is set for is held, and the missing setting is named."""
-
-    async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
-        batch = Batch(LIFE, "s", Signal.TRACES, Cut(0, 1, 0, 1, 1, 1), b"")
-        with pytest.raises(Unusable, match="set traces_endpoint or endpoint"):
-            await send(exporter, clock, Request("r", Signal.TRACES, (batch,)))
-
-    with_sink(scenario, endpoint="", logs_endpoint="http://127.0.0.1:1/custom/path")
-
-
 def test_token_is_read_again_when_it_changes(tmp_path: Path) -> None:
     """The bearer token is the first line of its file as it is now; without one nothing is sent."""
     token = tmp_path / "token"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shipper.contracts import ExporterContext
+from shipper.contracts import ExporterContext, Signal
 from shipper.errors import ConfigError
 from shipper.testing.clock import FakeClock
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
@@ -75,3 +75,9 @@ def test_describe_names_each_place_once() -> None:
     """For people it is the places it sends to, without paths and queries."""
     made = exporter(endpoint="https://a.example/otlp", traces_endpoint="http://b.example:1/t?key=secret")
     assert made.describe() == "OTLP/HTTP to https://a.example, http://b.example:1"
+
+
+def test_only_signals_with_a_url_are_taken() -> None:
+    """A destination for traces alone is owed nothing of logs and metrics; a base URL is for all three."""
+    assert exporter(traces_endpoint="http://tempo.example:4318/v1/traces").signals == {Signal.TRACES}
+    assert exporter(endpoint="http://gateway.example:4318").signals == set(Signal)
