@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
@@ -92,6 +92,7 @@ def test_the_beginning_of_a_series_ends_no_other() -> None:
     assert live.ends(NOW).points == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.sampled_from("abcdef")), max_size=8))
 def test_exactly_what_lives_is_ended(rounds: list[set[str]]) -> None:
     """After any course of writing, every series was ended as often as it went, and what is left at the end is the last round's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.measure.log_lines import UNITS, Names, Request, line_format
@@ -103,6 +103,7 @@ def test_a_line_is_one_request_however_often_the_pattern_is_found_in_it() -> Non
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(['"a" 200', '"a', 'b" 500', "", "status 200", '"" 503 "x" 200', '"']), max_size=12))
 def test_all_at_once_is_what_line_by_line_would_be(lines: list[str]) -> None:
     """Searching a chunk as a whole is only faster."""
