@@ -111,7 +111,7 @@ class Feed:
             rotation.put(*cut, self._limits().max_raw_bytes, worth)
             del cut  # or this frame would keep the bytes of the last one
             if lane.uncut() > 0:
-                if self._lanes.by_value:
+                if self._lanes.order.by_value:
                     lane.weigh()
                 rotation.again(lane)
             else:
@@ -121,7 +121,7 @@ class Feed:
     async def _cut(self, lane: Lane, limit: int) -> tuple[Piece, Batch] | None:
         while True:
             try:
-                return lane.cut(limit, self._clock.wall_ns(), self._lanes.avoid(lane))
+                return lane.cut(limit, self._clock.wall_ns(), self._lanes.member.avoid(lane))
             except RangeGone as error:
                 start, end = lane.skip(error.end)
                 if start == end:  # nothing unread is gone, so there is nothing to go on behind
@@ -149,7 +149,7 @@ class Feed:
 
     def _may_go(self, rotation: Rotation) -> bool:
         """False while errors are looked for and something else is next."""
-        return rotation.rank <= ERRORS or self._lanes.errors_first() <= 0
+        return rotation.rank <= ERRORS or self._lanes.order.errors_first() <= 0
 
     @property
     def _unpaced(self) -> bool:
@@ -158,7 +158,7 @@ class Feed:
     def _wait_of(self, rotation: Rotation) -> float:
         """Seconds until cutting for ``rotation`` may begin: none when it looks full, else when a part may go."""
         if not self._may_go(rotation) and not rotation.gathering:
-            return self._lanes.errors_first()
+            return self._lanes.order.errors_first()
         part = self._part_wait(rotation)
         return 0.0 if part <= 0 or self._looks_full(rotation) else part
 

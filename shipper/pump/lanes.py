@@ -15,16 +15,14 @@ from shipper.pump.books import Books
 from shipper.pump.health import Health
 from shipper.pump.hub import Hub
 from shipper.pump.lane import Lane
+from shipper.pump.membership import Membership
+from shipper.pump.order import Order
 from shipper.pump.pulse import Pulse
 from shipper.pump.rotation import Rotation
-from shipper.pump.share import Share
-from shipper.pump.value import REST, Wanted, rank_of_kind
 from shipper.pump.window import Window
 
 BUSY_BYTES = 64 << 10  # uncut in one stream: from here on every growth may complete a request
 REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
-CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
-CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
 
 
 class Lanes:
@@ -50,14 +48,11 @@ class Lanes:
         self.rotations = {signal: Rotation(signal) for signal in Signal}
         self.by_stream: dict[str, Lane] = {}
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
-        self.share: Share | None = None  # while a fallback works beside the others
-        self.by_value = False
-        self.looking = False  # errors are being looked for in what was there when value began to decide
-        self._errors_first_until = -math.inf
+        self.order = Order(hub.values, clock)
+        self.member = Membership(
+            self.by_stream, clock=clock, progress=progress, window=window, health=health, changed=self._enter
+        )
         self._spare = spare
-        self._window = window
-        self._health = health
-        self._progress = progress
         self._exporter = exporter
         self._hub = hub
         self._books = books
@@ -67,7 +62,6 @@ class Lanes:
         self._arriving: dict[str, Stream] = {}
         self._resting: dict[str, Lane] = {}  # could not be read a moment ago
         self._held: dict[str, Lane] = {}  # account streams, until it is known whether they are wanted
-        self._claims_looked_at = -math.inf
 
     def follow(self, stream: Stream) -> None:
         """See `Follower.follow`."""
@@ -86,7 +80,7 @@ class Lanes:
         lane = self.by_stream.get(stream)
         if lane is not None:
             lane.noticed()
-            if self.by_value:
+            if self.order.by_value:
                 lane.weigh()
             # One that has a turn coming needs no wake-up for every line, only when it may have become a request of its own.
             if self._queue(lane) or lane.uncut() >= BUSY_BYTES:
@@ -102,7 +96,7 @@ class Lanes:
             return None
         lane = self.by_stream.get(stream.id)
         if self._spare:
-            return None if lane is None or self.share is None else lane.unanswered()
+            return None if lane is None or self.member.share is None else lane.unanswered()
         return stream.start if lane is None else lane.low
 
     def forget(self, stream: str) -> None:
@@ -132,7 +126,7 @@ class Lanes:
                 del self._arriving[name]
                 self.known.pop(name, None)
                 lane = self.by_stream[name] = Lane(stream, cursors[name], self._clock)
-                self._weigh(lane)
+                self.order.weigh(lane)
                 self._queue(lane)
                 self._hub.moved(stream)
         return arrived
@@ -147,8 +141,7 @@ class Lanes:
         for lane in [lane for lane in self._resting.values() if lane.rest_until <= now]:
             del self._resting[lane.stream.id]
             self._queue(lane)
-        if self.share is not None and now >= self._claims_looked_at + CLAIM_LOOK:
-            self._claims_looked_at = now
+        if self.member.look_again():
             for lane in self.by_stream.values():
                 self._queue(lane)
 
@@ -163,16 +156,15 @@ class Lanes:
         """Seconds until a lane that was left alone is tried again; inf when there is none."""
         now = self._clock.monotonic()
         shared = math.inf
-        if self.share is not None and not self.idle(include_account=False):
-            shared = max(0.0, self._claims_looked_at + CLAIM_LOOK - now)
+        if self.member.share is not None and not self.idle(include_account=False):
+            shared = self.member.next_look()
         return min([shared, *(max(0.0, lane.rest_until - now) for lane in self._resting.values())])
 
     def settle(self, lane: Lane, start: int, end: int) -> None:
         """Positions need nothing more from this destination."""
         if lane.settle(start, end):
             self._hub.moved(lane.stream)
-        if self.share is not None:
-            self.share.moved(self)
+        self.member.settled()
 
     def wanted(self, stream: Stream) -> bool:
         """False for a signal that the destination does not take, and for the account at one known not to keep it.
@@ -193,7 +185,7 @@ class Lanes:
         if self._arriving:
             return False
         return all(
-            lane.idle() or (lane.counts and not self.unsettled(lane))
+            lane.idle() or (lane.counts and not self.member.unsettled(lane))
             for lane in self.by_stream.values()
             if lane.counts or (include_account and self.wanted(lane.stream))
         )
@@ -211,92 +203,36 @@ class Lanes:
 
     def backlog(self) -> dict[str, int]:
         """Bytes of data seen but not settled here (standing by: nor elsewhere), by stream, where there are any."""
-        measure = self.unsettled if self._spare else Lane.unsettled
+        measure = self.member.unsettled if self._spare else Lane.unsettled
         return {name: size for name, lane in self.by_stream.items() if lane.counts and (size := measure(lane)) > 0}
 
-    def unsettled(self, lane: Lane) -> int:
-        """Bytes of a lane that no destination of the share has settled; without a share, that this one has not."""
-        return lane.unsettled(None if self.share is None else self.share.settled(self, lane.stream.id))
-
-    def avoid(self, lane: Lane) -> IntervalSet | None:
-        """What of a stream others have, or are sending."""
-        return self.share.taken(self, lane.stream.id) if self.share is not None and lane.counts else None
-
-    def settled_of(self, stream: str) -> IntervalSet:
-        """See `Member.settled_of`."""
-        lane = self.by_stream.get(stream)
-        return IntervalSet() if lane is None else lane.done
-
-    def claims_of(self, stream: str) -> IntervalSet:
-        """See `Member.claims_of`."""
-        usual = self._window.usual_answer
-        if self._health.failing(usual):
-            return IntervalSet()
-        return self._window.flying(stream, self._clock.monotonic() - max(CLAIM_SECONDS, 3 * usual))
-
-    def nudge(self) -> None:
-        """See `Member.nudge`."""
-        self._progress.beat()
-
-    def enter(self, share: Share | None) -> None:
-        """See `Member.enter`."""
-        self.share = share
-        for lane in list(self.by_stream.values()):
-            self._queue(lane)
-            self._hub.moved(lane.stream)  # a fallback holds back what it has on its way, but not for ever
-        self._work.beat()
-
     def unsettled_bytes(self) -> int:
-        """The sum of `unsettled` over all data."""
-        return sum(self.unsettled(lane) for lane in self.by_stream.values() if lane.counts)
+        """Bytes of data seen but settled by nobody in the share."""
+        return sum(self.member.unsettled(lane) for lane in self.by_stream.values() if lane.counts)
 
     def order_by_value(self, on: bool, patience: float = 0.0) -> None:
-        """Let value decide who is next, beginning anew; or turns again.
-
-        At first nothing but errors goes while they are being looked for, at most for ``patience`` seconds.
-        """
-        if on is not self.by_value:
-            self._errors_first_until = self._clock.monotonic() + patience if on else -math.inf
-            self.looking = on
-        self.by_value = on
+        """Let value decide who is next, beginning anew; or turns again. See `Order.decide`."""
+        self.order.decide(on, patience)
         for lane in self.by_stream.values():
-            self._weigh(lane)
+            self.order.weigh(lane)
             self._queue(lane)
         for rotation in self.rotations.values():
             rotation.by_value = on
 
     def look_for_errors(self) -> bool:
         """Look at one more slice of the backlog; False when all of it was looked at."""
-        for lane in self.by_stream.values():
-            if lane.wanted is not None and not lane.idle() and self._hub.values.look(lane.stream, lane.low):
-                lane.weigh()
-                return True
+        if self.order.look(self.by_stream.values()):
+            return True
         if not self._arriving:
-            self._errors_first_until = -math.inf
-            self.looking = False
+            self.order.looked()
         return False
 
-    def hurry(self, patience: float) -> None:
-        """Other things than errors wait so many seconds from now on at most."""
-        self._errors_first_until = min(self._errors_first_until, self._clock.monotonic() + patience)
-
-    def errors_first(self) -> float:
-        """Seconds for which nothing but errors, and the life's story, may go."""
-        return max(0.0, self._errors_first_until - self._clock.monotonic())
-
-    def _weigh(self, lane: Lane) -> None:
-        """Begin or end the order by value for one lane."""
-        # Samples are never sent out of order: who keeps them takes each series only forward, and refuses what comes late.
-        by_value = self.by_value and lane.stream.signal is not Signal.METRICS
-        lane.rank = rank_of_kind(lane.stream.kind) if by_value else REST
-        if not (by_value and lane.counts):
-            lane.wanted = None
-            return
-        if lane.wanted is None:
-            lane.wanted = Wanted(self._hub.values.of(lane.stream.id))
-        lane.wanted.renew()
-        if not lane.idle():
-            lane.weigh()
+    def _enter(self) -> None:
+        """A share begins or ends: others may have, or may no longer be sending, what had no turn here."""
+        for lane in list(self.by_stream.values()):
+            self._queue(lane)
+            self._hub.moved(lane.stream)  # a fallback holds back what it has on its way, but not for ever
+        self._work.beat()
 
     def oldest(self) -> float:
         """Age in seconds of the oldest data not settled; 0 when there is none."""

@@ -172,7 +172,7 @@ class Pump:
         """Lift the pacing and end all waits that are our own choice (a drain), or go back to normal."""
         self._urgent = self._feed.urgent = on
         self._places.clear()
-        self._lanes.hurry(self.deadline.remaining() / DRAIN_SHARE)
+        self._lanes.order.hurry(self.deadline.remaining() / DRAIN_SHARE)
         self._gate.hurry()
         self._work.beat()
 
@@ -181,7 +181,7 @@ class Pump:
 
         Saying it again looks anew at what streams have grown by; so it does by itself, every second.
         """
-        begins = on and not self._lanes.by_value
+        begins = on and not self._lanes.order.by_value
         self._lanes.order_by_value(on, min(ERRORS_FIRST, self.deadline.remaining() / DRAIN_SHARE))
         if not on:
             self._places.clear()
@@ -208,7 +208,7 @@ class Pump:
             raise ValueError(f"{self.name} does not stand by")
         self._share = share
         self._active = self._joined = True
-        share.join(self._lanes)
+        share.join(self._lanes.member)
         self.order_by_value(True)
 
     def stand_by(self) -> None:
@@ -222,7 +222,7 @@ class Pump:
     @property
     def member(self) -> Member:
         """What a `Share` is made of."""
-        return self._lanes
+        return self._lanes.member
 
     @property
     def takes_part(self) -> bool:
@@ -340,14 +340,14 @@ class Pump:
         """While value decides: look through the backlog, slice by slice between other work, and make the order anew."""
         while True:
             seen = self._orders.beats
-            if self._lanes.by_value:
+            if self._lanes.order.by_value:
                 found = self._lanes.look_for_errors()
                 self._work.beat()
                 if found:
                     await asyncio.sleep(0)
                     continue
-            await self._orders.wait(self._clock, RENEW_SECONDS if self._lanes.by_value else math.inf, seen)
-            if self._lanes.by_value:
+            await self._orders.wait(self._clock, RENEW_SECONDS if self._lanes.order.by_value else math.inf, seen)
+            if self._lanes.order.by_value:
                 self._lanes.order_by_value(True)
                 self._work.beat()
 
@@ -359,7 +359,7 @@ class Pump:
 
     async def _send_what_may_go(self, deliveries: asyncio.TaskGroup) -> None:
         while self._active and self._window.has_room(self._limits().max_in_flight):
-            filled = await self._feed.fill_one(NEWEST) if self._lanes.by_value else None
+            filled = await self._feed.fill_one(NEWEST) if self._lanes.order.by_value else None
             if filled is None and not self._finishing:
                 again = await self._next_again()
                 if again is not None:
@@ -374,14 +374,14 @@ class Pump:
 
     async def _next_again(self) -> Parcel | None:
         """An open request whose turn it is: in the order of commits, before anything new; or by what it is worth."""
-        if not self._lanes.by_value:
+        if not self._lanes.order.by_value:
             return self._put_back.next() or self._resends.next(self._lanes.by_stream, self._window.holds_back)
         while (left := self._resends.next(self._lanes.by_stream, self._window.holds_back)) is not None:
             if not _may_be_overtaken(left):
                 return left
             self._put_back.add([left])
         parcel = self._put_back.precious()
-        if parcel is None and not self._lanes.looking and not self._feed.soon(ERRORS):
+        if parcel is None and not self._lanes.order.looking and not self._feed.soon(ERRORS):
             parcel = self._put_back.next()
         if parcel is None or not parcel.unsent:
             return parcel

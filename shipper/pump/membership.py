@@ -1,0 +1,93 @@
+"""One destination as a member of a share: what the others see of it, and what of its own they have taken off it.
+
+While no fallback helps, all of this is empty: everybody is owed everything, and nobody's claims are in the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from shipper.clock import Clock
+from shipper.intervals import IntervalSet
+from shipper.pump.health import Health
+from shipper.pump.lane import Lane
+from shipper.pump.pulse import Pulse
+from shipper.pump.share import Share
+from shipper.pump.window import Window
+
+CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
+CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
+
+
+class Membership:
+    """The `Member` side of a pump. ``changed`` is called when it enters a share or leaves it."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        *,
+        clock: Clock,
+        progress: Pulse,
+        window: Window,
+        health: Health,
+        changed: Callable[[], None],
+    ) -> None:
+        self.share: Share | None = None  # while a fallback works beside the others
+        self._lanes = lanes
+        self._clock = clock
+        self._progress = progress
+        self._window = window
+        self._health = health
+        self._changed = changed
+        self._looked_at = -math.inf
+
+    # -- what the others see ---------------------------------------------------------------------------------------
+
+    def settled_of(self, stream: str) -> IntervalSet:
+        """See `Member.settled_of`."""
+        lane = self._lanes.get(stream)
+        return IntervalSet() if lane is None else lane.done
+
+    def claims_of(self, stream: str) -> IntervalSet:
+        """See `Member.claims_of`."""
+        usual = self._window.usual_answer
+        if self._health.failing(usual):
+            return IntervalSet()
+        return self._window.flying(stream, self._clock.monotonic() - max(CLAIM_SECONDS, 3 * usual))
+
+    def nudge(self) -> None:
+        """See `Member.nudge`."""
+        self._progress.beat()
+
+    def enter(self, share: Share | None) -> None:
+        """See `Member.enter`."""
+        self.share = share
+        self._changed()
+
+    # -- what it sees of the others --------------------------------------------------------------------------------
+
+    def settled(self) -> None:
+        """Something was settled here: the others may be done with that."""
+        if self.share is not None:
+            self.share.moved(self)
+
+    def unsettled(self, lane: Lane) -> int:
+        """Bytes of a lane that no destination of the share has settled; without a share, that this one has not."""
+        return lane.unsettled(None if self.share is None else self.share.settled(self, lane.stream.id))
+
+    def avoid(self, lane: Lane) -> IntervalSet | None:
+        """What of a stream others have, or are sending."""
+        return self.share.taken(self, lane.stream.id) if self.share is not None and lane.counts else None
+
+    def look_again(self) -> bool:
+        """True, once in a while, when it is time to see whether what others had claimed is free."""
+        now = self._clock.monotonic()
+        if self.share is None or now < self._looked_at + CLAIM_LOOK:
+            return False
+        self._looked_at = now
+        return True
+
+    def next_look(self) -> float:
+        """Seconds until `look_again` is due."""
+        return max(0.0, self._looked_at + CLAIM_LOOK - self._clock.monotonic())
