@@ -16,7 +16,7 @@ from shipper.dashboards.duration import duration
 from shipper.dashboards.selector import Selector, quoted
 
 Over = Literal["rate", "increase", "first"]
-"""How a counter is read: per second; in a window, extrapolated to its ends; since birth, exact where counters are steady."""
+"""How a counter is read: per second over a window, in it, or since birth."""
 
 
 def edge(value: float) -> str:
@@ -91,10 +91,8 @@ class Expressions:
         return f"clamp_min(\n{counted}\n-\n{within}, 0)"
 
     def _summed(self, selector: Selector, over: Over, window: float, host: bool = False) -> str:
-        """The rate of each series first, then the sum: the other order makes rates out of hosts that die."""
-        inner = f"{over}({selector}[{duration(window)}])"
-        if over == "first":
-            inner = self._since_birth(selector, window)
+        """The count of each series, summed, under our own label names."""
+        inner = self._counted(selector, over, window)
         by = self.host if host else self.generation
         there = self._names(host)
         if all(name == own for own, name in there.items()):
@@ -107,12 +105,20 @@ class Expressions:
                 expr = f'label_replace({expr}, "{own}", "$1", "{name}", "(.*)")'
         return f"sum by ({by}) ({expr})"
 
-    def _since_birth(self, selector: Selector, window: float) -> str:
-        """What each life born within ``window`` has counted. An older life of a key that came back is left out whole."""
+    def _counted(self, selector: Selector, over: Over, window: float) -> str:
+        """What each series grew by, before anything is summed: the other order makes rates out of hosts that die.
+
+        Steady counters begin at 0, so what they have now less what they had when the window began is the count, to the
+        request, however short a life was. `increase` would raise each life's count to the ends of the window it did not see.
+        """
+        ranged = f"{selector}[{duration(window)}]"
         if not self.config.requests.steady:
-            return f"increase({selector}[{duration(window)}])"
-        older = duration(window + self.config.windows.present)
-        return f"max_over_time({selector}[{duration(window)}]) unless {selector} offset {older}"
+            return f"{'increase' if over == 'first' else over}({ranged})"
+        highest = f"max_over_time({ranged})"
+        if over == "first":  # an older life of a key that came back is left out whole
+            return f"{highest} unless {selector} offset {duration(window + self.config.windows.present)}"
+        grown = f"(clamp_min({highest} - {selector} offset {duration(window)}, 0) or {highest})"
+        return f"{grown} / {window:g}" if over == "rate" else grown
 
     def _names(self, host: bool) -> dict[str, str]:
         """Our label names, and what they are called on the request metrics."""

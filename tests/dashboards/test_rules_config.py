@@ -18,6 +18,7 @@ from shipper.dashboards.expressions import Expressions, edge
 from shipper.dashboards.rulefiles import rule_files
 from shipper.dashboards.selector import BadSelector, Selector
 from shipper.errors import ConfigError
+from tests.dashboards.promtool.counting import summed
 from tests.dashboards.promtool.run import BY_SERVICE, Scenario, fires, needs_promtool, recorded
 from tests.dashboards.promtool.series import Fleet, hosts, roll
 
@@ -135,9 +136,12 @@ def test_existing_request_metrics_serve_by_name(tmp_path: Path) -> None:
         fleet.series()[("istio_requests_total", theirs)] = values
     for key in [key for key in fleet.series() if key[0].startswith("shipper_request")]:
         del fleet.series()[key]
+    by = ("destination_app", "destination_version")
+    many = summed(fleet, "istio_requests_total", 56, 40, "extrapolated", by=by)
     scenario = Scenario(
         fleet,
         [
+            recorded(names.REQUESTS_INCREASE, 56, {("prod", *key): value for key, value in many.items()}),
             fires("ShipperNewGenerationErrors", 56, ("prod", "shop", "8")),
             recorded(names.ERRORS_RATIO, 40, {("prod", "shop", "7"): 0}),
             recorded(names.ERRORS_RATIO, 56, {("prod", "shop", "7"): 0, ("prod", "shop", "8"): 0.04}),
@@ -159,8 +163,10 @@ def test_a_load_balancer_without_durations_gets_no_latency_rules() -> None:
 def test_steady_counters_are_read_exactly_and_others_are_not_trusted() -> None:
     """A last value is the count of a life only where no process begins anew within it."""
     assert "max_over_time(shipper_requests_total[30m])" in Expressions(BoardConfig()).requests("first", 1800)
+    assert "increase(" not in Expressions(BoardConfig()).errors("increase", 600)
     config = replace(BoardConfig(), requests=MAPPED)
     assert "increase(istio_requests_total" in Expressions(config).requests("first", 1800)
+    assert "rate(istio_requests_total" in Expressions(config).requests("rate", 300)
 
 
 def test_the_page_about_rules_has_every_recorded_name_and_every_alert() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from tests.dashboards.promtool.series import STEP, Fleet, Labels
+from tests.dashboards.promtool.series import STEP, Fleet
 
 Key = tuple[str, ...]
-Taken = Literal["rate", "increase", "max"]
+Taken = Literal["rate", "increase", "max", "extrapolated"]
+LOOKBACK = 20  # five minutes in steps
 
 
 def increase(values: Mapping[int, float | str], at: int, window: int) -> float | None:
@@ -33,10 +34,26 @@ def increase(values: Mapping[int, float | str], at: int, window: int) -> float |
     return result * spanned / sampled
 
 
+def grown(values: Mapping[int, float | str], at: int, window: int) -> float | None:
+    """What a counter that begins at 0 grew by in the window: what it has, less what it had when the window began.
+
+    None: it has no sample in the window. What Prometheus sees at the window's begin is at most 5 minutes old.
+    """
+    there = [(step, v) for step, v in values.items() if at - window <= step <= at and not isinstance(v, str)]
+    if not there:
+        return None
+    before = [step for step in values if at - window - LOOKBACK < step <= at - window]
+    had = values[max(before)] if before else 0.0
+    return float(max(there)[1]) - (0.0 if isinstance(had, str) else float(had))
+
+
 def last(values: Mapping[int, float | str], at: int, window: int) -> float | None:
     """The last value in the window; for counters that never fall also the largest."""
     there = [(step, v) for step, v in values.items() if at - window <= step <= at and not isinstance(v, str)]
     return float(max(there)[1]) if there else None
+
+
+_TAKEN = {"rate": grown, "increase": grown, "max": last, "extrapolated": increase}
 
 
 def summed(
@@ -55,7 +72,7 @@ def summed(
         named = dict(labels)
         if name != metric or not where(named):
             continue
-        got = last(values, at, window) if taken == "max" else increase(values, at, window)
+        got = _TAKEN[taken](values, at, window)
         if got is None:
             continue
         key = tuple(named.get(label, "") for label in by)
@@ -73,14 +90,3 @@ def z(new: tuple[float, float], old: tuple[float, float], design_effect: float =
     pooled = (new[0] + old[0]) / (new[1] + old[1])
     variance = design_effect * pooled * (1 - pooled) * (1 / new[1] + 1 / old[1])
     return (new[0] / new[1] - old[0] / old[1]) / math.sqrt(variance)
-
-
-def identity(labels: Labels, *names: str) -> Key:
-    """Some labels' values."""
-    named = dict(labels)
-    return tuple(named[name] for name in names)
-
-
-def total(values: Iterable[float]) -> float:
-    """A sum that does not depend on the order."""
-    return math.fsum(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from dataclasses import replace
 
@@ -41,6 +42,41 @@ def first_minutes() -> Scenario:
             recorded(name, 11 + LONG, {}, where='age="30m"'),
         ]
     return Scenario(fleet, checks)
+
+
+def everybody_dies(seed: int = 7) -> Scenario:
+    """Of hosts that live for one to three minutes each, some of them ill, every request and every error is counted."""
+    rng = random.Random(seed)
+    fleet = Fleet([], 60)
+    for generation, ill in (("7", 0.01), ("8", 0.2)):
+        for index in range(12):
+            born, serves = rng.randrange(2, 40), rng.randrange(50, 400)
+            fleet.hosts.append(
+                Host(
+                    f"{generation}-{index}", generation, born=born, ends=born + rng.randrange(4, 13),
+                    serves=serves, fails=round(serves * ill * rng.random() * 2), farewell=rng.choice(["drained", ""]),
+                )
+            )  # fmt: skip
+    requests, failed = truth(fleet)
+    return Scenario(
+        fleet,
+        [
+            recorded(names.REQUESTS_FIRST, 58, requests, where='age="30m"'),
+            recorded(names.ERRORS_FIRST, 58, failed, where='age="30m"'),
+        ],
+    )
+
+
+def truth(fleet: Fleet) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
+    """Requests and errors by generation, from what each host did in its life."""
+    requests: dict[tuple[str, ...], float] = {}
+    failed: dict[tuple[str, ...], float] = {}
+    for host in fleet.hosts:
+        key = (host.env, host.service, host.generation)
+        lived = (fleet.end if host.ends is None else host.ends) - host.born
+        requests[key] = requests.get(key, 0) + host.serves * lived
+        failed[key] = failed.get(key, 0) + host.fails * lived
+    return requests, failed
 
 
 def key_returns() -> Scenario:
@@ -97,4 +133,4 @@ def _ratio(fleet: Fleet, generation: str, at: int) -> float:
     )
 
 
-SCENARIOS = (first_minutes, key_returns, worse_than_before)
+SCENARIOS = (first_minutes, everybody_dies, key_returns, worse_than_before)

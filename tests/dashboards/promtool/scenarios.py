@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.dashboards.promtool import budget, deploys, first, shipping
+from tests.dashboards.promtool import budget, deploys, first, rollouts, shipping
 
-SCENARIOS = (*deploys.SCENARIOS, *first.SCENARIOS, *shipping.SCENARIOS, *budget.SCENARIOS)
+SCENARIOS = (*deploys.SCENARIOS, *rollouts.SCENARIOS, *first.SCENARIOS, *shipping.SCENARIOS, *budget.SCENARIOS)
