@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shipper.build_remains import IDENTITY_KEY, LEDGER_FILE
@@ -19,12 +20,14 @@ from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE
 from shipper.labels.detect import detect
 from shipper.labels.finding import Surroundings
-from shipper.labels.identity import Identity
+from shipper.labels.identity import UNKNOWN_SERVICE, Identity, Label
 from shipper.labels.life import LifeDecision, adopt_or_begin
 from shipper.labels.platform import Network
 from shipper.labels.volume import own_volume
 from shipper.labels.witness import witness
 from shipper.ledger import Ledger, LedgerThread
+
+GATEWAY_SERVICE = "shipper-gateway"
 
 
 class LifeMaker:
@@ -100,12 +103,18 @@ class LifeMaker:
             self.ledger_lost = True
         network = Network(self.config.notices.endpoints)
         found = await asyncio.to_thread(detect, self.config.labels, self.env, network=network)
-        identity = found.with_life(decision.life)
+        identity = self._named(found).with_life(decision.life)
         self.report(Said(f"generation {identity.generation.value or 'unknown'}: {identity.generation.origin}"))
         for problem in identity.problems:
             self.report(Problem("identity", problem, about=problem))
         await ledger.call(Ledger.put, IDENTITY_KEY, identity.dump())
         return identity
+
+    def _named(self, found: Identity) -> Identity:
+        """A gateway that nobody named has a name all the same: boards find it by its service."""
+        if self.role != "gateway" or found.service.value not in ("", UNKNOWN_SERVICE):
+            return found
+        return replace(found, service=Label("service", GATEWAY_SERVICE, "what gateways are called by default"))
 
 
 def _in_use(directory: str) -> bool:

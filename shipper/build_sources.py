@@ -97,7 +97,7 @@ class SourceMaker:
             state_dir=self.config.state_dir,
             takers=takers[Signal.METRICS],
             destinations=tuple(self.config.destinations),
-            facts=making.facts(self.identity, self.decision.born_ns),
+            facts=making.facts(self.identity, self.decision.born_ns, gateway=self.role == "gateway"),
         )
         sources: list[Source] = []
         counted: list[Source] = []

@@ -76,7 +76,9 @@ FAREWELL = Own(
 DRAIN_LEFT = Own("shipper.drain.left", _G, "What a drain left unacknowledged, in its last sample; else 0.", "By")
 BACKLOG = Own("shipper.backlog", _G, "Written but not acknowledged.", "By", _TO)
 OLDEST = Own("shipper.oldest.unacknowledged", _G, "Age of the oldest record not yet acknowledged.", "s", _TO)
-EXPOSURE = Own("shipper.exposure", _H, "From a record being seen to its acknowledgement.", "s", _TO)
+EXPOSURE = Own(
+    "shipper.exposure", _H, "From a record being seen to its acknowledgement.", "s", _TO, when="not of a gateway"
+)
 ACKNOWLEDGED = Own("shipper.acknowledged.records", _C, "Records a destination said it has.", "{record}", _TO)
 ACKNOWLEDGED_BYTES = Own("shipper.acknowledged", _C, "Source bytes a destination said it has.", "By", _TO)
 REQUESTS_SENT = Own(

@@ -46,8 +46,8 @@ class Place:
     facts: HostFacts
 
 
-def facts(identity: Identity, born_ns: int) -> HostFacts:
-    """What is known of the host for as long as it lives. ``born_ns``: when its life began."""
+def facts(identity: Identity, born_ns: int, *, gateway: bool = False) -> HostFacts:
+    """What is known of the host for as long as it lives. ``born_ns``: when its life began. ``gateway``: it is one."""
     return HostFacts(
         born_ns,
         image=identity.image.value,
@@ -55,6 +55,7 @@ def facts(identity: Identity, born_ns: int) -> HostFacts:
         host_type=str(identity.extra.get("host.type", "")),
         generation_started_ns=identity.times.get(GENERATION_STARTED, 0),
         release_built_ns=identity.times.get(RELEASE_BUILT, 0),
+        gateway=gateway,
     )
 
 

@@ -34,6 +34,7 @@ class HostFacts:
     host_type: str = ""
     generation_started_ns: int = 0
     release_built_ns: int = 0
+    gateway: bool = False  # what it has not sent on is on a disk that outlives it: nothing of that is exposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def read(metrics: Metrics, facts: HostFacts, destinations: Sequence[str], ending
     found = dict(_host(metrics, facts, ending))
     for name in destinations:
         found.update(_destination(metrics, name))
+        if not facts.gateway:
+            found[c.EXPOSURE, (("destination", name),)] = _exposure(metrics, name)
     found.update(_sums(metrics))
     return found
 
@@ -98,7 +101,6 @@ def _destination(metrics: Metrics, name: str) -> Iterable[tuple[Series, Values]]
             sent[c.OUTCOMES.get(labels["outcome"], "failed")] += value
     for outcome, count in sent.items():
         yield (c.REQUESTS_SENT, (*to, ("outcome", outcome))), (count,)
-    yield (c.EXPOSURE, to), _exposure(metrics, name)
 
 
 def _exposure(metrics: Metrics, destination: str) -> Values:

@@ -315,3 +315,15 @@ def test_what_is_shipped_is_what_the_catalogue_says(tmp_path: Path) -> None:
             assert not any(math.isnan(point.value) for point in of_it)
 
     in_life(tmp_path, work)
+
+
+def test_a_gateway_exposes_nothing(tmp_path: Path) -> None:
+    """What a gateway has not sent on lies on a disk that outlives it: how long an archive gathers is nobody's risk."""
+
+    async def work(ledger: LedgerThread, clock: Clock) -> None:
+        for gateway in (False, True):
+            facts = HostFacts(BORN, gateway=gateway)
+            shipped = points((await own_of(ledger, Reporter(clock), facts=facts).sample(BORN + SECOND)).payload)
+            assert ("shipper.exposure" in {point.name for point in shipped}) is not gateway
+
+    in_life(tmp_path, work)
