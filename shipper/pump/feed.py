@@ -10,19 +10,17 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from shipper.clock import Clock
 from shipper.contracts import Batch, Limits
 from shipper.errors import RangeGone
 from shipper.ledger import Ledger
-from shipper.pump.books import Books
-from shipper.pump.gather import ALMOST, Gathering, Sizing
+from shipper.pump.gather import ALMOST, Gathering
 from shipper.pump.hub import Hub
 from shipper.pump.lane import Lane, Piece
 from shipper.pump.lanes import Lanes
 from shipper.pump.pace import TokenBucket
 from shipper.pump.rotation import Rotation
+from shipper.pump.tools import Tools
 from shipper.pump.value import ERRORS, REST
-from shipper.pump.window import Window
 
 LOSS_WORDS = ("truncated", "replaced", "deleted", "damaged", "dropped")
 
@@ -32,30 +30,26 @@ class Feed:
 
     def __init__(
         self,
-        destination: str,
+        tools: Tools,
         lanes: Lanes,
         hub: Hub,
-        books: Books,
-        window: Window,
-        sizing: Sizing,
         *,
         limits: Callable[[], Limits],
         lifted: bool,
         batch_bytes: int,
-        clock: Clock,
     ) -> None:
         self.urgent = False
         self._lifted = lifted
-        self._destination = destination
+        self._destination = tools.name
         self._lanes = lanes
         self._hub = hub
-        self._books = books
-        self._window = window
-        self._sizing = sizing
+        self._books = tools.books
+        self._window = tools.window
+        self._sizing = tools.sizing
         self._limits = limits
         self._batch_bytes = batch_bytes
-        self._clock = clock
-        self._bucket = TokenBucket(clock, limits().requests_per_second, limits().burst)
+        self._clock = tools.clock
+        self._bucket = TokenBucket(tools.clock, limits().requests_per_second, limits().burst)
 
     async def fill_one(self, worst: int = REST) -> Gathering | None:
         """A request that may be sent now, of the signal that waits longest; None when there is none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shipper.clock import Clock
@@ -222,3 +222,8 @@ class Piece:
     def key(self) -> tuple[str, Cut]:
         """As the ledger wants it."""
         return (self.lane.stream.id, self.cut)
+
+
+def only_data(pieces: Iterable[Piece]) -> bool:
+    """Whether nothing of these tells of the life."""
+    return all(piece.lane.counts for piece in pieces)

@@ -6,20 +6,17 @@ import math
 import sys
 from collections.abc import Sequence
 
-from shipper.clock import Clock
-from shipper.contracts import Exporter, Signal, Stream, StreamKind
-from shipper.events import Problem, Reporter
+from shipper.contracts import Signal, Stream, StreamKind
+from shipper.events import Problem
 from shipper.intervals import IntervalSet
 from shipper.ledger import Cursor, Ledger
-from shipper.pump.books import Books
-from shipper.pump.health import Health
 from shipper.pump.hub import Hub
 from shipper.pump.lane import Lane
 from shipper.pump.membership import Membership
 from shipper.pump.order import Order
 from shipper.pump.pulse import Pulse
 from shipper.pump.rotation import Rotation
-from shipper.pump.window import Window
+from shipper.pump.tools import Tools
 
 BUSY_BYTES = 64 << 10  # uncut in one stream: from here on every growth may complete a request
 REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
@@ -33,31 +30,24 @@ class Lanes:
 
     def __init__(
         self,
-        exporter: Exporter,
+        tools: Tools,
         hub: Hub,
-        books: Books,
         *,
-        clock: Clock,
-        report: Reporter,
         work: Pulse,
         progress: Pulse,
-        window: Window,
-        health: Health,
         spare: bool = False,
     ) -> None:
         self.rotations = {signal: Rotation(signal) for signal in Signal}
         self.by_stream: dict[str, Lane] = {}
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
-        self.order = Order(hub.values, clock)
-        self.member = Membership(
-            self.by_stream, clock=clock, progress=progress, window=window, health=health, changed=self._enter
-        )
+        self.order = Order(hub.values, tools.clock)
+        self.member = Membership(self.by_stream, tools, progress=progress, changed=self._enter)
         self._spare = spare
-        self._exporter = exporter
+        self._exporter = tools.exporter
         self._hub = hub
-        self._books = books
-        self._clock = clock
-        self._report = report
+        self._books = tools.books
+        self._clock = tools.clock
+        self._report = tools.report
         self._work = work
         self._arriving: dict[str, Stream] = {}
         self._resting: dict[str, Lane] = {}  # could not be read a moment ago

@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from shipper.clock import Clock
 from shipper.intervals import IntervalSet
-from shipper.pump.health import Health
 from shipper.pump.lane import Lane
 from shipper.pump.pulse import Pulse
 from shipper.pump.share import Share
-from shipper.pump.window import Window
+from shipper.pump.tools import Tools
 
 CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
 CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
@@ -26,19 +24,17 @@ class Membership:
     def __init__(
         self,
         lanes: Mapping[str, Lane],
+        tools: Tools,
         *,
-        clock: Clock,
         progress: Pulse,
-        window: Window,
-        health: Health,
         changed: Callable[[], None],
     ) -> None:
         self.share: Share | None = None  # while a fallback works beside the others
         self._lanes = lanes
-        self._clock = clock
+        self._clock = tools.clock
+        self._window = tools.window
+        self._health = tools.health
         self._progress = progress
-        self._window = window
-        self._health = health
         self._changed = changed
         self._looked_at = -math.inf
 

@@ -1,4 +1,4 @@
-"""What is shared by everything that works on the requests of one destination, and what they say when one needs no more work."""
+"""What the parts of one pump share, and what they say of pieces that need nothing more."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from shipper.pump.gate import Gate
 from shipper.pump.gather import Sizing
 from shipper.pump.health import Health
 from shipper.pump.lane import Piece
+from shipper.pump.rate import Rate
 from shipper.pump.window import Window
 
 
@@ -54,6 +55,7 @@ class Tools:
     window: Window
     health: Health
     sizing: Sizing
+    rate: Rate
     quarantine: QuarantineStore
     threads: ThreadPoolExecutor
     clock: Clock
