@@ -8,8 +8,8 @@ from pathlib import Path
 from shipper.clock import Deadline
 from shipper.errors import Retryable
 from shipper.ledger import Counts
+from tests.pump.answers import Failing, counts
 from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter
-from tests.pump.test_pump_answers import Failing, counts
 
 DAY = 86_400
 

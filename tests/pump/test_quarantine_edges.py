@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shipper.errors import QuarantineFull, Rejected, Retryable
 from shipper.ledger import Counts
+from tests.pump.answers import Failing, counts, numbered, value
 from tests.pump.pumpkit import Host, MemoryStream, ScriptedExporter
-from tests.pump.test_pump_answers import Failing, counts, numbered, value
 
 
 def test_beyond_the_limit_of_the_quarantine_refused_records_are_dropped_and_counted(tmp_path: Path) -> None:
