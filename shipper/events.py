@@ -91,6 +91,26 @@ class BytesLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NotTaken(Event):
+    """Bytes were let go of because no destination takes their signal; that it is so was said at the start."""
+
+    level: ClassVar[int] = logging.DEBUG
+    stream: str
+    name: str
+    signal: str
+    start: int
+    end: int
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.name}: bytes [{self.start}, {self.end}) go nowhere, no destination takes {self.signal} ({self.stream})"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.not_taken.labels(self.signal).inc(self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeSeen(Event):
     """A platform says that this host will end (``again``: it says more of what it said before)."""
 

@@ -63,6 +63,12 @@ class Metrics:
         self.lost_bytes = Counter(
             "shipper_lost_bytes_total", "Bytes destroyed before they could be read, by cause.", ("cause",), registry=r
         )
+        self.not_taken = Counter(
+            "shipper_not_taken_bytes_total",
+            "Bytes that went nowhere because no destination takes their signal.",
+            ("signal",),
+            registry=r,
+        )
         self.drain_state = Gauge(
             "shipper_drain_state", "1 for the state the sidecar is in, 0 for the others.", ("state",), registry=r
         )

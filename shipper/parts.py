@@ -70,6 +70,7 @@ class Parts:
             "services": self.services(),
             "remains": self.remains.status() if self.remains is not None else [],
             "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
+            "not_taken": {labels["signal"]: value for labels, value in samples(metrics.not_taken)},
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shipper import events
-from shipper.events import BytesLost, Dropped, Event, Metrics, Problem, Quarantined, Reporter, Retried
+from shipper.events import BytesLost, Dropped, Event, Metrics, NotTaken, Problem, Quarantined, Reporter, Retried
 from shipper.testing.clock import FakeClock
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +71,7 @@ def test_every_metric_is_moved_by_somebody() -> None:
             5,
         ),
         (BytesLost("s", "/log", 3, 10, "truncated"), "shipper_lost_bytes_total", {"cause": "truncated"}, 7),
+        (NotTaken("s", "/log", "logs", 3, 10), "shipper_not_taken_bytes_total", {"signal": "logs"}, 7),
         (Problem("ledger", "full"), "shipper_problems_total", {"kind": "ledger"}, 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",

@@ -34,6 +34,9 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         _print_destination(name, destination)
     for earlier in status.get("remains", ()):
         _print_earlier(earlier)
+    if lost := status.get("not_taken"):
+        said = ", ".join(f"{count:,.0f} bytes of {signal}" for signal, count in lost.items())
+        click.echo(f"went nowhere in this run, as no destination takes it: {said}")
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
 

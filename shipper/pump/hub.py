@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.contracts import Stream
-from shipper.events import BytesLost, Reporter
+from shipper.events import BytesLost, NotTaken, Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, LedgerThread
 from shipper.pump.books import Books
@@ -99,9 +99,12 @@ class Hub:
             return
         lows = [low for follower in self._followers if (low := follower.low(stream)) is not None]
         low = min(lows, default=stream.frontier())
-        if low > self._released.get(stream.id, stream.start):
+        before = self._released.get(stream.id, stream.start)
+        if low > before:
             self._released[stream.id] = low
             stream.released(low)
+            if stream.id in self._untaken:
+                self._report(NotTaken(stream.id, stream.name, stream.signal, before, low))
         if stream.id in self._ended and low >= self._ended[stream.id]:
             self._retire(stream)
 

@@ -70,7 +70,7 @@ def test_another_one_holds_back_no_stream_for_it(tmp_path: Path) -> None:
 
 
 def test_what_nobody_takes_is_let_go(tmp_path: Path) -> None:
-    """A stream of a signal that no destination takes holds nothing on disk: it is released as it grows, and retired."""
+    """A stream of a signal that no destination takes holds nothing on disk: released as it grows, counted, and retired."""
     host = Host(tmp_path)
     pump = host.pump(_metrics_only())
 
@@ -83,6 +83,7 @@ def test_what_nobody_takes_is_let_go(tmp_path: Path) -> None:
             host.hub.finished(log)
             await host.clock.settle()
             assert host.hub.streams() == []
+            assert host.metrics.registry.get_sample_value("shipper_not_taken_bytes_total", {"signal": "logs"}) == 6
 
     asyncio.run(scenario())
     host.close()
