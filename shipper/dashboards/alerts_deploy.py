@@ -144,7 +144,9 @@ def events(config: BoardConfig) -> Iterator[Alert]:
     """What happened: for the record and for the person who wonders, not for the pager."""
     e, words = Expressions(config), Words(config)
     told = f"{config.windows.event:g}"
-    withdrawn = f"({names.STARTED} > on ({e.service}) group_left () {names.NEWEST_STARTED})"
+    # Of a generation that has just begun its start is known a moment before it is the newest: that one is not gone.
+    was_newest = f"present_over_time({names.NEWEST}[{duration(config.windows.remember)}])"
+    withdrawn = f"({names.STARTED} > on ({e.service}) group_left () {names.NEWEST_STARTED} and on ({e.generation}) {was_newest})"
     release = words.release(names.RELEASE_INFO)
     kept = f'max by ({e.generation}) ({names.DEPLOY_STARTED}{{action="rollback"}})'
     yield Alert(

@@ -208,19 +208,22 @@ def one_bad_host() -> Scenario:
 
 
 def canary_withdrawn() -> Scenario:
-    """A canary of one host is taken back: named as withdrawn, and not taken for a rollback."""
+    """A canary of one host is taken back: named as withdrawn, and not taken for a rollback; nor is one that only begins."""
     old = hosts("7", 4, built=1000)
     canary = [Host("8-0", "8", born=20, ends=60, release="r2", built=2000)]
+    beside = [replace(host, service="cart", instance=f"c{host.instance}") for host in old]
+    fleet = Fleet([*old, *canary, *beside], 140)
+    fleet.fact("shipper_generation_started_timestamp_seconds", 70 * STEP, since=70, generation="8", service="cart")
     return Scenario(
-        Fleet([*old, *canary], 140),
+        fleet,
         [
             fires("ShipperGenerationWithdrawn", 50),
             fires("ShipperGenerationWithdrawn", 75, NEW),
             fires("ShipperGenerationWithdrawn", 130),
             fires("ShipperRollback", 75),
-            recorded(names.NEWEST_STARTED, 50, {SHOP: 20 * STEP}, by=BY_SERVICE),
-            recorded(names.NEWEST_STARTED, 75, {SHOP: 0}, by=BY_SERVICE),
-            recorded(names.NEWEST, 75, {OLD: 1}),
+            recorded(names.NEWEST_STARTED, 50, {SHOP: 20 * STEP}, by=BY_SERVICE, where='service="shop"'),
+            recorded(names.NEWEST_STARTED, 75, {SHOP: 0}, by=BY_SERVICE, where='service="shop"'),
+            recorded(names.NEWEST, 75, {OLD: 1}, where='service="shop"'),
         ],
     )
 
