@@ -1,6 +1,6 @@
 """The recording rules: what boards and alerts read, few enough to be kept for months however many hosts come and go.
 
-What is read from hosts' series stays in groups of its own (``shipper-generation``, ``shipper-first``, ``shipper-endings``), which
+What is read from hosts' series stays in groups of its own (``shipper-generation``, ``-traffic``, ``-first``, ``-endings``), which
 make about twenty series a generation. ``shipper-role`` and ``shipper-history`` make a fixed number a service from those;
 what reaches back for days is evaluated less often, and so is what nobody has to know within seconds.
 """
@@ -20,7 +20,8 @@ def recording_groups(config: BoardConfig) -> tuple[Group, ...]:
     """All groups, in the order in which they read from each other; servers evaluate them side by side."""
     fast, slow = duration(config.intervals.evaluate), duration(config.intervals.slow)
     return (
-        Group("shipper-generation", fast, (*_hosts(config), *_order(config), *_traffic(config))),
+        Group("shipper-generation", fast, (*_hosts(config), *_order(config))),
+        Group("shipper-traffic", fast, tuple(_traffic(config))),
         Group("shipper-first", fast, tuple(_first(config))),
         Group("shipper-endings", slow, tuple(_endings(config))),
         Group("shipper-role", fast, (*_roles(config), *_worse(config), *_service(config))),
