@@ -43,21 +43,25 @@ def _scoreboard(words: Words) -> model.Panel:
     shown = f"and on({generation}) {started}"
     ratio = f"({_first_ratio(words, long)})"
     push = f"{words.config.intervals.evaluate:g}"
+    age = f"max_over_time({words.here(names.AGE)}[{words.history}])"
 
     def of_each(expr: str) -> kit.Query:
         return kit.now(f"max by ({generation}) ({expr}) {shown}")
 
-    def total(rate: str) -> kit.Query:
-        return of_each(f"sum_over_time({words.here(rate)}[{words.history}]) * {push}")
+    def total(counted: str, rate: str) -> kit.Query:
+        """Counted since birth where that was the whole life; else the sum of rates, which is off by a percent or so."""
+        young = f"{words.first(counted, long)} and on({words.by}) ({age} <= {words.config.windows.first_long:g})"
+        return of_each(f"({young}) or on({words.by}) sum_over_time({words.here(rate)}[{words.history}]) * {push}")
 
     action = f"max by ({generation}, action) ({words.here(names.DEPLOY_STARTED)})"
     return kit.table(
         Ask(
             1,
             "Which generation started badly?",
-            f"The newest {ROWS} generations of the last {words.history}. Counts are of the whole life, ratios of the first {short} "
-            f"and {long} since birth. 'Times the median' sets the first {long} against the median of all of them. An age is counted "
-            f"until {duration(words.config.windows.remember)} after the last host.",
+            f"The newest {ROWS} generations of the last {words.history}. Counts are of the whole life, exact where the age is "
+            f"within {long}, else from rates; ratios are of the first {short} and {long} since birth. 'Times the median' sets the "
+            f"first {long} against the median of all of them. An age is counted until "
+            f"{duration(words.config.windows.remember)} after the last host.",
             "Sort by 'Times the median'; click the generation to compare it with the one before it at the same age.",
             width=24,
             height=16,
@@ -66,10 +70,10 @@ def _scoreboard(words: Words) -> model.Panel:
             kit.now(f"{started} * 1000"),
             kit.now(f"max by ({generation}, {release}) ({words.release()}) {shown}"),
             kit.now(f"topk by ({generation}) (1, {action}) * 0 + 1 {shown}"),
-            of_each(f"max_over_time({words.here(names.AGE)}[{words.history}])"),
+            of_each(age),
             of_each(f"max_over_time({words.here(names.HOSTS_COUNT)}[{words.history}])"),
-            total(names.REQUESTS_RATE),
-            total(names.ERRORS_RATE),
+            total(names.REQUESTS_FIRST, names.REQUESTS_RATE),
+            total(names.ERRORS_FIRST, names.ERRORS_RATE),
             of_each(_first_ratio(words, short)),
             of_each(ratio),
             of_each(f"{ratio} / scalar(quantile(0.5, {ratio}) > 0)"),
@@ -87,8 +91,8 @@ def _scoreboard(words: Words) -> model.Panel:
             Column("action", "What", width=90),
             Column("D", "Age reached", looks.SECONDS, width=110),
             Column("E", "Hosts, most", looks.HOSTS, width=100, decimals=0),
-            Column("F", "Requests, about", looks.COUNT, width=120, decimals=1),
-            Column("G", "Errors, about", looks.COUNT, width=110, decimals=1),
+            Column("F", "Requests", looks.COUNT, width=120, decimals=1),
+            Column("G", "Errors", looks.COUNT, width=110, decimals=1),
             Column("H", f"Errors, first {short}", looks.PERCENT, width=130, decimals=2),
             Column("I", f"Errors, first {long}", looks.PERCENT, width=130, decimals=2),
             Column(
