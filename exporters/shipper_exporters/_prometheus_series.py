@@ -8,14 +8,21 @@ from shipper_exporters._prometheus_convert import STALE, Sample
 
 _IDLE_MS = 600_000  # a series without a sample for so long makes room for others
 _STALE = b"\x09" + STALE
+_NAME = b"\x0a\x08__name__\x12"  # the label of the metric's name, up to the length of its value
+_OWN = b"shipper_"
 
 
 class Series:
-    """The series of one destination, at most ``most`` at a time; one that ended, or was silent for ten minutes, does not count."""
+    """The series of one destination, at most ``most`` at a time; one that ended, or was silent for ten minutes, does not count.
+
+    Shipper's own have room for as many again: in a fleet every new host is new series, and a user's id in a label of some
+    service must not make all hosts invisible that are born after it.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._newest: dict[bytes, int] = {}  # the time of the newest sample taken; negative: of one not taken yet
+        self._own: set[bytes] = set()  # those of them that are Shipper's
         self._latest = 0
         self._swept = 0
 
@@ -27,8 +34,7 @@ class Series:
         kept: list[Sample] = []
         over: list[Sample] = []
         for sample in samples:
-            if sample[1] in self._newest or self._room():
-                self._newest.setdefault(sample[1], -sample[0])
+            if sample[1] in self._newest or self._add(sample):
                 kept.append(sample)
             else:
                 over.append(sample)
@@ -42,13 +48,27 @@ class Series:
         """The destination has these."""
         for time_ms, labels, value, _ in samples:
             if value.startswith(_STALE, 2):
-                self._newest.pop(labels, None)
+                self._remove(labels)
             elif self._newest.get(labels, 0) < time_ms:
                 self._newest[labels] = time_ms
             self._latest = max(self._latest, time_ms)
 
-    def _room(self) -> bool:
-        if len(self._newest) < self.most:
+    def _add(self, sample: Sample) -> bool:
+        """Take up a new series, if there is room."""
+        own = _is_own(sample[1])
+        if not self._room(own):
+            return False
+        self._newest[sample[1]] = -sample[0]
+        if own:
+            self._own.add(sample[1])
+        return True
+
+    def _remove(self, labels: bytes) -> None:
+        self._newest.pop(labels, None)
+        self._own.discard(labels)
+
+    def _room(self, own: bool) -> bool:
+        if self._count(own) < self.most:
             return True
         now = self._latest  # not what a sample says that nobody has taken
         if now < self._swept + _IDLE_MS // 10:
@@ -56,5 +76,14 @@ class Series:
         self._swept = now
         idle = [labels for labels, newest in self._newest.items() if abs(newest) < now - _IDLE_MS]
         for labels in idle:
-            del self._newest[labels]
-        return bool(idle)
+            self._remove(labels)
+        return self._count(own) < self.most
+
+    def _count(self, own: bool) -> int:
+        return len(self._own) if own else len(self._newest) - len(self._own)
+
+
+def _is_own(labels: bytes) -> bool:
+    """Whether encoded labels are those of a metric that Shipper measures."""
+    found = labels.find(_NAME)
+    return found >= 0 and labels.startswith(_OWN, found + len(_NAME) + 1)

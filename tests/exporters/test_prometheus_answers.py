@@ -216,6 +216,21 @@ def test_a_flood_of_labels() -> None:
     asyncio.run(scenario())
 
 
+def test_a_flood_takes_no_place_of_hosts_numbers() -> None:
+    """What Shipper measures has room of its own, bounded too: a host that is born after the flood is seen."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, exporting(sink, max_series=10) as exporter:
+            await send(exporter, *(payload(gauge("g", 1.0, NOW, user=f"u{n}")) for n in range(50)))
+            born = [payload(gauge("shipper.backlog", 1.0, NOW, unit="By", destination=f"d{n}")) for n in range(12)]
+            answer = await send(exporter, *born)
+            assert answer.rejected == 2
+            named = [dict(labels)["__name__"] for got in sink.kept() for labels in values_of(got.wire)]
+            assert (named.count("g"), named.count("shipper_backlog_bytes")) == (10, 10)
+
+    asyncio.run(scenario())
+
+
 def test_what_it_is() -> None:
     """It takes metrics only, one request at a time, and a Prometheus on this host is not trusted unless it is said to be."""
     here = PrometheusExporter("p", PrometheusSettings(url="http://127.0.0.1:9090/api/v1/write"), context())
