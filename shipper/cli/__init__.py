@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "bake": "shipper.cli.bake",
     "deploy": "shipper.cli.deploy",
     "audit": "shipper.cli.audit",
+    "fleet": "shipper.cli.fleet",
     "cat": "shipper.cli.cat",
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",

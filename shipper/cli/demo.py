@@ -12,11 +12,15 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from shipper.cli.fleet import write_page
 from shipper.demo.findings import read_findings
 from shipper.demo.show import LiveView, show_audit, show_generations
 from shipper.demo.story import Fleet, Plan
 from shipper.fleet.archive import Archive
 from shipper.fleet.audit import audit
+from shipper.fleet.page.html import render
+from shipper.fleet.page.reading import read
+from shipper.fleet.page.story import story
 from shipper.fleet.table import console as table_console
 
 
@@ -49,7 +53,17 @@ from shipper.fleet.table import console as table_console
     show_default=True,
     help="Seconds between two pushes of a host.",
 )
-def command(hosts: int, rate: float, seconds: float, keep: Path | None, prometheus: str, push: float) -> None:
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the fleet's history there, one page for a browser; with --keep it is there as fleet.html anyway.",
+)
+def command(
+    hosts: int, rate: float, seconds: float, keep: Path | None, prometheus: str, push: float, page: Path | None
+) -> None:
     """Run a fleet of ephemeral hosts, kill them in every way, and prove that nothing is missing.
 
     \b
@@ -63,9 +77,10 @@ def command(hosts: int, rate: float, seconds: float, keep: Path | None, promethe
         raise click.ClickException(f"{keep} is not empty; name a new directory")
     directory = keep.resolve() if keep is not None else Path(tempfile.mkdtemp(prefix="shipper-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
+    page = page or (directory / "fleet.html" if keep is not None else None)
     console = table_console()
     try:
-        ok = _run(console, Plan(hosts, rate, seconds, prometheus, push), directory, kept=keep is not None)
+        ok = _run(console, Plan(hosts, rate, seconds, prometheus, push), directory, page, kept=keep is not None)
     except KeyboardInterrupt:
         console.print("interrupted: every process of the demo is gone")
         raise SystemExit(130) from None
@@ -75,7 +90,7 @@ def command(hosts: int, rate: float, seconds: float, keep: Path | None, promethe
     raise SystemExit(0 if ok else 1)
 
 
-def _run(console: Console, plan: Plan, directory: Path, *, kept: bool) -> bool:
+def _run(console: Console, plan: Plan, directory: Path, page: Path | None, *, kept: bool) -> bool:
     view = LiveView(console)
     fleet = Fleet(plan, directory, view.say)
     view.fleet = fleet
@@ -87,6 +102,9 @@ def _run(console: Console, plan: Plan, directory: Path, *, kept: bool) -> bool:
     report = audit(str(archive), truth=_emitted(fleet))
     findings = read_findings(Archive.open(str(archive)))
     show_generations(console, report, findings)
+    if page is not None:
+        write_page(page, render(story(read(str(archive)))))
+        console.print(f"the fleet's history as a page: {page}", highlight=False, soft_wrap=True)
     show_audit(console, report, findings, archive, kept=kept)
     return report.ok and not report.totals.duplicates
 

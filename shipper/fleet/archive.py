@@ -5,7 +5,7 @@ Everything goes object by object, so memory is bounded by the largest object, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isal import isal_zlib
@@ -72,17 +72,30 @@ class Loose:
     problem: str = ""
 
 
-class Archive:
-    """An archive at a path or URL, see `shipper.fleet.layout`. Methods raise `StoreUnavailable` or `StoreUnusable`."""
+Count = Callable[[Signal, bytes, Entry | None], Tally]
+"""What a payload holds; the entry that lists it, None where none does. Raises `MalformedOtlp`."""
 
-    def __init__(self, store: Store, name: str) -> None:
+
+def counted(signal: Signal, payload: bytes, _: Entry | None) -> Tally:
+    """By our own count, whatever is listed."""
+    return tally(signal, payload)
+
+
+class Archive:
+    """An archive at a path or URL, see `shipper.fleet.layout`. Methods raise `StoreUnavailable` or `StoreUnusable`.
+
+    ``count``: how what is read is counted, see `Count`; checksums are compared in any case, before it is called.
+    """
+
+    def __init__(self, store: Store, name: str, count: Count = counted) -> None:
         self.name = name
         self._store = store
+        self._count = count
 
     @classmethod
-    def open(cls, url: str, options: Mapping[str, str] | None = None) -> Archive:
+    def open(cls, url: str, options: Mapping[str, str] | None = None, *, count: Count = counted) -> Archive:
         """The archive at ``url``; ``options`` are obstore's for a bucket. Raises `StoreUnusable` when there is none."""
-        return cls(open_store(url, options), url)
+        return cls(open_store(url, options), url, count)
 
     def index(self) -> Index:
         """List everything. Raises `StoreUnusable` when there is nothing that belongs to an archive."""
@@ -115,7 +128,7 @@ class Archive:
         data, problem = _unpack(stored, ranges.size) if ranges.object.endswith(".gz") else (stored, "")
         del stored
         for entry in ranges.batches:
-            yield _check(signal, entry, data[entry.offset : entry.offset + entry.length], problem)
+            yield _check(signal, entry, data[entry.offset : entry.offset + entry.length], problem, self._count)
 
     def loose(self, name: ObjectName) -> Loose:
         """The content of an unlisted object."""
@@ -125,7 +138,7 @@ class Archive:
             return Loose(name, b"", None, problem)
         try:
             payload = decode.from_json(name.signal, data) if name.json else data
-            return Loose(name, payload, tally(name.signal, payload))
+            return Loose(name, payload, self._count(name.signal, payload, None))
         except MalformedOtlp as error:
             return Loose(name, b"", None, str(error))
 
@@ -135,14 +148,14 @@ def carrier(entry: Entry) -> tuple[str, str, int, int] | None:
     return parse_key(entry.via) if entry.via else None
 
 
-def _check(signal: Signal, entry: Entry, payload: bytes, unpacking: str) -> Piece:
+def _check(signal: Signal, entry: Entry, payload: bytes, unpacking: str, count: Count) -> Piece:
     if len(payload) != entry.length:
         problem = unpacking or f"the object ends {entry.length - len(payload)} bytes early"
         return Piece(signal, entry, b"", None, problem)
     if isal_zlib.crc32(payload) != entry.crc32:
         return Piece(signal, entry, payload, None, "the checksum differs")
     try:
-        found = tally(signal, payload)
+        found = count(signal, payload, entry)
     except MalformedOtlp as error:
         return Piece(signal, entry, payload, None, str(error))
     problem = "" if found.records == entry.records else f"holds {found.records} records, listed are {entry.records}"

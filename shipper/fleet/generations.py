@@ -18,7 +18,8 @@ from shipper.fleet.report import OPEN, AuditReport, LifeReport
 class GenerationRow:
     """One generation, one time that it was the newest (``episode``: 1 for the first); times are ns since the epoch.
 
-    ``records`` are those archived, each once. ``rollback`` and ``withdrawn_ns`` are inferred from the hosts.
+    ``records`` are those archived, each once. ``rollback`` and ``withdrawn_ns`` are inferred from the hosts. ``life_ids``:
+    whose figures belong to it.
     """
 
     generation: str
@@ -32,11 +33,15 @@ class GenerationRow:
     first_ns: int = 0
     last_ns: int = 0
     records: int = 0
+    service: str = ""
+    environment: str = ""
+    life_ids: set[str] = field(default_factory=set)
 
     def add(self, life: LifeReport) -> None:
         """Count a life of this generation."""
         self.hosts.add(life.host or life.life)
         self.lives += 1
+        self.life_ids.add(life.life)
         self.first_ns = min(self.first_ns or life.born_ns, life.born_ns or self.first_ns)
         self.last_ns = max(self.last_ns, life.heard_ns)
         self.records += life.counts.archived
@@ -46,13 +51,18 @@ def generations(source: AuditReport | Archive | str) -> list[GenerationRow]:
     """The generations in the order in which they first appeared, from an audit or from an archive."""
     report = source if isinstance(source, AuditReport) else audit(source)
     lives = [life for life in report.lives if life.role != "gateway"]
-    begun = _begun(episodes(map(_host, lives)))
-    rows: dict[tuple[str, str, str, int], GenerationRow] = {}
+    begun = _begun(episodes(map(host_life, lives)))
+    rows: dict[tuple[str, ...], GenerationRow] = {}
     for life in lives:
-        host = _host(life)
+        host = host_life(life)
         episode = _episode(begun.get((host.service, host.env, host.generation), ()), host)
-        key = (host.generation, host.release, host.image, episode.number if episode else 1)
-        row = rows.setdefault(key, GenerationRow(*key))
+        number = episode.number if episode else 1
+        row = rows.setdefault(
+            (host.service, host.env, host.generation, host.release, host.image, str(number)),
+            GenerationRow(
+                host.generation, host.release, host.image, number, service=host.service, environment=host.env
+            ),
+        )
         if episode is not None:
             row.rollback = row.rollback or episode.rollback
             row.withdrawn_ns = max(row.withdrawn_ns, episode.withdrawn_ns)
@@ -72,7 +82,8 @@ def _episode(begun: Iterable[Episode], host: HostLife) -> Episode | None:
     return max((one for one in begun if one.started_ns <= host.born_ns), key=lambda one: one.started_ns, default=None)
 
 
-def _host(life: LifeReport) -> HostLife:
+def host_life(life: LifeReport) -> HostLife:
+    """What a life is to whoever infers generations from births and ends."""
     labels = life.labels
     return HostLife(
         life.life,

@@ -46,7 +46,7 @@ def show(report: AuditReport, out: Console | None = None) -> None:
         out.print(_generations_table(made, plain=not out.is_terminal))
     if report.truth:
         out.print(_truth_table(report, plain=not out.is_terminal))
-    for line in _remarks(report):
+    for line in remarks(report):
         out.print(printable(line), soft_wrap=True)
     out.print(verdict(report), style="bold green" if report.ok else "bold red")
 
@@ -182,7 +182,8 @@ def _truth_table(report: AuditReport, *, plain: bool) -> Table:
     return table
 
 
-def _remarks(report: AuditReport) -> Iterator[str]:
+def remarks(report: AuditReport) -> Iterator[str]:
+    """In words, a line each, whatever is not as it should be and all notes of hosts; from outside, so not yet printable."""
     for life in report.lives:
         who = f"{life.host or '?'} {life.life}"
         for stream in life.streams:
