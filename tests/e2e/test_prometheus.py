@@ -32,13 +32,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-async def serve(spool: Path, requests: int) -> None:
-    """A service that serves so many requests, a quarter of them in vain, and is killed."""
+async def serve(spool: Path, number: int, program: str = SERVICE, status: int = -9) -> None:
+    """A service; by default one that serves so many requests, a quarter of them in vain, and is killed."""
     await until(spool.is_dir, "the sidecar has made the root of the hand-off")
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "OTEL_"))}
     env["SHIPPER_SPOOL_DIR"] = str(spool)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVICE, str(requests), env=env)
-    assert await process.wait() == -9
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(number), env=env)
+    assert await process.wait() == status
 
 
 def configuration(directory: Path, **destinations: dict[str, object]) -> str:
@@ -140,6 +140,47 @@ def test_only_a_destination_for_metrics(tmp_path: Path) -> None:
         assert "drained: everything read is acknowledged" in process.said()
         assert not list((tmp_path / "host-a/state/spool").glob("p*")), "what nobody takes takes no room"
         assert (counted(server, "ok", "host-a"), counted(server, "error", "host-a")) == (3, 1)
+
+    with Prometheus(tmp_path / "prometheus") as server:
+        asyncio.run(story(server))
+
+
+FLOOD = """
+import sys
+import shipper
+from opentelemetry import metrics
+shipper.init(service="shop")
+carts = metrics.get_meter("test").create_counter("cart.adds")
+for number in range(int(sys.argv[1])):
+    carts.add(1, {"user.id": f"u{number}"})
+metrics.get_meter_provider().force_flush()
+"""
+
+
+def test_a_users_id_in_a_label(tmp_path: Path) -> None:
+    """A service's flood of series is bounded at the gateway, counted, said, and hides no host that is born after it."""
+    own = {"SHIPPER_METRICS_OWN": "true", "SHIPPER_METRICS_INTERVAL": "1", "SHIPPER_SERVICE": "shop"}
+
+    async def story(server: Prometheus) -> None:
+        port = free_port()
+        where = {"type": "prometheus", "url": server.write_url, "max_series": 200, "trust_local": True}
+        flag = configuration(tmp_path / "gateway", prometheus=where)
+        receiver = gateway(tmp_path / "gateway", port, flags=[flag], **own | {"SHIPPER_SERVICE": "shipper-gateway"})
+        async with receiver:
+            await listening(port)
+            url = f"http://127.0.0.1:{port}"
+            async with sidecar(tmp_path / "host-a", url, flags=["--ephemeral"], **own) as first:
+                await serve(tmp_path / "host-a/state/spool", 1000, FLOOD, 0)
+                assert await first.terminate() == 0, first.said()
+            async with sidecar(tmp_path / "host-b", url, flags=["--ephemeral"], **own) as second:
+                await serve(tmp_path / "host-b/state/spool", 40)
+                assert await second.terminate() == 0, second.said()
+            refused = 'shipper_rejected_records_total{service="shipper-gateway",destination="prometheus"}'
+            await until(lambda: server.value(refused) >= 800, "what is refused is counted in Prometheus, too")
+            assert await receiver.terminate() == 0, receiver.said()
+        assert "of a series beyond max_series (200)" in receiver.said()
+        assert server.value("count(max_over_time(cart_adds_total[1h]))", time.time() + 60) <= 200
+        assert (counted(server, "ok", "host-b"), counted(server, "error", "host-b")) == (30, 10)
 
     with Prometheus(tmp_path / "prometheus") as server:
         asyncio.run(story(server))
