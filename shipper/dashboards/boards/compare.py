@@ -7,8 +7,8 @@ forward by the time between both starts (``offset ${shift}s``, which only templa
 from collections.abc import Callable
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import OF_ENVIRONMENT, Words, markers, variables
-from shipper.dashboards.boards.examples import CARRIED, ERROR_LEVEL, KIND
+from shipper.dashboards.boards import differences
+from shipper.dashboards.boards.common import Words, markers, variables
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row
 from shipper.dashboards.kit.sdk import model
@@ -31,8 +31,8 @@ def board(config: BoardConfig) -> kit.Board:
     made.markers = markers(config, LOKI)
     made.row("What is compared?", [_both(words), _sensitivity(words)])
     made.row("At the same age", [_errors(words), *_slow(words), _work(words), _hosts(words), *_heatmaps(words)])
-    made.row("Where is the difference? Traces (Tempo)", [_routes()], needs=TEMPO)
-    made.row("Where is the difference? Log lines (Loki)", [_kinds()], needs=LOKI)
+    made.row("Where is the difference? Traces (Tempo)", [differences.routes()], needs=TEMPO)
+    made.row("Where is the difference? Log lines (Loki)", [differences.kinds()], needs=LOKI)
     return made
 
 
@@ -254,56 +254,3 @@ def _heatmaps(words: Words) -> list[model.Panel]:
             unit=unit,
         ),
     ]
-
-
-def _routes() -> model.Panel:
-    either = '(resource.shipper.generation="$generation" || resource.shipper.generation="$prev")'
-    return kit.bars(
-        Ask(
-            9,
-            "Which routes fail more?",
-            "Failed server spans by route and generation within the shown time, the most frequent twenty (a TraceQL metrics "
-            "query: Tempo 2.8 or later, with metrics switched on).",
-            "The route with most added errors first, not the one with the largest factor.",
-            height=9,
-        ),
-        [
-            kit.trace_count(
-                f'{{ resource.service.name="$service" && resource.deployment.environment.name="$env" && {either}'
-                " && kind=server && status=error } | count_over_time() by (span.http.route, resource.shipper.generation)"
-                " | topk(20)"
-            )
-        ],
-        unit=looks.COUNT,
-        no_value="no failed spans",
-    )
-
-
-def _kinds() -> model.Panel:
-    def counted(generation: str) -> kit.Query:
-        lines = f'{OF_ENVIRONMENT} | shipper_generation="{generation}" | {ERROR_LEVEL} | {KIND}'
-        return kit.log_count(f"topk(30, sum by (kind) (count_over_time({lines} [$__range])))")
-
-    return kit.table(
-        Ask(
-            10,
-            "Which errors are new, gone, or in both?",
-            "Kinds of error lines within the shown time, counted for both generations; empty on one side: seen only in the other.",
-            "New and frequent first. 'Gone' may only mean that it has not happened yet.",
-            height=9,
-        ),
-        [counted("$generation"), counted("$prev")],
-        [
-            Column(
-                "kind", "Error", link=kit.to(kit.TRIAGE, "Its lines", generation=chosen("generation"), also=_carried())
-            ),
-            Column("A", "Lines now", looks.COUNT, width=110, decimals=0),
-            Column("B", "Lines before", looks.COUNT, width=110, decimals=0),
-        ],
-        sort="Lines now",
-        no_value="—",
-    )
-
-
-def _carried() -> dict[str, str]:
-    return {variable.variable: CARRIED[variable.variable] for variable in (LOKI, TEMPO)}

@@ -1,23 +1,18 @@
-"""Hosts: who lives, who died, and why. The third click of the path ends here, at one host's last words."""
+"""Hosts: who lives, who died, and why. A click on one of them shows its last words below."""
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import OF_ENVIRONMENT, Words, markers, variables
+from shipper.dashboards.boards import one_host
+from shipper.dashboards.boards.common import markers, variables
+from shipper.dashboards.boards.examples import CARRIED
+from shipper.dashboards.boards.host_words import ROWS, STATES, Hosts
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row, of_series
 from shipper.dashboards.kit.sdk import model
 from shipper.dashboards.sources import ELASTICSEARCH, LOKI, TEMPO
 
-LAST_WORDS, ELASTIC_LAST_WORDS = 10, 12
-BARS, ROWS = 40, 100
+BARS = 40
 SHORT_LIFE = 600
-STATES = {
-    "1": ("running", looks.GOOD),
-    "2": ("noticed: its end is announced", looks.WARNING),
-    "3": ("draining", looks.NEW),
-    "4": ("drained", looks.OLD),
-    "5": ("expired: its time was too short", looks.BAD),
-}
 # What the last state of a host that is gone says of its end.
 ENDS = {
     "1": ("fell silent", looks.BAD),
@@ -26,12 +21,11 @@ ENDS = {
     "4": ("drained", looks.GOOD),
     "5": ("expired: its time was too short", looks.BAD),
 }
-CARRIED = {variable.variable: chosen(variable.variable) for variable in (LOKI, TEMPO, ELASTICSEARCH)}
 
 
 def board(config: BoardConfig) -> kit.Board:
     """The board for this configuration."""
-    hosts = _Hosts(config)
+    hosts = Hosts(config)
     made = kit.Board(uid=kit.HOSTS, title="Hosts", question="Who lives, who died, and why?")
     made.variables = [
         *variables(config, LOKI, ELASTICSEARCH, TEMPO),
@@ -40,51 +34,13 @@ def board(config: BoardConfig) -> kit.Board:
     made.markers = markers(config, LOKI)
     made.row("Who lives, and who died?", [_counts(hosts), _ages(hosts), _lives(hosts), _ended(hosts)])
     made.row("How does a generation come up, and who fails in it?", [_arrivals(hosts), _worst(hosts)])
-    made.row("The chosen host", [_about(hosts), _against(hosts)])
-    made.row("Its last words (Loki)", [_last_words(), _accounts()], needs=LOKI)
-    made.row("Its last words (Elasticsearch, OpenSearch)", [_elastic_last_words()], needs=ELASTICSEARCH)
+    made.row("The chosen host", [one_host.about(hosts), one_host.against(hosts)])
+    made.row("Its last words (Loki)", [one_host.last_words(), one_host.accounts()], needs=LOKI)
+    made.row("Its last words (Elasticsearch, OpenSearch)", [one_host.elastic_last_words()], needs=ELASTICSEARCH)
     return made
 
 
-class _Hosts(Words):
-    """Queries over the hosts of the chosen generation, a series a host."""
-
-    @property
-    def instance(self) -> str:
-        """The label that tells hosts apart."""
-        return self.config.labels.instance
-
-    def by_host(self, metric: str, *matchers: str) -> str:
-        """The metric of every host that is there now: one that fell silent is gone after three pushes."""
-        chosen_ones = self.here(metric, self.one, *matchers)
-        present = f"present_over_time({chosen_ones}[{duration(self.config.windows.present)}])"
-        return f"max by ({self.instance}) ({chosen_ones} and {present})"
-
-    def known(self, metric: str) -> str:
-        """The metric's last value of every host that was there at some time shown."""
-        return f"max by ({self.instance}) (last_over_time({self.here(metric, self.one)}[$__range]))"
-
-    def born(self) -> str:
-        """When each host that was there was born."""
-        return self.known(names.HOST_STARTED)
-
-    def heard(self) -> str:
-        """When each was last heard of, to the push; a life too short for that to be seen ended when it was born."""
-        stamps = f"timestamp({self.here(names.HOST_INFO, self.one)})"
-        seen = f"max_over_time({stamps}[$__range:{duration(self.config.intervals.push)}])"
-        return f"(max by ({self.instance}) ({seen}) or {self.born()})"
-
-    def ended(self) -> str:
-        """When those that are gone were born; the youngest where they are many."""
-        return f"topk({ROWS}, {self.born()} unless on({self.instance}) {self.by_host(names.HOST_INFO)})"
-
-    @property
-    def this(self) -> str:
-        """The matcher of the chosen host."""
-        return f'{self.instance}="$instance"'
-
-
-def _counts(hosts: _Hosts) -> model.Panel:
+def _counts(hosts: Hosts) -> model.Panel:
     window = duration(hosts.config.windows.ended)
     silent = hosts.here(names.HOSTS_SILENT, hosts.one)
     desired = f"max({hosts.here(names.DESIRED_HOSTS, hosts.one)})"
@@ -117,7 +73,7 @@ def _counts(hosts: _Hosts) -> model.Panel:
     return panel
 
 
-def _ages(hosts: _Hosts) -> model.Panel:
+def _ages(hosts: Hosts) -> model.Panel:
     age = f"(time() - {hosts.by_host(names.HOST_STARTED)})"
     spans = [("under 10 min", f"{age} < 600"), ("under 1 h", f"600 <= {age} < 3600")]
     spans += [("under 1 day", f"3600 <= {age} < 86400"), ("older", f"{age} >= 86400")]
@@ -136,7 +92,7 @@ def _ages(hosts: _Hosts) -> model.Panel:
     )
 
 
-def _lives(hosts: _Hosts) -> model.Panel:
+def _lives(hosts: Hosts) -> model.Panel:
     newest = f"max_over_time({hosts.here(names.HOST_STARTED, hosts.one)}[$__range] @ end())"
     return kit.states(
         Ask(
@@ -161,7 +117,7 @@ def _lives(hosts: _Hosts) -> model.Panel:
     )
 
 
-def _ended(hosts: _Hosts) -> model.Panel:
+def _ended(hosts: Hosts) -> model.Panel:
     of_ended = f"and on({hosts.instance}) {hosts.ended()}"
     return kit.table(
         Ask(
@@ -198,7 +154,7 @@ def _ended(hosts: _Hosts) -> model.Panel:
     )
 
 
-def _arrivals(hosts: _Hosts) -> model.Panel:
+def _arrivals(hosts: Hosts) -> model.Panel:
     generation = hosts.config.labels.generation
     started = f"max by ({generation}) (last_over_time({hosts.here(names.STARTED)}[$__range]))"
     born = f"max by ({generation}, {hosts.instance}) (last_over_time({hosts.here(names.HOST_STARTED)}[$__range]))"
@@ -236,7 +192,7 @@ def _arrivals(hosts: _Hosts) -> model.Panel:
     )
 
 
-def _worst(hosts: _Hosts) -> model.Panel:
+def _worst(hosts: Hosts) -> model.Panel:
     over = duration(hosts.config.windows.role)
     errors = hosts.counted(hosts.config.requests.errors, over, by="instance")
     total = hosts.counted(hosts.config.requests.requests, over, by="instance")
@@ -260,144 +216,5 @@ def _worst(hosts: _Hosts) -> model.Panel:
     )
 
 
-def _about(hosts: _Hosts) -> model.Panel:
-    labels = hosts.config.labels
-    kept = f"{hosts.instance}, {labels.generation}, {labels.release}, image, zone, host_type, shipper_version"
-
-    def last(metric: str) -> str:
-        return f"max by ({hosts.instance}) (last_over_time({hosts.here(metric, hosts.this)}[$__range]))"
-
-    return kit.table(
-        Ask(
-            7,
-            "What is this host, and how is it?",
-            "The chosen host as it described itself: what it runs, where, since when, its last state, what it left at its end, and "
-            "what waits on it while it lives.",
-            "Compare image and zone with a host that is well. Bytes left: its drain was too short, or a destination too slow.",
-            width=14,
-            height=6,
-        ),
-        [
-            kit.now(f"topk(1, max by ({kept}) (last_over_time({hosts.here(names.HOST_INFO, hosts.this)}[$__range])))"),
-            kit.now(f"{last(names.HOST_STARTED)} * 1000"),
-            kit.now(last(names.HOST_STATE)),
-            kit.now(last(names.DRAIN_LEFT_BYTES)),
-            kit.now(f"sum by ({hosts.instance}) ({hosts.here(names.BACKLOG_BYTES, hosts.this)})"),
-        ],
-        [
-            Column(hosts.instance, "Host"),
-            Column(labels.generation, "Generation"),
-            Column(labels.release, "Release"),
-            Column("image", "Image"),
-            Column("zone", "Zone"),
-            Column("host_type", "Type"),
-            Column("shipper_version", "Shipper"),
-            Column("B", "Born", looks.SINCE),
-            Column("C", "State", mappings=looks.words(STATES)),
-            Column("D", "Left behind", looks.BYTES),
-            Column("E", "Waits", looks.BYTES),
-        ],
-        no_value="no host chosen: click one",
-    )
-
-
-def _against(hosts: _Hosts) -> model.Panel:
-    errors = hosts.counted(hosts.config.requests.errors, "$__rate_interval", by="instance")
-    total = hosts.counted(hosts.config.requests.requests, "$__rate_interval", by="instance")
-    this = f'label_replace(vector(1), "{hosts.instance}", "$instance", "", "")'
-    return kit.timeseries(
-        Ask(
-            8,
-            "Is it worse than its generation?",
-            "Share of failed requests: the chosen host in red, all hosts of the generation together in blue.",
-            "Only the red line rises: drain this host. Both rise alike: it is not the host.",
-            width=10,
-            height=6,
-        ),
-        [
-            kit.prom(f"sum({errors}) / (sum({total}) > 0)", "its generation"),
-            kit.prom(
-                f"sum({errors} and on({hosts.instance}) {this}) / (sum({total} and on({hosts.instance}) {this}) > 0)",
-                "this host",
-            ),
-        ],
-        unit=looks.PERCENT,
-        colors={"A": looks.fixed(looks.NEW), "B": looks.fixed(looks.BAD)},
-    )
-
-
 def _open(instance: str) -> model.DashboardLink:
     return kit.to(kit.HOSTS, "Its last words", generation=chosen("generation"), instance=instance, also=CARRIED)
-
-
-def _trace(column: str) -> model.DashboardLink:
-    return kit.to(
-        kit.TRIAGE,
-        "This trace and its log lines",
-        generation=chosen("generation"),
-        trace=of_row(column),
-        also=CARRIED,
-    )
-
-
-def _last_words() -> model.Panel:
-    return kit.table(
-        Ask(
-            LAST_WORDS,
-            "What did it write last?",
-            "The last lines of the chosen host, the newest first, from all of its services.",
-            "Read upwards from the end. Nothing about an end: it was killed from outside; see what Shipper knew of it beside this.",
-            width=16,
-            height=11,
-        ),
-        [kit.log_lines(f'{OF_ENVIRONMENT} | shipper_host="$instance" | scope_name!="shipper.account"', limit=200)],
-        [
-            Column("Time", "When", width=180),
-            Column("severity_text", "Level", width=80),
-            Column("Line", "Line"),
-            Column("trace_id", "Trace", link=_trace("trace_id"), width=120),
-        ],
-        first=[kit.parts_of("labels")],
-        no_value="no host chosen, or it wrote nothing in the time shown",
-    )
-
-
-def _accounts() -> model.Panel:
-    return kit.table(
-        Ask(
-            11,
-            "What did Shipper say of its end?",
-            "What the host's Shipper stated of the life itself: its birth, its accounts of what was read and delivered, its farewell.",
-            "No farewell at the end: it fell silent. A farewell with bytes left: `shipper audit` names what is missing.",
-            width=8,
-            height=11,
-        ),
-        [kit.log_lines(f'{OF_ENVIRONMENT} | shipper_host="$instance" | scope_name="shipper.account"', limit=20)],
-        [Column("Time", "When", width=180), Column("Line", "Statement")],
-        no_value="no host chosen, or its statements are not kept in Loki",
-    )
-
-
-def _elastic_last_words() -> model.Panel:
-    lucene = (
-        'resource.attributes.service.name:"$service" AND resource.attributes.deployment.environment.name:"$env"'
-        ' AND resource.attributes.shipper.host:"$instance"'
-    )
-    return kit.table(
-        Ask(
-            ELASTIC_LAST_WORDS,
-            "What did it write at the end?",
-            "The last documents of the chosen host, the newest first, from all of its services.",
-            "Read upwards from the end. Nothing about an end: it was killed from outside; ask the platform.",
-            width=24,
-            height=11,
-        ),
-        [kit.elastic_lines(lucene, limit=200)],
-        [
-            Column("@timestamp", "When", width=180),
-            Column("severity_text", "Level", width=80),
-            Column("body.text", "Line"),
-            Column("trace_id", "Trace", link=_trace("trace_id"), width=120),
-        ],
-        no_value="no host chosen, or it wrote nothing in the time shown",
-    )

@@ -1,21 +1,22 @@
 """Rollout and rollback: is the machinery that deploys well? Deploys under way, how they went, and what hosts contradict."""
 
 from shipper.dashboards import kit, names
+from shipper.dashboards.boards import contradictions
 from shipper.dashboards.boards.common import Words, markers, variables
+from shipper.dashboards.boards.deploy_words import SHOWN, Deploys
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.kit import Ask, Column, looks, of_row, of_series
 from shipper.dashboards.kit.sdk import model
 from shipper.dashboards.sources import LOKI
 
-SHOWN = 20
 DEPLOYING, ROLLING_BACK = "1", "2"
-_FORWARD, _BACK, _CAME_BACK = 'action!="rollback"', 'action="rollback"', 'episode!="1"'
+_FORWARD, _BACK = 'action!="rollback"', 'action="rollback"'
 
 
 def board(config: BoardConfig) -> kit.Board:
     """The board for this configuration."""
-    words = _Deploys(config)
+    words = Deploys(config)
     made = kit.Board(
         uid=kit.ROLLOUT, title="Rollout and rollback", question="Do deploys and rollbacks run as they should?"
     )
@@ -24,28 +25,19 @@ def board(config: BoardConfig) -> kit.Board:
     made.markers = markers(config, LOKI)
     made.row("Is a roll stuck?", [_now(words), _alerts(words), _progress(words)])
     made.row("How did the deploys go?", [_under_way(words), _hosts(words), _last(words), _tally(words)])
-    made.row("What do the hosts contradict?", [_drift(words), _never_up(words), _again(words), _keepers(words)])
+    made.row(
+        "What do the hosts contradict?",
+        [
+            contradictions.drift(words),
+            contradictions.never_up(words),
+            contradictions.again(words),
+            contradictions.keepers(words),
+        ],
+    )
     return made
 
 
-class _Deploys(Words):
-    """Queries over what the deploy keeper keeps alive: a series a fact, its value the time it happened."""
-
-    @property
-    def key(self) -> str:
-        """What tells deploys of a service apart."""
-        return f"{self.config.labels.generation}, {self.config.labels.release}"
-
-    def told(self, metric: str, *matchers: str, by: str = "") -> str:
-        """When it happened, of each deploy that is kept."""
-        return f"max by ({by or self.key}) ({self.here(metric, *matchers)})"
-
-    def within(self, happened: str) -> str:
-        """Those that happened in the time shown."""
-        return f"{happened} > (time() - $__range_s)"
-
-
-def _now(words: _Deploys) -> model.Panel:
+def _now(words: Deploys) -> model.Panel:
     serving = words.here(names.HOSTS_COUNT)
     age = f"time() - max({words.here(names.NEWEST_STARTED)})"
     stuck = words.config.windows.rollout
@@ -96,7 +88,7 @@ def _alerts(words: Words) -> model.Panel:
     )
 
 
-def _progress(words: _Deploys) -> model.Panel:
+def _progress(words: Deploys) -> model.Panel:
     labels = words.config.labels
     newest = f"topk(5, max by ({labels.generation}) ({words.here(names.STARTED)}))"
     of_newest = f"and on({labels.generation}) {newest}"
@@ -129,7 +121,7 @@ def _progress(words: _Deploys) -> model.Panel:
     )
 
 
-def _under_way(words: _Deploys) -> model.Panel:
+def _under_way(words: Deploys) -> model.Panel:
     by = words.key
 
     def running(*matchers: str) -> str:
@@ -184,7 +176,7 @@ def _hosts(words: Words) -> model.Panel:
     )
 
 
-def _last(words: _Deploys) -> model.Panel:
+def _last(words: Deploys) -> model.Panel:
     labels = words.config.labels
     by = f"{words.key}, action, from_release, inferred"
     started = f"topk({SHOWN}, {words.told(names.DEPLOY_STARTED, by=by)})"
@@ -226,7 +218,7 @@ def _last(words: _Deploys) -> model.Panel:
     )
 
 
-def _tally(words: _Deploys) -> model.Panel:
+def _tally(words: Deploys) -> model.Panel:
     def count(metric: str, *matchers: str) -> str:
         return f"count({words.within(words.told(metric, *matchers))}) or vector(0)"
 
@@ -247,91 +239,4 @@ def _tally(words: _Deploys) -> model.Panel:
         ],
         unit=looks.COUNT,
         names=True,
-    )
-
-
-def _drift(words: Words) -> model.Panel:
-    release = words.config.labels.release
-    info = words.here(names.HOST_INFO)
-    alive = f"({info} and present_over_time({info}[{duration(words.config.windows.present)}]))"
-    hosts = f"count by ({release}, image) ({alive})"
-    return kit.table(
-        Ask(
-            8,
-            "Does one release run from two images?",
-            "Releases whose hosts run different images now, with the hosts of each image.",
-            "A tag was pushed again, or a node kept an old image: pin by digest, replace the hosts of the smaller group.",
-            height=7,
-        ),
-        [kit.now(f"topk({SHOWN}, {hosts} and on({release}) (count by ({release}) ({hosts}) > 1))")],
-        [Column(release, "Release"), Column("image", "Image"), Column("A", "Hosts", looks.HOSTS, width=80)],
-        sort="Hosts",
-        no_value="no: one image each",
-    )
-
-
-def _never_up(words: _Deploys) -> model.Panel:
-    generation = words.config.labels.generation
-    told = words.told(names.DESIRED_HOSTS, by=generation)
-    peak = f"max by ({generation}) (max_over_time({words.here(names.HOSTS_COUNT)}[$__range]))"
-    missing = f"topk({SHOWN}, {told} - on({generation}) ({peak} or 0 * {told}) > 0)"
-    return kit.table(
-        Ask(
-            9,
-            "Which hosts never came up?",
-            "Generations that never had as many hosts, in the time shown, as their deploy told of, and how many were missing.",
-            "Look where hosts boot (console output, pod events, quota): a host that never ran Shipper cannot say why.",
-            height=7,
-        ),
-        [kit.now(missing), kit.now(f"{told} and on({generation}) {missing}")],
-        [
-            Column(
-                generation,
-                "Generation",
-                link=kit.to(kit.HOSTS, "Its hosts", generation=of_row(generation)),
-            ),
-            Column("A", "Missing", looks.HOSTS, width=90),
-            Column("B", "Told", looks.HOSTS, width=80),
-        ],
-        sort="Missing",
-        no_value="none that was told of",
-    )
-
-
-def _again(words: _Deploys) -> model.Panel:
-    by = f"{words.config.labels.generation}, {words.config.labels.release}, episode"
-    return kit.table(
-        Ask(
-            10,
-            "Which generation came back under its old name?",
-            "Generations that became the newest again after another one: an undo, or an old image launched again. Each time counts "
-            "as an episode with a start of its own.",
-            "This was a rollback, whatever it was called: tell of it by `shipper deploy rollback`, so that it is marked as one.",
-            height=6,
-        ),
-        [kit.now(f"topk({SHOWN}, max by ({by}) ({words.here(names.EPISODE_STARTED, _CAME_BACK)})) * 1000")],
-        [
-            Column("A", "Since", looks.SINCE, width=130),
-            Column(words.config.labels.generation, "Generation"),
-            Column(words.config.labels.release, "Release"),
-            Column("episode", "Episode", width=90),
-        ],
-        sort="Since",
-        no_value="none",
-    )
-
-
-def _keepers(words: Words) -> model.Panel:
-    return kit.table(
-        Ask(
-            11,
-            "Who keeps the deploys in mind?",
-            "The gateway that writes the deploy series now: exactly one, whichever of them holds the lease.",
-            "None: no gateway, or none with an archive or a metrics destination; then markers come from the deploy log events. Two: "
-            "they do not share an archive.",
-            height=6,
-        ),
-        [kit.now(f"topk(5, max by (gateway) ({names.KEEPER_INFO}))")],
-        [Column("gateway", "Gateway")],
-        no_value="nobody",
     )

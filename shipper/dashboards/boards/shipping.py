@@ -1,60 +1,14 @@
 """Shipping: is anything lost, late or stuck on its way off the hosts? For those who run Shipper itself."""
 
 from shipper.dashboards import kit, names
+from shipper.dashboards.boards import shipping_hosts
 from shipper.dashboards.boards.common import markers, variables
+from shipper.dashboards.boards.fleet_words import Fleet
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.expressions import edge
-from shipper.dashboards.kit import Ask, Column, looks, of_row
+from shipper.dashboards.kit import Ask, looks
 from shipper.dashboards.kit.sdk import model
-
-HOSTS_SHOWN = 10
-
-
-def board(config: BoardConfig) -> kit.Board:
-    """The board for this configuration."""
-    fleet = _Fleet(config)
-    made = kit.Board(uid=kit.SHIPPING, title="Shipping", question="Is anything lost, late, or stuck on its way?")
-    made.variables = variables(config, generation=False)
-    made.markers = markers(config)
-    made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
-    made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
-    made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
-    made.row("How are the hosts?", [_states(fleet), _notices(fleet), _troubled(fleet)])
-    made.row("What does Shipper cost on a host?", [_cost(fleet), _memory(fleet), _held(fleet)], closed=True)
-    return made
-
-
-class _Fleet:
-    """Queries over all hosts of the chosen environment, of every service: gateways with it, which are hosts, too."""
-
-    def __init__(self, config: BoardConfig) -> None:
-        self.config = config
-
-    @property
-    def host(self) -> str:
-        """What tells hosts apart, and leads to them."""
-        labels = self.config.labels
-        return f"{labels.service}, {labels.generation}, {labels.instance}"
-
-    def all(self, metric: str, *matchers: str) -> str:
-        """The metric of every host of the environment."""
-        inside = [f'{self.config.labels.env}="$env"', *matchers]
-        return f"{metric}{{{','.join(inside)}}}"
-
-    def alive(self, metric: str, *matchers: str) -> str:
-        """The same of those that are there now: a host that fell silent is gone after three pushes."""
-        chosen = self.all(metric, *matchers)
-        return f"({chosen} and present_over_time({chosen}[{duration(self.config.windows.present)}]))"
-
-    def grew(self, metric: str, over: str = "$__range") -> str:
-        """By how much a counter grew, of hosts that ended meanwhile, too."""
-        return f"increase({self.all(metric)}[{over}])"
-
-    def rate(self, metric: str, by: str) -> str:
-        """A second, by a label that takes few values."""
-        return f"sum by ({by}) (rate({self.all(metric)}[$__rate_interval]))"
-
 
 LOSSES = (
     ("quarantined", names.QUARANTINED_RECORDS),
@@ -63,16 +17,30 @@ LOSSES = (
     ("lost in services", names.SERVICE_LOST_RECORDS),
     ("bytes lost in files", names.LOST_BYTES),
 )
-STATES = (
-    ("running", 1, looks.GOOD),
-    ("noticed", 2, looks.WARNING),
-    ("draining", 3, looks.NEW),
-    ("drained", 4, looks.OLD),
-    ("expired", 5, looks.BAD),
-)
 
 
-def _lost(fleet: _Fleet) -> model.Panel:
+def board(config: BoardConfig) -> kit.Board:
+    """The board for this configuration."""
+    fleet = Fleet(config)
+    made = kit.Board(uid=kit.SHIPPING, title="Shipping", question="Is anything lost, late, or stuck on its way?")
+    made.variables = variables(config, generation=False)
+    made.markers = markers(config)
+    made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
+    made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
+    made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
+    made.row(
+        "How are the hosts?",
+        [shipping_hosts.states(fleet), shipping_hosts.notices(fleet), shipping_hosts.troubled(fleet)],
+    )
+    made.row(
+        "What does Shipper cost on a host?",
+        [shipping_hosts.cost(fleet), shipping_hosts.memory(fleet), shipping_hosts.held(fleet)],
+        closed=True,
+    )
+    return made
+
+
+def _lost(fleet: Fleet) -> model.Panel:
     return kit.stat(
         Ask(
             1,
@@ -92,7 +60,7 @@ def _lost(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _ends(fleet: _Fleet) -> model.Panel:
+def _ends(fleet: Fleet) -> model.Panel:
     window = duration(fleet.config.windows.ended)
     silent, seen = fleet.all(names.HOSTS_SILENT), fleet.all(names.HOSTS_SEEN)
     panel = kit.stat(
@@ -127,7 +95,7 @@ def _ends(fleet: _Fleet) -> model.Panel:
     return panel
 
 
-def _left(fleet: _Fleet) -> model.Panel:
+def _left(fleet: Fleet) -> model.Panel:
     ended = f"round(sum by (outcome) (increase({fleet.all(names.FAREWELLS)}[$__rate_interval])))"
     left = f"sum(max_over_time({fleet.all(names.DRAIN_LEFT_BYTES)}[$__rate_interval]))"
     panel = kit.timeseries(
@@ -153,7 +121,7 @@ def _left(fleet: _Fleet) -> model.Panel:
     return panel
 
 
-def _late(fleet: _Fleet) -> model.Panel:
+def _late(fleet: Fleet) -> model.Panel:
     limit = fleet.config.thresholds.exposure
     within = f"sum by (destination) (rate({fleet.all(names.EXPOSURE + '_bucket', edge(limit))}[$__rate_interval]))"
     count = f"sum by (destination) (rate({fleet.all(names.EXPOSURE + '_count')}[$__rate_interval]))"
@@ -172,7 +140,7 @@ def _late(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _oldest(fleet: _Fleet) -> model.Panel:
+def _oldest(fleet: Fleet) -> model.Panel:
     return kit.timeseries(
         Ask(
             5,
@@ -187,7 +155,7 @@ def _oldest(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _backlog(fleet: _Fleet) -> model.Panel:
+def _backlog(fleet: Fleet) -> model.Panel:
     return kit.timeseries(
         Ask(
             6,
@@ -201,7 +169,7 @@ def _backlog(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _destinations(fleet: _Fleet) -> model.Panel:
+def _destinations(fleet: Fleet) -> model.Panel:
     up = fleet.alive(names.DESTINATION_UP)
     return kit.timeseries(
         Ask(
@@ -218,7 +186,7 @@ def _destinations(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _answers(fleet: _Fleet) -> model.Panel:
+def _answers(fleet: Fleet) -> model.Panel:
     return kit.timeseries(
         Ask(
             8,
@@ -232,7 +200,7 @@ def _answers(fleet: _Fleet) -> model.Panel:
     )
 
 
-def _throughput(fleet: _Fleet) -> model.Panel:
+def _throughput(fleet: Fleet) -> model.Panel:
     return kit.timeseries(
         Ask(
             9,
@@ -245,130 +213,5 @@ def _throughput(fleet: _Fleet) -> model.Panel:
             kit.prom(fleet.rate(names.ACKNOWLEDGED_RECORDS, "destination"), "records to {{destination}}"),
             kit.prom(fleet.rate(names.ACKNOWLEDGED_BYTES, "destination"), "bytes to {{destination}}"),
         ],
-        unit=looks.COUNT,
-    )
-
-
-def _states(fleet: _Fleet) -> model.Panel:
-    state = f"last_over_time({fleet.all(names.HOST_STATE)}[$__rate_interval])"
-    return kit.timeseries(
-        Ask(
-            10,
-            "In which state are the hosts?",
-            "Hosts by the state of their life: running, told of their end, draining, and for a moment drained or expired.",
-            "Many noticed or draining at once without a deploy: the platform takes them; its status page says more.",
-            width=7,
-        ),
-        [kit.prom(f"count({state} == {number})", title) for title, number, _ in STATES],
-        unit=looks.HOSTS,
-        stack=True,
-        steps=True,
-        colors={f"/^{title}$/": looks.fixed(color) for title, _, color in STATES},
-    )
-
-
-def _notices(fleet: _Fleet) -> model.Panel:
-    return kit.timeseries(
-        Ask(
-            11,
-            "Which notices stand?",
-            "Notices of an end that stand on hosts, by kind: advisory (may come), scheduled (at a known time), imminent (now).",
-            "Many scheduled: maintenance; replace those hosts in good time. Imminent without end: spot capacity goes.",
-            width=5,
-        ),
-        [kit.prom(f"sum by (kind) ({fleet.alive(names.NOTICES)})", "{{kind}}")],
-        unit=looks.COUNT,
-        steps=True,
-    )
-
-
-def _troubled(fleet: _Fleet) -> model.Panel:
-    labels = fleet.config.labels
-    problems = f"sum by ({fleet.host}) ({fleet.grew(names.PROBLEMS)})"
-    backlog = f"sum by ({fleet.host}) ({fleet.alive(names.BACKLOG_BYTES)})"
-    oldest = f"max by ({fleet.host}) ({fleet.alive(names.OLDEST_UNACKNOWLEDGED)})"
-    worst = f"(topk({HOSTS_SHOWN}, {problems} > 0) or 0 * topk({HOSTS_SHOWN}, {oldest} > 0))"
-    return kit.table(
-        Ask(
-            12,
-            "Which hosts have trouble?",
-            f"The {HOSTS_SHOWN} hosts with most problems that Shipper reported in the time shown, and the {HOSTS_SHOWN} whose oldest "
-            "record waits longest; with what waits there now.",
-            "Click a host and read its last words; on the host, `shipper status` says what is wrong in words.",
-            width=12,
-        ),
-        [
-            kit.now(worst),
-            kit.now(f"{oldest} and on({fleet.host}) {worst}"),
-            kit.now(f"{backlog} and on({fleet.host}) {worst}"),
-        ],
-        [
-            Column(
-                labels.instance,
-                "Host",
-                link=kit.to(
-                    kit.HOSTS,
-                    "Its last words",
-                    service=of_row(labels.service),
-                    generation=of_row(labels.generation),
-                    instance=of_row(labels.instance),
-                ),
-            ),
-            Column(labels.service, "Service"),
-            Column(labels.generation, "Generation"),
-            Column("A", "Problems", looks.COUNT, width=90, decimals=0),
-            Column("B", "Oldest", looks.SECONDS, width=90),
-            Column("C", "Waits", looks.BYTES, width=90),
-        ],
-        sort="Problems",
-        no_value="none",
-    )
-
-
-def _cost(fleet: _Fleet) -> model.Panel:
-    cpu = f"rate({fleet.all(names.CPU_SECONDS)}[$__rate_interval])"
-    return kit.timeseries(
-        Ask(
-            13,
-            "How much of a core does it take?",
-            "CPU of Shipper on its hosts: the median host, and the worst.",
-            "The worst far above the median: that host writes far more, or its lines are very long; see its service's log volume.",
-            width=8,
-        ),
-        [kit.prom(f"quantile(0.5, {cpu})", "median host"), kit.prom(f"max({cpu})", "worst host")],
-        unit=looks.PERCENT,
-    )
-
-
-def _memory(fleet: _Fleet) -> model.Panel:
-    memory, spool = fleet.alive(names.RESIDENT_MEMORY), fleet.alive(names.SPOOL_BYTES)
-    return kit.timeseries(
-        Ask(
-            14,
-            "How much memory and disk?",
-            "Resident memory of Shipper on the median and the worst host, and the largest spool on disk.",
-            "A spool that grows: a destination takes nothing, see above. Memory that grows for days: tell us, with `shipper status`.",
-            width=8,
-        ),
-        [
-            kit.prom(f"quantile(0.5, {memory})", "memory, median host"),
-            kit.prom(f"max({memory})", "memory, worst host"),
-            kit.prom(f"max({spool})", "spool, worst host"),
-        ],
-        unit=looks.BYTES,
-    )
-
-
-def _held(fleet: _Fleet) -> model.Panel:
-    streams, files = fleet.alive(names.STREAMS), fleet.alive(names.OPEN_FILES)
-    return kit.timeseries(
-        Ask(
-            15,
-            "How much does it keep track of?",
-            "Streams (files and spools that are read) and open files, on the host with most.",
-            "Streams that only grow: log files are made and never removed; rotate them, or narrow `files.include`.",
-            width=8,
-        ),
-        [kit.prom(f"max({streams})", "streams"), kit.prom(f"max({files})", "open files")],
         unit=looks.COUNT,
     )
