@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from shipper.contracts import Signal
+from shipper.dashboards.build import build
+from shipper.dashboards.config import BoardConfig
 from shipper.otlp import decode
 from shipper.testing import prometheus
-from shipper.testing.prometheus import Prometheus
+from shipper.testing.prometheus import Labels, Prometheus
 from shipper.testing.sink import Sink
+from tests.dashboards.lint import promql
 from tests.e2e.kit import Shipper, audit, free_port, gateway, listening, shipper, sidecar, until
 from tests.e2e.test_prometheus import configuration
 
@@ -134,7 +138,7 @@ def test_a_deploy_that_was_acknowledged_survives_the_gateway_s_sudden_death(tmp_
 
 @pytest.mark.skipif(not prometheus.available(), reason=prometheus.MISSING)
 def test_a_rollback_that_nobody_told_of_is_three_generations(tmp_path: Path) -> None:
-    """Hosts of A, of B, and of A again: Prometheus has three inferred starts, the audit's table three generations."""
+    """Hosts of A, of B, and of A again: Prometheus has three inferred starts, and so have boards and markers and the audit's table."""
 
     async def story(server: Prometheus) -> None:
         port = free_port()
@@ -166,6 +170,19 @@ def test_a_rollback_that_nobody_told_of_is_three_generations(tmp_path: Path) -> 
             'shipper_deploy_started_timestamp_seconds{action="rollback",inferred="true",from_release="rB",episode="2"}'
         )
         assert server.value(f"count({back})", time.time()) == 1
+        board = json.loads(build(BoardConfig())["shipper-triage.json"])
+        [changes] = [panel for panel in board["panels"] if panel["title"].startswith("What changed last")]
+        rows = [dict(labels) for labels in asked(server, changes["targets"][0]["expr"])]
+        assert sorted((row["generation"], row["action"], row["inferred"]) for row in rows) == [
+            ("A", "deploy", "true"),
+            ("A", "rollback", "true"),
+            ("B", "deploy", "true"),
+        ]
+        for marker in board["annotations"]["list"][:2]:
+            assert {dict(labels)["inferred"] for labels in asked(server, marker["expr"])} == {"true"}, marker["name"]
+
+    def asked(server: Prometheus, expression: str) -> Iterable[Labels]:
+        return server.query(promql.filled(expression, {"env": "prod", "service": "checkout"}), time.time())
 
     def episodes(server: Prometheus) -> list[tuple[str, str]]:
         found = server.query("shipper_generation_episode_started_timestamp_seconds", time.time())

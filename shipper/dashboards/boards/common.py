@@ -141,8 +141,8 @@ def markers(config: BoardConfig, *sources: Source) -> list[model.AnnotationQuery
     words = Words(config)
     labels = config.labels
     # A generation that comes back is another episode of the same key, and has a marker of its own.
-    by = f"{labels.service}, {labels.generation}, {labels.release}, episode"
-    text = f"{{{{{labels.service}}}}} generation {{{{{labels.generation}}}}}"
+    by = f"{labels.service}, {labels.generation}, {labels.release}, episode, inferred"
+    text = f"{{{{{labels.service}}}}} generation {{{{{labels.generation}}}}}, inferred from hosts: {{{{inferred}}}}"
     release = f"{{{{{labels.release}}}}}"
     deploy = words.here(names.DEPLOY_STARTED, 'action!="rollback"')
     rollback = words.here(names.DEPLOY_STARTED, 'action="rollback"')

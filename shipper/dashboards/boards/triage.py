@@ -100,7 +100,9 @@ def _against_median(words: Words, newest: str) -> str:
 def _changes(words: Words) -> model.Panel:
     labels = words.config.labels
     generation, release = labels.generation, labels.release
-    told = f"max by ({words.by}, {release}, action, from_release, episode) ({words.here(names.DEPLOY_STARTED)})"
+    told = (
+        f"max by ({words.by}, {release}, action, from_release, episode, inferred) ({words.here(names.DEPLOY_STARTED)})"
+    )
     started = f"{words.here(names.STARTED)} * on({words.by}) group_left({release}) {words.release()}"
     seen = f'label_replace({started}, "action", "no deploy event", "", "")'
     last = f"topk(5, {told} or on({words.by}) {seen})"
@@ -112,7 +114,8 @@ def _changes(words: Words) -> model.Panel:
             2,
             "What changed last, and what would a rollback go to?",
             "The last five deploys and rollbacks, newest first; the line under the newest is the way back: its release, how many "
-            "of its hosts still serve, and how its own first minutes went. 'no deploy event' was recognised by its hosts alone.",
+            "of its hosts still serve, and how its own first minutes went. 'Inferred' ones were told by nobody: a gateway recognised "
+            "them by their hosts, and where there is 'no deploy event' the rules did.",
             "Nothing changed near the spike: it is not the deploy. The way back has hosts: a withdrawal is faster than a rollback; "
             "it has none: roll back to its release.",
             width=17,
@@ -135,6 +138,7 @@ def _changes(words: Words) -> model.Panel:
                     kit.COMPARE, "Compare it with the one before, at the same age", generation=of_row(generation)
                 ),
             ),
+            Column("inferred", "Inferred", width=80),
             Column("B", "Hosts now", looks.HOSTS, width=100),
             Column("C", "Errors, first minutes", looks.PERCENT, width=170, decimals=2),
         ],
