@@ -23,11 +23,13 @@ def command(file: str | None, role: Role, as_json: bool) -> None:
     The environment counts as it does for `shipper run`. Exit status: 0 right, 1 wrong.
     """
     loaded, errors = examine(file, role)
-    warnings = loaded.warnings if loaded else ()
+    warnings = list(loaded.warnings) if loaded else []
+    if loaded and not errors:
+        warnings += destinations.untaken(loaded)
     name = file or (loaded.path if loaded else "") or "configuration"
     if as_json:
         found = [{"path": error.path, "problem": error.problem} for error in errors]
-        click.echo(json.dumps({"file": name, "ok": not errors, "errors": found, "warnings": list(warnings)}))
+        click.echo(json.dumps({"file": name, "ok": not errors, "errors": found, "warnings": warnings}))
     else:
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)

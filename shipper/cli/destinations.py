@@ -9,23 +9,35 @@ import msgspec
 
 from shipper.clock import SystemClock
 from shipper.config import ConfigErrors, Loaded, convert
-from shipper.contracts import ExporterContext
+from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import ConfigError
 from shipper.pump.load import exporter_class, load_exporters, make_exporter
 
 
 def problems(loaded: Loaded) -> list[ConfigError]:
     """What the exporters find wrong with the settings given for them, each named by where it was set."""
-    context = ExporterContext(SystemClock(), life="", run=0, user_agent="shipper check")
     found: list[ConfigError] = []
-    for name, destination in loaded.config.destinations.items():
+    for name in loaded.config.destinations:
         try:
-            make_exporter(destination.type, name, destination.options, context, where=f"destinations.{name}")
+            _exporter(loaded, name)
         except ConfigErrors as errors:
             found += [located(error, loaded) for error in errors.all]
         except ConfigError as error:
             found.append(located(error, loaded))
     return found
+
+
+def untaken(loaded: Loaded) -> list[str]:
+    """A sentence for each signal that no destination takes, where the settings are right; such a run is what was asked for."""
+    wanted = [name for name in loaded.config.destinations if name != loaded.config.drain.fallback]
+    taken = frozenset[Signal]().union(*(_exporter(loaded, name).signals for name in wanted))
+    return [f"no destination takes {signal}: they go nowhere" for signal in Signal if wanted and signal not in taken]
+
+
+def _exporter(loaded: Loaded, name: str) -> Exporter:
+    context = ExporterContext(SystemClock(), life="", run=0, user_agent="shipper check")
+    destination = loaded.config.destinations[name]
+    return make_exporter(destination.type, name, destination.options, context, where=f"destinations.{name}")
 
 
 def defaults(loaded: Loaded) -> dict[str, dict[str, Any]]:

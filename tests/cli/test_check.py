@@ -34,6 +34,15 @@ def test_a_right_file_is_ok_and_nothing_is_touched(check, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["shipper.yaml"]
 
 
+def test_what_no_destination_takes_is_said(check) -> None:
+    """A destination for metrics alone is easily thought enough: right, but told what goes nowhere."""
+    result = check("destinations: {p: {type: prometheus, url: 'http://127.0.0.1:1/api/v1/write'}}\n")
+    assert result.exit_code == 0, result.output
+    assert "warning: no destination takes logs: they go nowhere" in result.output
+    assert "warning: no destination takes traces: they go nowhere" in result.output
+    assert "metrics" not in result.output
+
+
 def test_every_mistake_is_a_line_and_the_status_is_1(check, tmp_path: Path) -> None:
     """Path, problem, nearest name; then how many there are."""
     result = check("files: [{inclued: [x]}]\ndrain: {deadline: soon}\n")
