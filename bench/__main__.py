@@ -1,7 +1,7 @@
 """``python -m bench [--runs N] [--size MB] [CASE ...]``: run cases, print a Markdown table with the median and the spread.
 
-``python -m bench drain-matrix`` and ``python -m bench fleet-series`` are tables of their own: `bench.drain_matrix`,
-`bench.fleet_series`.
+``python -m bench drain-matrix``, ``fleet-series`` and ``verdict`` are tables of their own: `bench.drain_matrix`,
+`bench.fleet_series`, `bench.verdict`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bench import drain_matrix, fleet_series
+from bench import drain_matrix, fleet_series, verdict
 from bench.cases import CASES
 
 
@@ -24,6 +24,8 @@ def main() -> None:
         sys.exit(drain_matrix.main(sys.argv[2:]))
     if sys.argv[1:2] == ["fleet-series"]:
         sys.exit(fleet_series.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["verdict"]:
+        sys.exit(verdict.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("cases", nargs="*", default=["*"], help="names or patterns; all by default")
     parser.add_argument("--runs", type=int, default=3, help="runs of each case (default 3)")

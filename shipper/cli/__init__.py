@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "whoami": "shipper.cli.whoami",
     "bake": "shipper.cli.bake",
     "deploy": "shipper.cli.deploy",
+    "verdict": "shipper.cli.verdict",
     "audit": "shipper.cli.audit",
     "fleet": "shipper.cli.fleet",
     "cat": "shipper.cli.cat",

@@ -1,0 +1,217 @@
+"""``python -m bench verdict``: rolls that never happened, judged every minute by the code that judges real ones.
+
+Each cell is a number of simulated rolls of 30 minutes: ten hosts a generation, 0.5 % of the requests fail, and bursts (where
+there are any) are log-normal with AR(1) from minute to minute, phi 0.8, sigma 0.7, the same for all who serve in that minute.
+A healthy roll that is called worse at any of its 30 looks is a false alarm. The seed is fixed, so the table is the same anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from shipper.fleet.verdict.judge import SAME_MINUTES, Sides, judge
+from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Past, Verdict
+
+MINUTES = 30
+HOSTS = 10
+BASE = 0.005
+PHI, SIGMA = 0.8, 0.7
+COLD, COOLING = 10.0, 1.5
+PAST = 8
+RATES = (20, 200, 2000, 20_000)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One kind of roll. ``rate``: requests a minute of the whole service; ``leaves``: the minute the old generation is gone."""
+
+    name: str
+    rate: float
+    bursts: bool = False
+    cold: bool = False
+    bad_host: float = 1.0
+    leaves: int = 1000
+    past: int = PAST
+    factor: float = 1.0
+    bad_from: int = 0
+    minutes: int = MINUTES
+    base: float = BASE
+
+
+@dataclass
+class Cellful:
+    """What became of the runs of one story: the minute of each alarm, and how often the interval held the true factor."""
+
+    alarms: list[int] = field(default_factory=list)
+    runs: int = 0
+    named: int = 0
+    covered: int = 0
+    compared: int = 0
+
+
+def run(story: Story, rng: random.Random, result: Cellful) -> None:
+    """One roll, looked at every minute until it is called worse."""
+    level = bursts(story, rng) if story.bursts else [1.0] * (story.minutes + 1)
+    past = [earlier(story, rng) for _ in range(story.past)]
+    new: list[dict[Cell, Count]] = [{} for _ in range(HOSTS)]
+    old: list[dict[Cell, Count]] = [{} for _ in range(HOSTS)]
+    candidate = Group("new", tuple(Host(f"n{index}", counts, 0) for index, counts in enumerate(new)))
+    baseline = Group("old", tuple(Host(f"o{index}", counts) for index, counts in enumerate(old)))
+    result.runs += 1
+    verdict: Verdict | None = None
+    for minute in range(1, story.minutes + 1):
+        share = 0.5 if minute < story.leaves else 1.0
+        worse = story.factor if minute > story.bad_from else 1.0
+        fill(new, minute, story.rate * share, story.base * level[minute] * worse * coldness(story, minute), story, rng)
+        if share < 1.0:
+            fill(old, minute, story.rate * (1 - share), story.base * level[minute], None, rng)
+        age = min(minute, MINUTES)
+        counts = tuple(one[age] for one in past)
+        verdict = judge(Sides(candidate, baseline, Past(age, counts, born=0)))
+        if verdict.kind is Kind.WORSE:
+            result.alarms.append(minute)
+            break
+    assert verdict is not None
+    result.named += verdict.host is not None
+    if verdict.interval is not None and verdict.design == SAME_MINUTES and not story.bad_from:
+        low, high = verdict.interval
+        result.compared += 1
+        result.covered += low <= story.factor <= (math.inf if high is None else high)
+
+
+def fill(
+    hosts: list[dict[Cell, Count]], minute: int, rate: float, ratio: float, bad: Story | None, rng: random.Random
+) -> None:
+    """What each host serves in a minute; the first one may be bad by itself."""
+    for index, counts in enumerate(hosts):
+        total = poisson(rate / len(hosts), rng)
+        own = ratio * bad.bad_host if bad is not None and index == 0 else ratio
+        if total:
+            counts[Cell(minute)] = Count(total, binomial(total, min(own, 0.9), rng))
+
+
+def earlier(story: Story, rng: random.Random) -> list[Count]:
+    """What a generation before had, by age; at another time, so with bursts of its own."""
+    level = bursts(story, rng) if story.bursts else [1.0] * (story.minutes + 1)
+    so_far = [Count()]
+    for minute in range(1, story.minutes + 1):
+        total = poisson(story.rate * (0.5 if minute < story.leaves else 1.0), rng)
+        ratio = min(0.9, story.base * level[minute] * coldness(story, minute))
+        so_far.append(so_far[-1].plus(Count(total, binomial(total, ratio, rng))))
+    return so_far
+
+
+def bursts(story: Story, rng: random.Random) -> list[float]:
+    """By how much more the service fails in each minute; 1 on average."""
+    x = rng.gauss(0, SIGMA)
+    made = []
+    for _ in range(story.minutes + 1):
+        made.append(math.exp(x - SIGMA**2 / 2))
+        x = PHI * x + math.sqrt(1 - PHI**2) * rng.gauss(0, SIGMA)
+    return made
+
+
+def coldness(story: Story, minute: int) -> float:
+    """How many times as often a generation fails at this age."""
+    return 1 + (COLD - 1) * math.exp(-(minute - 1) / COOLING) if story.cold else 1.0
+
+
+def poisson(mean: float, rng: random.Random) -> int:
+    """A draw; by the normal distribution where that is as good."""
+    if mean > 50:
+        return max(0, round(rng.gauss(mean, math.sqrt(mean))))
+    limit, product, count = math.exp(-mean), rng.random(), 0
+    while product > limit:
+        product *= rng.random()
+        count += 1
+    return count
+
+
+def binomial(total: int, ratio: float, rng: random.Random) -> int:
+    """A draw; over the gaps between successes, or by the normal distribution where that is as good."""
+    if ratio <= 0:
+        return 0
+    if total * ratio * (1 - ratio) > 50:
+        mean = total * ratio
+        return min(total, max(0, round(rng.gauss(mean, math.sqrt(mean * (1 - ratio))))))
+    log_miss, at, count = math.log1p(-ratio), 0, 0
+    while True:
+        at += int(math.log(1.0 - rng.random()) / log_miss) + 1
+        if at > total:
+            return count
+        count += 1
+
+
+def healthy(rates: tuple[int, ...]) -> Iterator[Story]:
+    """Rolls in which nothing is wrong with the release."""
+    kinds: tuple[tuple[str, Callable[[Story], Story]], ...] = (
+        ("independent", lambda one: one),
+        ("bursts", lambda one: replace(one, bursts=True)),
+        ("cold starts", lambda one: replace(one, cold=True)),
+        ("cold starts and bursts", lambda one: replace(one, cold=True, bursts=True)),
+        ("cold starts, no history", lambda one: replace(one, cold=True, past=0)),
+        ("one bad host, x40", lambda one: replace(one, bad_host=40.0)),
+        ("one bad host, x8", lambda one: replace(one, bad_host=8.0)),
+        ("old one gone at 15, bursts", lambda one: replace(one, bursts=True, leaves=15)),
+        ("alone from the start", lambda one: replace(one, leaves=0)),
+        ("alone, bursts", lambda one: replace(one, leaves=0, bursts=True)),
+        ("alone, bursts, cold starts", lambda one: replace(one, leaves=0, bursts=True, cold=True)),
+    )
+    for name, change in kinds:
+        for rate in rates:
+            yield change(Story(name, rate))
+
+
+def broken() -> Iterator[Story]:
+    """Releases that are worse. 30 expected errors: that many in 30 minutes of a healthy one, 300 with ten times the traffic."""
+    for expected in (30, 300):
+        rate = 2 * expected / MINUTES / BASE
+        for factor in (2.0, 4.0, 10.0):
+            yield Story(f"x{factor:g}, {expected} expected errors", rate, factor=factor)
+        yield Story(f"x4, {expected} expected errors, bursts", rate, factor=4.0, bursts=True)
+        yield Story(f"x4, {expected} expected errors, no history", rate, factor=4.0, past=0)
+        yield Story(f"x4 from minute 20 on, {expected} expected errors", rate, factor=4.0, bad_from=20, minutes=50)
+        yield Story(f"x10 from minute 20 on, {expected} expected errors", rate, factor=10.0, bad_from=20, minutes=50)
+        yield Story(f"x4 alone, {expected} expected errors", rate / 2, factor=4.0, leaves=0)
+        yield Story(f"x10 alone, {expected} expected errors", rate / 2, factor=10.0, leaves=0)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench verdict", description=__doc__)
+    parser.add_argument("--runs", type=int, default=2000, help="rolls a cell (default 2000)")
+    parser.add_argument("--rates", default=",".join(map(str, RATES)), help="requests a minute, in healthy rolls")
+    parser.add_argument("--only", default="", help="cells whose name has this in it")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    rates = tuple(int(rate) for rate in chosen.rates.split(","))
+    print(f"{chosen.runs} rolls a cell, looked at every minute for {MINUTES} minutes, seed {chosen.seed}\n")
+    print("| roll | requests a minute | called worse | median minute | interval holds | bad host named |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for story in (*healthy(rates), *broken()):
+        if chosen.only in story.name:
+            print(row(story, cell(story, chosen.runs, chosen.seed)), flush=True)
+    return 0
+
+
+def cell(story: Story, runs: int, seed: int = 1) -> Cellful:
+    """All runs of one story."""
+    rng = random.Random(f"{seed} {story}")
+    result = Cellful()
+    for _ in range(runs):
+        run(story, rng, result)
+    return result
+
+
+def row(story: Story, result: Cellful) -> str:
+    """One line of the table. The minute is counted from when the release turned bad."""
+    called = len(result.alarms) / result.runs
+    median = statistics.median(result.alarms) - story.bad_from if result.alarms else math.nan
+    held = f"{result.covered / result.compared:.1%}" if result.compared else ""
+    when = "" if math.isnan(median) or story.factor == 1.0 else f"{median:g}"
+    named = f"{result.named / result.runs:.1%}"
+    return f"| {story.name} | {story.rate:,.0f} | {called:.2%} | {when} | {held} | {named} |"
