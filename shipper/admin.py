@@ -168,8 +168,11 @@ async def ask(socket: str, method: str, path: str, body: Mapping[str, Any] | Non
             async with ClientSession(connector=UnixConnector(short), timeout=ClientTimeout(total=timeout)) as session:
                 async with session.request(method, f"http://shipper{path}", json=body) as answer:
                     content = await answer.json()
-        except (ClientError, OSError, TimeoutError) as problem:
+        except TimeoutError as problem:
+            raise StateError(f"the sidecar on {socket} gave no answer within {timeout:g} s") from problem
+        except (ClientError, OSError, ValueError) as problem:  # ValueError: what claims to be JSON is not
             raise StateError(f"the sidecar on {socket} does not answer: {problem}") from problem
     if answer.status != 200:
-        raise StateError(f"the sidecar on {socket} refuses: {content.get('error', answer.status)}")
+        said = content.get("error", answer.status) if isinstance(content, dict) else answer.status
+        raise StateError(f"the sidecar on {socket} refuses: {said}")
     return content

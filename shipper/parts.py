@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
 from shipper.measure.source import MeasureSource
+from shipper.pump.figures import NAMED_STREAMS
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.remains import Remains
@@ -66,6 +68,7 @@ class Parts:
             "host": self.identity.host.value,
             "labels": self.identity.values(),
             "streams": len(self.hub.streams()),
+            "behind": self._behind(),
             "open_files": int(_value(metrics.open_files)),
             "services": self.services(),
             "remains": self.remains.status() if self.remains is not None else [],
@@ -74,11 +77,27 @@ class Parts:
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }
 
+    def _behind(self) -> dict[str, Any]:
+        """How many streams have something not settled, and of which most is not: at the destination that has least of it."""
+        backlog: dict[str, int] = {}
+        for pump in self.pumps:
+            for stream, size in pump.backlog().items():
+                backlog[stream] = max(size, backlog.get(stream, 0))
+        largest = heapq.nlargest(NAMED_STREAMS, backlog, key=backlog.__getitem__)
+        known = {stream: self.hub.get(stream) for stream in largest}
+        named = [
+            {"id": name, "name": stream.name if stream else name, "backlog_bytes": backlog[name]}
+            for name, stream in known.items()
+        ]
+        return {"streams": len(backlog), "largest": named}
+
     def _destination(self, pump: Pump) -> Mapping[str, Any]:
         metrics, exporter, exposure = self.report.metrics, self.exporters[pump.name], pump.exposure()
         return {
             "where": exporter.describe(),
             "trusted": exporter.trusted(),
+            "standby": not pump.takes_part,
+            "failing": pump.failing(),
             "backlog_bytes": sum(pump.backlog().values()),
             "oldest_seconds": pump.oldest_unacknowledged(),
             "exposure": asdict(exposure),

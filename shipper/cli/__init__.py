@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "check": "shipper.cli.check",
     "config": "shipper.cli.config",
     "status": "shipper.cli.status",
+    "top": "shipper.cli.top",
     "drain": "shipper.cli.drain",
     "notice": "shipper.cli.notice",
     "whoami": "shipper.cli.whoami",

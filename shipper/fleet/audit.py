@@ -19,7 +19,7 @@ from shipper.fleet.cover import Cover, common, cover, without
 from shipper.fleet.holdings import Held, Holdings, Seen, Stored, take_stock
 from shipper.fleet.labels import labels_of, named
 from shipper.fleet.report import Adoption, AuditReport, Ended, Exposed, LifeReport, summed
-from shipper.fleet.statements import Life, StatedStream, Statement, lives
+from shipper.fleet.statements import Event, Life, StatedStream, Statement, lives
 from shipper.fleet.truth import compare
 from shipper.intervals import IntervalSet
 
@@ -97,6 +97,15 @@ def audit(
     report.totals = summed(row.counts for row in report.lives if row.role != "gateway")
     if truth is not None:
         report.truth = compare(report, truth)
+    return report
+
+
+def roll_call(name: str, heard: Iterable[Event], *, now_ns: int, silence: float = SILENCE_SECONDS) -> AuditReport:
+    """The lives as their statements tell of them: who, and how each ended; no figures, as no data is looked at."""
+    quiet = now_ns - round(silence * 1e9)
+    report = AuditReport(name, now_ns)
+    report.lives = [_describe(life, told, None, quiet) for life, told in lives(heard).items()]
+    report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
     return report
 
 

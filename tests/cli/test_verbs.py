@@ -23,6 +23,7 @@ NEEDS_EXTRA = {
     "check": ["x"],
     "config": ["show"],
     "status": [],
+    "top": [],
     "drain": [],
     "audit": ["x"],
     "cat": ["x"],
