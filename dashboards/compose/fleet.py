@@ -49,7 +49,10 @@ async def tell(action: str, new: Build, before: str) -> None:
     if before:
         words += ["--from", before]
     telling = await asyncio.create_subprocess_exec(sys.executable, "-m", "shipper", "deploy", *words)
-    await telling.wait()
+    try:
+        await telling.wait()
+    finally:
+        await telling.wait()  # also when we are stopped meanwhile: it takes seconds at most
 
 
 class Fleet:

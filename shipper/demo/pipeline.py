@@ -28,4 +28,9 @@ async def tell(verb: str, build: Build, *, before: str, hosts: int, endpoint: st
         stderr=DEVNULL,
         env=bare(),
     )
-    await process.wait()
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:  # the demo was interrupted
+            process.kill()
+            await process.wait()
