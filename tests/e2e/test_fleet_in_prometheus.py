@@ -109,7 +109,7 @@ def judged(prometheus: Prometheus, at: float) -> float:
     give_up = time.monotonic() + 60
     while not (seen := prometheus.value("min(timestamp(service_generation:shipper_requests:first))")) > at:
         assert time.monotonic() < give_up, "the rules are no longer evaluated"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return seen + 0.5
 
 
