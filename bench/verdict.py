@@ -78,7 +78,7 @@ def run(story: Story, rng: random.Random, result: Cellful) -> None:
             break
     assert verdict is not None
     result.named += verdict.host is not None
-    if verdict.interval is not None and verdict.design == SAME_MINUTES and not story.bad_from:
+    if verdict.interval is not None and verdict.design == SAME_MINUTES and not story.bad_from and not story.cold:
         low, high = verdict.interval
         result.compared += 1
         result.covered += low <= story.factor <= (math.inf if high is None else high)

@@ -27,6 +27,9 @@ MIN_FACTOR = 1.5
 _INTERVAL_ALPHA = 0.05
 _POWER = 0.84  # standard deviations: four times in five
 _LARGEST = 1000.0
+_LARGEST_FACTOR = 9900.0
+_WIDEST = math.log(10_000.0)
+_HALVINGS = 22
 
 
 class Stratum(NamedTuple):
@@ -38,7 +41,10 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What strata add up to. ``shape``: of the traffic alone, for what could have been seen."""
+    """What strata add up to. ``weighted_*``: errors, each minute's at the other side's traffic, as Mantel and Haenszel have it.
+
+    ``failing``: of strata with errors, all errors and both sides' requests. ``shape``: of the traffic alone.
+    """
 
     u: float
     v: float
@@ -46,7 +52,7 @@ class Score:
     old: Count
     weighted_new: float
     weighted_old: float
-    spread: float
+    failing: tuple[tuple[int, int, int], ...]
     shape: Shape
 
     @property
@@ -75,8 +81,9 @@ class Shape(NamedTuple):
 
 def score(strata: Iterable[Stratum]) -> Score:
     """Add up; strata that only one side served say nothing and are not in the counts either."""
-    u = v = top = bottom = spread = weight = from_old = from_new = 0.0
+    u = v = top = bottom = weight = from_old = from_new = 0.0
     new_total = new_bad = old_total = old_bad = 0
+    failing: list[tuple[int, int, int]] = []
     for (n1, e1), (n0, e0) in strata:
         if not n1 or not n0:
             continue
@@ -91,9 +98,9 @@ def score(strata: Iterable[Stratum]) -> Score:
             v += both / n * bad * ((n - bad) / (n - 1))
             top += e1 * n0 / n
             bottom += e0 * n1 / n
-            spread += both / n * bad - e1 * e0 / n
+            failing.append((bad, n1, n0))
     shape = Shape(new_total, weight, from_old, from_new)
-    return Score(u, v, Count(new_total, new_bad), Count(old_total, old_bad), top, bottom, spread, shape)
+    return Score(u, v, Count(new_total, new_bad), Count(old_total, old_bad), top, bottom, tuple(failing), shape)
 
 
 def evidence(u: float, v: float) -> float:
@@ -107,28 +114,50 @@ def evidence(u: float, v: float) -> float:
 
 
 def factor(found: Score) -> tuple[float | None, tuple[float, float | None] | None]:
-    """The Mantel-Haenszel ratio of the error ratios, and its 95 % interval (Greenland and Robins 1985), valid at every look.
+    """The Mantel-Haenszel ratio of the error ratios, and its 95 % interval: the factors that the same bound does not exclude.
 
-    Without errors on the old side there is no factor and no upper end, without any on the new one the lower end is 0, and
-    without both there is no interval.
+    So it holds at every look, too, and has ends where counts are small: without errors on the old side there is no factor
+    and no upper end, without any on the new one the lower end is 0, and without both there is no interval.
     """
     top, bottom = found.weighted_new, found.weighted_old
-    if not top and not bottom:
+    if not found.failing:
         return None, None
-    if top and bottom:
-        centre, variance = math.log(top / bottom), found.spread / (top * bottom)
-    else:  # half an error on each side, as Haldane has it
-        new, old = found.new, found.old
-        centre = math.log((new.bad + 0.5) / (new.total + 1) * (old.total + 1) / (old.bad + 0.5))
-        variance = 1 / (new.bad + 0.5) + 1 / (old.bad + 0.5)
-    information = 1 / variance
-    log_term = math.log((information + RHO) / RHO) - 2 * math.log(_INTERVAL_ALPHA)
-    half = math.sqrt(variance * (1 + RHO / information) * log_term)
-    low, high = (math.exp(min(700.0, max(-700.0, centre + side))) for side in (-half, half))
-    return (
-        top / bottom if bottom else None,
-        (low if top else 0.0, high if bottom else None),
+    low = _end(found, -1.0) if found.new.bad else 0.0
+    high = _end(found, 1.0) if found.old.bad else _LARGEST_FACTOR
+    return top / bottom if bottom else None, (
+        low if low > 1 / _LARGEST_FACTOR else 0.0,
+        high if high < _LARGEST_FACTOR else None,
     )
+
+
+def _end(found: Score, side: float) -> float:
+    """The smallest (-1) or largest (+1) factor that is not excluded, by halving."""
+    inside, outside = (
+        math.log(found.weighted_new / found.weighted_old) if _both(found) else -side * _WIDEST,
+        side * _WIDEST,
+    )
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        if _excluded(found, math.exp(middle)):
+            outside = middle
+        else:
+            inside = middle
+    return math.exp(outside)
+
+
+def _both(found: Score) -> bool:
+    return found.weighted_new > 0 and found.weighted_old > 0
+
+
+def _excluded(found: Score, times: float) -> bool:
+    """Whether the counts are too far from what this factor makes one expect, at any look."""
+    u, v = float(found.new.bad), 0.0
+    for bad, n1, n0 in found.failing:
+        expected = bad * (times * n1 / (times * n1 + n0))
+        u -= expected
+        v += expected * (1 - expected / bad)
+    spread = v + RHO
+    return u * u > spread * (math.log(spread / RHO) - 2 * math.log(_INTERVAL_ALPHA))
 
 
 def smallest_seen(shape: Shape, ratio: float, log_weight: float) -> float | None:
