@@ -1,4 +1,4 @@
-"""``shipper dashboards``: what is shipped for Grafana and Prometheus, into a directory or into a Grafana."""
+"""``shipper dashboards``: what is shipped for Grafana and Prometheus, into a directory, a Grafana, or a still picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shipper import __version__
+from shipper.cli.archives import MOMENT
 from shipper.dashboards import shipped
 
 if TYPE_CHECKING:
@@ -132,6 +133,75 @@ def install(
     groups = asking(shipped.alert_groups(made), prometheus_uid) if alerts else {}
     for step in installer.install(folder, shipped.boards(made), groups):
         click.echo(_told(step, dry_run))
+
+
+@command.command()
+@click.option(
+    "--prometheus", "url", metavar="URL", required=True, help="The Prometheus to ask, or what speaks its API."
+)
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where the page goes.",
+)
+@click.option("--board", "names", multiple=True, metavar="NAME", help="Just this one (triage, hosts, ...); repeatable.")
+@click.option("--var", "given", multiple=True, metavar="NAME=VALUE", help="A variable's value; default: its first one.")
+@click.option(
+    "--from", "since", type=MOMENT, default=None, help="Show from then on (2026-11-23T04:00, or 2h for 2h ago)."
+)
+@click.option("--to", "until", type=MOMENT, default=None, help="Show until then; default: now.")
+@click.option("--archive", default="", metavar="ARCHIVE", help="Show its newest failures where a panel asks for logs.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for one answer.",
+)
+@_config
+def preview(
+    url: str,
+    page: Path,
+    names: tuple[str, ...],
+    given: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    archive: str,
+    timeout: float,
+    config_file: str | None,
+) -> None:
+    """Draw the dashboards from a Prometheus as one static page, for those who have no Grafana at hand.
+
+    \b
+    Example:
+      shipper dashboards preview --prometheus http://127.0.0.1:9090 --html boards.html
+
+    It is a preview: still pictures, with metrics only. Exit status: 0 all panels were asked, 1 some or all could not be.
+    """
+    from shipper.cli.fleet import write_page
+    from shipper.cli.preview import chosen, given_values, records_of, windows
+    from shipper.dashboards.preview.asking import Prometheus
+    from shipper.dashboards.preview.board import preview as drawn
+
+    boards = chosen(shipped.boards(_made(config_file, ())), names)
+    made = drawn(
+        boards,
+        Prometheus(url, timeout),
+        window=windows(since, until),
+        given=given_values(given, boards),
+        records=records_of(archive) if archive else None,
+    )
+    write_page(page, made.html)
+    click.echo(f"{len(made.panels)} panels of {len(boards)} boards: {page}")
+    for warning in made.warnings:
+        click.echo(f"Prometheus warns: {warning}", err=True)
+    if made.empty:
+        click.echo(f"{len(made.empty)} found nothing: " + "; ".join(panel.title for panel in made.empty), err=True)
+    if made.failed:
+        raise click.ClickException(f"{len(made.failed)} panels could not be asked, the first: {made.failed[0].problem}")
 
 
 def _made(config_file: str | None, sources: Collection[str]) -> dict[str, str]:

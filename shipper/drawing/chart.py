@@ -154,9 +154,11 @@ def _markers(frame: Frame, span: Span, height: int) -> Iterator[Markup]:
             stroke_width=1.5,
             stroke_dasharray="4 3",
         )
-        if x >= free:  # names that would stand on each other stay away; the pointer tells them
-            yield element("text", marker.name, x=min(x + 3, span.right - 60), y=TOP - 6, style=f"fill:{marker.colour}")
-            free = x + 3 + 7 * len(marker.name)
+        wide = 7 * len(marker.name)
+        left = x + 3 if x + 3 + wide <= frame.width else x - 3 - wide
+        if left >= free:  # names that would stand on each other stay away; the pointer tells them
+            yield element("text", marker.name, x=left, y=TOP - 6, style=f"fill:{marker.colour}")
+            free = left + wide
 
 
 def marked(frame: Frame, span: Span, height: int) -> Iterator[Markup]:

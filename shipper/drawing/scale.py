@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
     """A length of time in its two largest units."""
     if not math.isfinite(seconds):
         return str(seconds)
-    if abs(seconds) < 1:
+    if 0 < abs(seconds) < 1:
         return f"{seconds * 1000:.3g} ms"
     if abs(seconds) < 60:
         return f"{seconds:.3g} s"
