@@ -33,6 +33,7 @@ _RECORDED = (
     names.ERRORS_RATE,
     names.HOSTS_SEEN,
     names.HOSTS_SILENT,
+    names.FLEET_SILENT,
 )
 _FIELDS = {
     names.HOSTS_COUNT: "hosts",
@@ -141,8 +142,7 @@ class FleetSource:
     async def _ask(self, expression: str) -> list[Sample]:
         found: Found = await self._queries.ask(expression)
         self._warnings.update(found.warnings)
-        wanted = self._service
-        return [one for one in found.samples if not wanted or one.labels.get(self._labels.service) == wanted]
+        return found.samples
 
     async def _try(self, expression: str) -> Answer:
         try:
@@ -150,14 +150,18 @@ class FleetSource:
         except NotKnown as problem:
             return Answer([], str(problem))
 
+    def _wanted(self, samples: list[Sample]) -> list[Sample]:
+        return [one for one in samples if self._service in ("", one.labels.get(self._labels.service))]
+
     async def _generations(self, expressions: Expressions) -> Fleet:
-        found = await self._ask(f'{{__name__=~"{"|".join(_RECORDED)}"}}')
         by_name: dict[str, list[Sample]] = {}
-        for sample in found:
+        for sample in await self._ask(f'{{__name__=~"{"|".join(_RECORDED)}"}}'):
             by_name.setdefault(sample.labels.get("__name__", ""), []).append(sample)
-        recorded = names.HOSTS_COUNT in by_name
+        # of no host, there is no count: but whether all fell silent is recorded for as long as any was heard of
+        recorded = names.HOSTS_COUNT in by_name or names.FLEET_SILENT in by_name
         if not recorded:
             by_name = await self._by_hosts(expressions)
+        by_name = {name: self._wanted(samples) for name, samples in by_name.items()}
         rows: dict[Key, Row] = {}
         for name in (names.HOSTS_COUNT, names.REQUESTS_RATE, names.ERRORS_RATE, names.STARTED):
             for sample in by_name.get(name, ()):
@@ -205,7 +209,7 @@ class FleetSource:
         if states.problem:
             view.say(f"hosts by state are not known: {states.problem}", "yellow")
         counted: dict[str, int] = {}
-        for sample in states.samples:
+        for sample in self._wanted(states.samples):
             state = _STATES.get(_whole(sample.labels.get("state", "")), _UNKNOWN)
             counted[state] = counted.get(state, 0) + round(sample.value)
         ordered = sorted(counted, key=_ORDER.index)
@@ -228,10 +232,13 @@ class FleetSource:
     def _alerts(self, view: View, fleet: Fleet, alerts: Answer) -> None:
         if alerts.problem:
             view.say(f"alerts are not known: {alerts.problem}", "yellow")
-        elif not alerts.samples and fleet.recorded:
+        service_label = self._labels.service
+        # an alert about the whole fleet names no service, and is about this one, too
+        firing = [one for one in alerts.samples if not one.labels.get(service_label) or self._wanted([one])]
+        if not (firing or alerts.problem) and fleet.recorded:
             view.say("alerts: none fires")
         rows = []
-        for sample in alerts.samples:
+        for sample in firing:
             service, env, generation = self._key(sample)
             row = (sample.labels.get("alertname", ""), sample.labels.get("severity", ""), service, env, generation)
             rows.append(row)
@@ -259,8 +266,9 @@ class FleetSource:
     def _deploys(self, view: View, deploys: Answer, now: float) -> None:
         if deploys.problem:
             view.say(f"deploys are not known: {deploys.problem}", "yellow")
-        started = [one for one in deploys.samples if one.labels.get("__name__") == names.DEPLOY_STARTED]
-        ended = [one for one in deploys.samples if one.labels.get("__name__") != names.DEPLOY_STARTED]
+        told = self._wanted(deploys.samples)
+        started = [one for one in told if one.labels.get("__name__") == names.DEPLOY_STARTED]
+        ended = [one for one in told if one.labels.get("__name__") != names.DEPLOY_STARTED]
         rows = []
         for one in sorted(started, key=lambda one: -one.value)[:DEPLOYS]:
             service, env, _ = self._key(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -152,10 +153,10 @@ class HostSource:
 
     async def read(self) -> View:
         """See `Source`."""
-        status, now = (
-            read_status(await ask(self._socket, "GET", "/status", timeout=SECONDS), self._socket),
-            time.monotonic(),
-        )
+        if self._before is not None and not os.path.lexists(self._socket):
+            raise NotKnown(f"the {self._before[1].role} has ended")  # in order: it takes its socket away
+        answer = await ask(self._socket, "GET", "/status", timeout=SECONDS)
+        status, now = read_status(answer, self._socket), time.monotonic()
         rates = self._rates(status, now)
         self._before = now, status
         return shown(status, rates)

@@ -6,6 +6,7 @@ those that lack it ignore.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import termios
@@ -44,12 +45,12 @@ class Terminal:
         self._write(_ENTER)
 
     def leave(self) -> None:
-        """Give it back. Raises `OSError` when it is gone."""
+        """Give it back, if it is still there."""
         if self._before is not None:
             before, self._before = self._before, None
-            try:
+            with contextlib.suppress(OSError):
                 self._write(_LEAVE)
-            finally:
+            with contextlib.suppress(termios.error):
                 termios.tcsetattr(self.keys, termios.TCSADRAIN, before)
 
     def size(self) -> tuple[int, int]:

@@ -75,8 +75,7 @@ class Watch:
                 await self._draw_until_done(reading)
         finally:
             loop.remove_reader(self.terminal.keys)
-            with contextlib.suppress(OSError):
-                self.terminal.leave()
+            self.terminal.leave()
             if not reading.done():
                 reading.cancel()
             await asyncio.wait({reading})

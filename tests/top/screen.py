@@ -21,7 +21,7 @@ from rich.cells import cell_len
 PATIENCE = 40.0  # a bound for a loaded machine, never a measure
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38)[0-9;]*m")
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Screen:
@@ -58,8 +58,14 @@ class Screen:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-        os.close(self._ours)
+        self.hang_up()
         os.close(self._theirs)
+
+    def hang_up(self) -> None:
+        """The window is closed, or the connection is lost."""
+        if self._ours >= 0:
+            os.close(self._ours)
+            self._ours = -1
 
     def resize(self, columns: int, lines: int) -> None:
         """Give the terminal another size, as dragging a window does."""
@@ -75,7 +81,7 @@ class Screen:
         self._read()
         frames = self.output.split("\x1b[H")[1:]
         whole = [frame.partition("\x1b[J")[0] for frame in frames if "\x1b[J" in frame]
-        return _STYLE.sub("", whole[-1]).replace("\x1b[K", "").split("\r\n") if whole else []
+        return STYLE.sub("", whole[-1]).replace("\x1b[K", "").split("\r\n") if whole else []
 
     def fits(self) -> bool:
         """Whether the last frame lies within the terminal: no line wraps, none scrolls the others away."""
@@ -125,10 +131,10 @@ class Screen:
         self.process.send_signal(number)
 
     def _read(self) -> None:
-        while True:
+        while self._ours >= 0:
             try:
                 part = os.read(self._ours, 65536)
-            except (BlockingIOError, OSError):
+            except OSError:
                 return
             if not part:
                 return

@@ -134,6 +134,10 @@ def test_with_our_rules_it_says_what_they_record_and_which_alerts_fire(tmp_path:
             pushing = asyncio.create_task(keep_pushing())
             await until(lambda: server.query('ALERTS{alertname="ShipperTest",alertstate="firing"}'), "it fires")
             arguments = (f"--prometheus={server.url}", f"--config={config}")
+            other = await asyncio.to_thread(shipper, "top", "--once", *arguments, "--service=other")
+            assert "no host of other pushes to" in other.stdout
+            assert "alerts: none fires" in other.stdout
+            assert "api" not in other.stdout
             with Screen(*arguments) as screen:
                 text = await screen.shows("newest", "ShipperTest", "succeeded", "hosts: 3 running, 1 draining")
                 assert screen.fits()

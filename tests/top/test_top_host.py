@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from shipper.testing.sink import Answer, Sink, refuse
-from tests.e2e.kit import Shipper, shipper, sidecar, until
-from tests.top.screen import COLOUR, ENTER, LEAVE, Screen
+from shipper.testing.sink import Answer, Sink, held, refuse
+from tests.e2e.kit import Shipper, free_port, gateway, shipper, sidecar, until
+from tests.top.screen import COLOUR, ENTER, LEAVE, STYLE, Screen
 
 FILES = 40
 
@@ -50,6 +51,22 @@ def test_once_prints_one_reading_as_plain_text(tmp_path: Path) -> None:
                 (line,) = (line for line in answer.stdout.splitlines() if line.startswith("primary "))
                 assert " ok" in line
             await running.terminate()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("arguments", [["--once"], []], ids=["--once", "TERM=dumb"])
+def test_once_on_a_terminal_is_as_wide_as_it_and_stays_there(tmp_path: Path, arguments: list[str]) -> None:
+    """The other screen is not used; a terminal that cannot be drawn on gets the same."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, host(tmp_path, sink):
+            with Screen(*arguments, state(tmp_path), env={} if arguments else {"TERM": "dumb"}) as screen:
+                assert screen.ended() == 0
+                assert ENTER not in screen.output
+                lines = STYLE.sub("", screen.output).splitlines()
+                assert lines[0].startswith("sidecar running on ")
+                assert max(map(len, lines)) <= 80
 
     asyncio.run(scenario())
 
@@ -144,6 +161,77 @@ def _stat(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
 
 
+def test_a_drain_is_seen_until_the_sidecar_has_ended(tmp_path: Path) -> None:
+    """State, deadline and what waits while it lasts; then the last view, and that the sidecar has ended."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, host(tmp_path, sink, held()) as running:
+            with Screen(state(tmp_path)) as screen:
+                await screen.shows("sidecar running", "something not acknowledged")
+                running.signal(signal.SIGTERM)
+                await screen.shows("sidecar draining", "deadline in", "something not acknowledged")
+                assert screen.fits()
+                sink.release()
+                await screen.shows("NOT UP TO DATE", "old: the sidecar has ended")
+                assert await running.ended() == 0
+                screen.press(b"q")
+                assert screen.ended() == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_service_and_its_process_are_seen(tmp_path: Path) -> None:
+    """A process that hands over through the SDK has a row: records, and what of them is not acknowledged."""
+    code = "import shipper, sys\nshipper.init(service='orders')\nshipper.event('e')\nprint('done', flush=True)\nsys.stdin.read()"
+
+    async def scenario() -> None:
+        async with Sink() as sink, host(tmp_path, sink):
+            env = {k: v for k, v in os.environ.items() if not k.startswith("SHIPPER_")}
+            env["SHIPPER_STATE_DIR"] = str(tmp_path / "state")
+            pipe = asyncio.subprocess.PIPE
+            service = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe, env=env)
+            assert service.stdout is not None
+            assert await service.stdout.readline() == b"done\n"
+            with Screen(state(tmp_path)) as screen:
+                await screen.until(lambda: f"{service.pid}  alive        1" in screen.text(), "its row with a record")
+                assert screen.fits()
+                service.kill()
+                await screen.until(lambda: f"{service.pid}  alive" not in screen.text(), "it is not alive any more")
+                screen.press(b"q")
+                assert screen.ended() == 0
+            await service.wait()
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_is_seen_the_same_way(tmp_path: Path) -> None:
+    """Its destination is the archive."""
+
+    async def scenario() -> None:
+        async with gateway(tmp_path, free_port()) as running:
+            await running.up()
+            answer = await asyncio.to_thread(shipper, "top", "--once", state(tmp_path))
+            assert answer.returncode == 0, answer.stderr
+            assert answer.stdout.startswith("gateway running on gateway, life ")
+            assert "\narchive " in answer.stdout
+
+    asyncio.run(scenario())
+
+
+def test_when_the_terminal_is_closed_it_ends(tmp_path: Path) -> None:
+    """Nothing is left running at the far end of a connection that was lost, and nothing is said to nobody."""
+
+    async def scenario() -> None:
+        async with Sink() as sink, host(tmp_path, sink):
+            with Screen(state(tmp_path)) as screen:
+                await screen.shows("sidecar running")
+                screen.hang_up()
+                assert screen.ended() == 0
+                assert screen.said() == ""
+
+    asyncio.run(scenario())
+
+
 def test_no_color_is_honoured(tmp_path: Path) -> None:
     """With NO_COLOR there is no colour, without it a refusing destination is red."""
 
@@ -167,8 +255,9 @@ def test_without_a_sidecar_it_is_one_sentence(tmp_path: Path) -> None:
     with Screen(state(tmp_path)) as screen:
         assert screen.ended() == 1
         assert screen.as_it_was()
-        assert screen.said().count("\n") == 1
-        assert "no sidecar runs here" in (answer.stderr)
+        said = screen.said()
+        assert said.count("\n") == 1
+        assert "no sidecar runs here" in said
 
 
 def test_what_answers_on_the_socket_and_is_no_sidecar_is_said(tmp_path: Path) -> None:
@@ -189,7 +278,8 @@ def test_what_answers_on_the_socket_and_is_no_sidecar_is_said(tmp_path: Path) ->
         server = await asyncio.start_unix_server(serve, path)
         async with server:
             said = await asyncio.to_thread(shipper, "top", "--once", f"--socket={path}")
-        os.path.exists(path) and os.unlink(path)
+        if os.path.lexists(path):
+            os.unlink(path)
         assert said.returncode == 1
         assert said.stderr.startswith("Error: ")
         assert "Traceback" not in said.stderr
