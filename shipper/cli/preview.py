@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -67,36 +66,36 @@ def windows(since: int | None, until: int | None) -> Callable[[Mapping[str, Any]
 
 
 def records_of(archive: str) -> Records:
-    """The newest failing log records and spans in an archive, by a board's service, environment and, where it has one, generation."""
+    """The newest failing log records, or spans, in an archive, by a board's service, environment and generation if it has one."""
     with readable_archive():
-        source = Archive.open(archive)
-        index = source.index()
+        archived = Archive.open(archive)
+        index = archived.index()
     known: dict[tuple[str, ...], Sequence[str]] = {}
 
-    def records(values: Mapping[str, str], window: Window) -> Sequence[str]:
+    def records(values: Mapping[str, str], window: Window, source: str) -> Sequence[str]:
+        signal = Signal.TRACES if source == "tempo" else Signal.LOGS
         named = tuple(values.get(name, "") for name in ("service", "env", "generation"))
-        if named not in known:
-            known[named] = read(named, window)
-        return known[named]
+        if (signal, *named) not in known:
+            known[signal, *named] = read(signal, named, window)
+        return known[signal, *named]
 
-    def read(named: tuple[str, ...], window: Window) -> Sequence[str]:
+    def read(signal: Signal, named: tuple[str, ...], window: Window) -> Sequence[str]:
         service, env, generation = named
-        labels = Selection(
+        wanted = Selection(
             service=service,
             environment=env,
             generation=generation,
             since_ns=round(window.start * 1e9),
             until_ns=round(window.end * 1e9),
+            signal=signal,
         )
         newest: list[tuple[int, str]] = []
         with readable_archive():
-            for signal in (Signal.LOGS, Signal.TRACES):
-                wanted = replace(labels, signal=signal)
-                for piece in pieces(source, index, wanted, kinds=[StreamKind.DATA], damaged=_passed_over):
-                    payload = select(signal, piece.payload, wanted, piece.entry.life)
-                    found = decode.records(signal, payload) if payload else iter(())
-                    newest += [(one.time_ns or one.observed_ns, line(one)) for one in found if _failed(one)]
-                    newest = sorted(newest, reverse=True)[:MOST_LINES]
+            for piece in pieces(archived, index, wanted, kinds=[StreamKind.DATA], damaged=_passed_over):
+                payload = select(signal, piece.payload, wanted, piece.entry.life)
+                found = decode.records(signal, payload) if payload else iter(())
+                newest += [(one.time_ns or one.observed_ns, line(one)) for one in found if _failed(one)]
+                newest = sorted(newest, reverse=True)[:MOST_LINES]
         return [text for _, text in newest]
 
     return records

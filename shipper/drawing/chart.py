@@ -57,9 +57,11 @@ def lines(
     stacked: bool = False,
     whole: bool = False,
     gap: float = math.inf,
+    hold: float = 0.0,
     label: str = "",
 ) -> Markup:
-    """A chart of lines, or of areas on each other when ``stacked``. ``top``: the axis goes there at least."""
+    """A chart of lines, or of areas on each other when ``stacked``. ``top``: the axis goes there at least.
+    ``hold``: a value stays what it is until the next, the last one for so many seconds; 0: straight lines between them."""
     shown = list(_stacked(series)) if stacked else [(line, line.points, None) for line in series]
     values = [value for _, points, _ in shown for _, value in points if math.isfinite(value)]
     marks = ticks(min([*values, 0.0]), max([*values, top or 0.0]), whole=whole)
@@ -72,18 +74,32 @@ def lines(
     parts: list[Markup] = [*_grid(span, height, marks, y, write), *_markers(frame, span, height)]
     for line, points, below in reversed(shown):
         for run in _runs(points, gap):
-            parts.append(_drawn(line, run, below, span, y))
+            parts.append(_drawn(line, run, below, hold, span, y))
     return _svg(frame.width, height, parts, label)
 
 
 def _drawn(
-    line: Line, run: Sequence[Point], below: dict[float, float] | None, span: Span, y: Callable[[float], float]
+    line: Line,
+    run: Sequence[Point],
+    below: dict[float, float] | None,
+    hold: float,
+    span: Span,
+    y: Callable[[float], float],
 ) -> Markup:
-    told = element("title", f"{line.name}")
-    path = [(span.x(at), y(value)) for at, value in run]
+    told = element("title", line.name)
+    path = [(span.x(at), y(value)) for at, value in _held(run, hold)]
     if below is not None:
-        floor = [(span.x(at), y(below[at])) for at, _ in reversed(run)]
-        return element("polygon", told, points=_pairs([*path, *floor]), fill=line.colour, fill_opacity=0.75)
+        floor = [(span.x(at), y(value)) for at, value in reversed(_held([(at, below[at]) for at, _ in run], hold))]
+        # the stroke shows what is only a moment wide
+        return element(
+            "polygon",
+            told,
+            points=_pairs([*path, *floor]),
+            fill=line.colour,
+            fill_opacity=0.75,
+            stroke=line.colour,
+            stroke_width=0.6,
+        )
     if len(path) == 1:
         return element("circle", told, cx=path[0][0], cy=path[0][1], r=2.5, fill=line.colour)
     return element(
@@ -95,6 +111,13 @@ def _drawn(
         stroke_width=1.6,
         stroke_dasharray="5 4" if line.dashed else None,
     )
+
+
+def _held(run: Sequence[Point], hold: float) -> Sequence[Point]:
+    if not hold:
+        return run
+    until = [at for at, _ in run[1:]] + [run[-1][0] + hold]
+    return [point for (at, value), end in zip(run, until, strict=True) for point in ((at, value), (end, value))]
 
 
 def _stacked(series: Sequence[Line]) -> Iterator[tuple[Line, Sequence[Point], dict[float, float]]]:

@@ -180,9 +180,10 @@ def test_an_archive_stands_in_for_a_store_of_logs(tmp_path: Path) -> None:
     Writer(tmp_path).put(batch("h", 0, 3), failing)
     asked = records_of(str(tmp_path))
     window = Window(0, START_WALL_NS / 1e9 + 60)
-    shown = asked({"generation": "g1", "trace": "x"}, window)
+    shown = asked({"generation": "g1", "trace": "x"}, window, "loki")
     assert [line.partition("1.0 ")[2] for line in shown] == ["last failure", "first failure"]
-    assert asked({"generation": "g2"}, window) == []
+    assert asked({"generation": "g2"}, window, "loki") == []
+    assert asked({"generation": "g1"}, window, "tempo") == []
 
 
 def _run(url: str, directory: Path, *more: str) -> Result:

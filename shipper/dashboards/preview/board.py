@@ -17,8 +17,9 @@ from shipper.drawing.scale import moment
 
 MARKER_STEP = 60
 
-Records = Callable[[Mapping[str, str], Window], Sequence[str]]
-"""The newest failing records from somewhere else than a store of logs, by the board's variables and time; a line each."""
+Records = Callable[[Mapping[str, str], Window, str], Sequence[str]]
+"""The newest failing records from somewhere else than the store a panel asks: by the board's variables and time, and the type
+of that store; a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class _Page:
 
     def _elsewhere(self, source: str, shown: Shown) -> Drawn:
         said = f"This panel asks {source or 'a store'}: a preview has metrics only."
-        lines = self._records(shown.values, shown.window) if self._records is not None else ()
+        lines = self._records(shown.values, shown.window, source) if self._records is not None else ()
         if not lines:
             return Drawn(element("p", said, class_="dim"))
         told = element(

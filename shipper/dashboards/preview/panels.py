@@ -137,6 +137,7 @@ def _timeseries(panel: Mapping[str, Any], answers: Iterable[_Answer], shown: Sho
         top=how.settings.get("max"),
         stacked=stacked,
         gap=step * 1.5,
+        hold=step if how.custom.get("lineInterpolation") == "stepAfter" else 0.0,
         label=str(panel.get("title", "")),
     )
     named = [(f"{line.name} ({each.written(_latest(line.points))})", line.colour) for line, each in drawn]
