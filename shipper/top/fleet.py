@@ -1,7 +1,6 @@
 """A fleet, by what it pushed to a Prometheus: which generations serve and how well, hosts, deploys, alerts that fire.
 
-The recorded names of our rules are read where they are, so that this says the same as the boards; without the rules
-the same expressions are asked directly. What one query cannot tell is said in its place, and the rest is shown.
+What one query cannot tell is said in its place, and the rest is shown.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from shipper.dashboards import names
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.expressions import Expressions
+from shipper.top.generations import Fleet, Key, generations, key_of, of_service
 from shipper.top.layout import Column, View
 from shipper.top.query import Found, Queries, Sample
 from shipper.top.source import NotKnown
@@ -24,23 +24,6 @@ DEPLOYS = 5
 _STATES = {1: "running", 2: "noticed", 3: "draining", 4: "drained", 5: "expired"}
 _UNKNOWN = "in a state that this program does not know"
 _ORDER = (*_STATES.values(), _UNKNOWN)
-_RECORDED = (
-    names.HOSTS_COUNT,
-    names.STARTED,
-    names.NEWEST,
-    names.RELEASE_INFO,
-    names.REQUESTS_RATE,
-    names.ERRORS_RATE,
-    names.HOSTS_SEEN,
-    names.HOSTS_SILENT,
-    names.FLEET_SILENT,
-)
-_FIELDS = {
-    names.HOSTS_COUNT: "hosts",
-    names.REQUESTS_RATE: "requests",
-    names.ERRORS_RATE: "errors",
-    names.STARTED: "started",
-}
 _GENERATIONS = (
     Column("service"),
     Column("env"),
@@ -62,31 +45,6 @@ _DEPLOYED = (
     Column("outcome"),
 )
 _ALERTS = (Column("ALERT"), Column("severity"), Column("service"), Column("env"), Column("generation"))
-
-Key = tuple[str, str, str]  # service, env, generation
-
-
-@dataclass(slots=True)
-class Row:
-    """One generation now."""
-
-    key: Key
-    release: str = ""
-    hosts: float = 0
-    requests: float | None = None  # a second
-    errors: float | None = None
-    started: float | None = None  # unix seconds
-    newest: bool = False
-
-
-@dataclass(slots=True)
-class Fleet:
-    """What is known of generations. ``recorded``: our rules are evaluated there; else ``seen`` and ``silent`` are not known."""
-
-    rows: list[Row]
-    recorded: bool
-    seen: float = 0
-    silent: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +72,7 @@ class FleetSource:
         """See `Source`. Raises `NotKnown` where not even the generations can be told."""
         self._warnings.clear()
         expressions = Expressions(self._config)
-        fleet = await self._generations(expressions)
+        fleet = await generations(self._ask, self._config, self._service)
         present = duration(self._config.windows.present)
         here = f"{names.HOST_STATE} and present_over_time({names.HOST_STATE}[{present}])"
         told = "|".join((names.DEPLOY_STARTED, names.DEPLOY_FINISHED, names.DEPLOY_WITHDRAWN))
@@ -151,57 +109,10 @@ class FleetSource:
             return Answer([], str(problem))
 
     def _wanted(self, samples: list[Sample]) -> list[Sample]:
-        return [one for one in samples if self._service in ("", one.labels.get(self._labels.service))]
-
-    async def _generations(self, expressions: Expressions) -> Fleet:
-        by_name: dict[str, list[Sample]] = {}
-        for sample in await self._ask(f'{{__name__=~"{"|".join(_RECORDED)}"}}'):
-            by_name.setdefault(sample.labels.get("__name__", ""), []).append(sample)
-        # of no host, there is no count: but whether all fell silent is recorded for as long as any was heard of
-        recorded = names.HOSTS_COUNT in by_name or names.FLEET_SILENT in by_name
-        if not recorded:
-            by_name = await self._by_hosts(expressions)
-        by_name = {name: self._wanted(samples) for name, samples in by_name.items()}
-        rows: dict[Key, Row] = {}
-        for name in (names.HOSTS_COUNT, names.REQUESTS_RATE, names.ERRORS_RATE, names.STARTED):
-            for sample in by_name.get(name, ()):
-                row = rows.setdefault(self._key(sample), Row(self._key(sample)))
-                setattr(row, _FIELDS[name], sample.value)
-        for sample in by_name.get(names.RELEASE_INFO, ()):
-            if row_of := rows.get(self._key(sample)):
-                row_of.release = sample.labels.get(self._labels.release, "")
-        for sample in by_name.get(names.NEWEST, ()):
-            if row_of := rows.get(self._key(sample)):
-                row_of.newest = True
-        shown = [row for row in rows.values() if row.hosts or row.requests]
-        shown.sort(key=lambda row: (row.key[0], row.key[1], -(row.started or 0), row.key[2]))
-        if not recorded:
-            _mark_newest(shown)
-        seen, silent = (
-            sum(sample.value for sample in by_name.get(name, ())) for name in (names.HOSTS_SEEN, names.HOSTS_SILENT)
-        )
-        return Fleet(shown, recorded, seen, silent)
-
-    async def _by_hosts(self, expressions: Expressions) -> dict[str, list[Sample]]:
-        """The same from hosts' own series, where no rules are evaluated."""
-        window = self._config.windows.rate
-        requests = expressions.requests("rate", window)
-        with_release = f"{expressions.generation}, {self._labels.release}"
-        alive = expressions.alive(by=f"{expressions.host}, {self._labels.release}")
-        asked = {
-            names.HOSTS_COUNT: f"count by ({expressions.generation}) ({expressions.alive()})",
-            names.RELEASE_INFO: f"topk by ({expressions.generation}) (1, count by ({with_release}) ({alive}))",
-            names.STARTED: f"min by ({expressions.generation}) ({names.GENERATION_STARTED})",
-            names.REQUESTS_RATE: requests,
-            names.ERRORS_RATE: expressions.or_zero(expressions.errors("rate", window), f"({requests})"),
-        }
-        answers = await asyncio.gather(*map(self._ask, asked.values()))
-        return dict(zip(asked, answers, strict=True))
+        return of_service(samples, self._labels, self._service)
 
     def _key(self, sample: Sample) -> Key:
-        labels = self._labels
-        service, env, generation = (sample.labels.get(n, "") for n in (labels.service, labels.env, labels.generation))
-        return service, env, generation
+        return key_of(sample, self._labels)
 
     # -- showing ---------------------------------------------------------------------------------------------------
 
@@ -291,18 +202,6 @@ class FleetSource:
         withdrawn = last.labels.get("__name__") == names.DEPLOY_WITHDRAWN
         how = "withdrawn" if withdrawn else last.labels.get("status", "")
         return f"{how} after {span(last.value - started.value)}"
-
-
-def _mark_newest(rows: list[Row]) -> None:
-    """The generation that started last among those of a service that have hosts."""
-    newest: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        if row.hosts and row.started is not None:
-            best = newest.setdefault(row.key[:2], row)
-            if row.started > (best.started or 0):
-                newest[row.key[:2]] = row
-    for row in newest.values():
-        row.newest = True
 
 
 def _whole(text: str) -> int:
