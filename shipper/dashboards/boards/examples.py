@@ -164,7 +164,12 @@ def elastic_lines() -> model.Panel:
         [kit.elastic_lines(_elastic("trace_id:$trace*"))],
         [
             Column("@timestamp", "When", width=180),
-            Column("resource.attributes.shipper.host", "Host", link=_last_words("resource.attributes.shipper.host"), width=180),
+            Column(
+                "resource.attributes.shipper.host",
+                "Host",
+                link=_last_words("resource.attributes.shipper.host"),
+                width=180,
+            ),
             Column("body.text", "Line"),
             Column(
                 "trace_id",
