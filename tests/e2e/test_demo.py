@@ -29,6 +29,8 @@ def test_the_demo_ends_with_nothing_missing_and_emitted_read_and_archived_equal(
         assert "Traceback" not in output.read_text()
     releases = re.findall(r"^([123]-[AB]) ", answer.stdout, re.MULTILINE)
     assert releases == ["1-A", "2-B", "3-A"]
+    page = (keep / "fleet.html").read_text()
+    assert all(mark in page for mark in ("<svg", "rollback A", *releases))
 
 
 def test_ctrl_c_leaves_no_process_and_no_directory_behind(tmp_path: Path) -> None:

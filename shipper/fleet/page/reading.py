@@ -1,8 +1,8 @@
 """One pass over an archive for its page: every checksum compared, nearly nothing decoded.
 
-An audit counts every record itself. Here a batch whose bytes have their checksum holds as many records as its range list
-says; what is decoded are the hosts' statements, samples of requests, deploy events, and the first batch of each life. So
-the page of a large archive takes seconds, and says which of the two it is.
+An audit counts every record itself, which for records with many attributes is most of its time. Here a batch whose bytes have
+their checksum holds as many records as its range list says; what is decoded are the hosts' statements, samples of requests,
+deploy events, and the first batch of each life. The page says that it was so.
 """
 
 from __future__ import annotations
