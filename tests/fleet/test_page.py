@@ -172,6 +172,16 @@ def test_a_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert "No such file or directory" in ran.output
 
 
+def test_a_clock_that_was_not_set_does_not_stretch_the_page(tmp_path: Path) -> None:
+    """A birth in 1970 is told in a note, and the pictures begin with the others."""
+    writer = _fleet(tmp_path)
+    labels = {"host": "odd", "release": "A", "generation": "g3", "service": "shop"}
+    writer.put(statement("odd", "birth", 1, at_ns=NOW - 900 * SECOND, labels=labels, born_ns=5 * SECOND))
+    told = _told(writer)
+    assert told.start_ns > START_WALL_NS - 60 * SECOND
+    assert "its clock was not set at its birth" in render(told)
+
+
 def test_a_lost_object_of_requests_only_blurs_the_moment(tmp_path: Path) -> None:
     """Totals are exact as long as the last sample is there."""
     traffic = Traffic()

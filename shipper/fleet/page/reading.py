@@ -22,6 +22,8 @@ from shipper.fleet.report import AuditReport
 from shipper.fleet.store import StoreUnusable
 from shipper.fleet.tally import Tally, tally
 
+CLOCKS_SET_NS = 946_684_800 * 1_000_000_000  # 2000-01-01: a birth before it was told by a clock that nobody had set
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -72,4 +74,13 @@ def read(
     if not report.lives and report.damage:
         first = report.damage[0]
         raise StoreUnusable(f"{archive} can be read in no part: {first.key}: {first.problem}")
+    _mend_births(report)
     return Read(report, one.traffic, tuple(one.deploys))
+
+
+def _mend_births(report: AuditReport) -> None:
+    """A host whose clock was not set when it was born would stretch every picture back to 1970: when it was heard of counts."""
+    for life in report.lives:
+        if 0 < life.born_ns < CLOCKS_SET_NS < life.heard_ns:
+            life.notes.append("its clock was not set at its birth; it is shown from when it was last heard of")
+            life.born_ns = life.heard_ns
