@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shipper.fleet.archive import Archive
 from shipper.top.archive import Ear
-from tests.e2e.kit import shipper
 from tests.fleet.archives import Writer, batch, claims, gateway_batch, statement
+from tests.top.inside import once
 from tests.top.screen import Screen
 
 SECOND = 1_000_000_000
@@ -35,8 +35,8 @@ def fleet(root: Path) -> Writer:
 def test_once_shows_generations_and_how_their_hosts_ended(tmp_path: Path) -> None:
     """The newest generation first; a host that fell silent is told from one that said farewell."""
     fleet(tmp_path / "archive")
-    answer = shipper("top", "--once", f"--archive={tmp_path / 'archive'}")
-    assert answer.returncode == 0, answer.stderr
+    answer = once(f"--archive={tmp_path / 'archive'}")
+    assert answer.exit_code == 0, answer.stderr
     lines = answer.stdout.splitlines()
     assert lines[0] == "lives: 1 alive, 1 drained, 1 silent"
     rows = [line.split() for line in lines if line.startswith("g")]
@@ -45,7 +45,7 @@ def test_once_shows_generations_and_how_their_hosts_ended(tmp_path: Path) -> Non
     (drained,) = (line.split() for line in lines if line.startswith("a "))
     assert drained[:4] == ["a", "g1", "drained", "SIGTERM"]
     assert "10m 00s" in " ".join(drained)
-    other = shipper("top", "--once", f"--archive={tmp_path / 'archive'}", "--service=nobody")
+    other = once(f"--archive={tmp_path / 'archive'}", "--service=nobody")
     assert "no host has stated anything here" in other.stdout
 
 
@@ -80,8 +80,8 @@ def test_damage_is_counted_and_the_rest_shown(tmp_path: Path) -> None:
     object_ = writer.objects()[0]
     object_.write_bytes(object_.read_bytes()[:20])
     writer.range_lists()[1].write_text('{"version": 99}')
-    answer = shipper("top", "--once", f"--archive={writer.root}")
-    assert answer.returncode == 0, answer.stderr
+    answer = once(f"--archive={writer.root}")
+    assert answer.exit_code == 0, answer.stderr
     assert "2 objects or statements cannot be read; shipper audit" in answer.stdout
     assert "1 alive" in answer.stdout
 
@@ -90,8 +90,8 @@ def test_no_archive_is_one_sentence(tmp_path: Path) -> None:
     """An empty directory, none at all, a scheme that nobody knows."""
     (tmp_path / "empty").mkdir()
     for url in (tmp_path / "empty", tmp_path / "none", "gopher://x/y"):
-        answer = shipper("top", "--once", f"--archive={url}")
-        assert answer.returncode == 1
+        answer = once(f"--archive={url}")
+        assert answer.exit_code == 1
         assert answer.stderr.startswith("Error: ")
         assert answer.stderr.count("\n") == 1
 

@@ -27,8 +27,9 @@ from shipper.top.layout import View
 from shipper.top.query import Queries
 from shipper.top.watch import State, framed
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
-from tests.e2e.kit import free_port, shipper, until
+from tests.e2e.kit import free_port, until
 from tests.exporters.metrickit import LIFE, counter, gauge, payload, request
+from tests.top.inside import once
 from tests.top.screen import Screen
 
 CLOCK = SystemClock()
@@ -93,13 +94,13 @@ def test_without_our_rules_it_counts_from_hosts_series_and_says_so(tmp_path: Pat
     async def scenario(server: Prometheus) -> str:
         async with exporting(server.write_url) as exporter:
             await push(exporter, time.time())
-        answer = await asyncio.to_thread(shipper, "top", "--once", f"--prometheus={server.url}/")
-        assert answer.returncode == 0, answer.stderr
+        answer = await asyncio.to_thread(once, f"--prometheus={server.url}/")
+        assert answer.exit_code == 0, answer.stderr
         return answer.stdout
 
     with Prometheus(tmp_path) as server:
         output = asyncio.run(scenario(server))
-        other = shipper("top", "--once", f"--prometheus={server.url}", "--service=nobody")
+        other = once(f"--prometheus={server.url}", "--service=nobody")
     assert "hosts: 3 running, 1 draining" in output
     assert "our rules are not evaluated there" in output
     assert row(output, "g2")[:7] == ["api", "prod", "g2", "1.1", "2", "4.0", "5.00%"]
@@ -134,7 +135,7 @@ def test_with_our_rules_it_says_what_they_record_and_which_alerts_fire(tmp_path:
             pushing = asyncio.create_task(keep_pushing())
             await until(lambda: server.query('ALERTS{alertname="ShipperTest",alertstate="firing"}'), "it fires")
             arguments = (f"--prometheus={server.url}", f"--config={config}")
-            other = await asyncio.to_thread(shipper, "top", "--once", *arguments, "--service=other")
+            other = await asyncio.to_thread(once, *arguments, "--service=other")
             assert "no host of other pushes to" in other.stdout
             assert "alerts: none fires" in other.stdout
             assert "api" not in other.stdout
@@ -255,8 +256,8 @@ def test_bad_answers_are_one_sentence_each(server: Server) -> None:
         ((502, "text/plain", b""), "status 502"),
     ):
         server.reply = lambda _, reply=reply: reply
-        answer = shipper("top", "--once", f"--prometheus={server.url}")
-        assert answer.returncode == 1
+        answer = once(f"--prometheus={server.url}")
+        assert answer.exit_code == 1
         assert said in answer.stderr
         assert answer.stderr.startswith("Error: ")
         assert answer.stderr.count("\n") == 1
@@ -267,10 +268,10 @@ def test_a_password_in_the_url_is_sent_and_never_shown(server: Server) -> None:
     url = server.url.replace("//", "//me:secret@")
     for reply in (healthy, lambda _: HTML):
         server.reply = reply
-        answer = shipper("top", "--once", f"--prometheus={url}")
+        answer = once(f"--prometheus={url}")
         assert base64.b64decode(server.authorization.removeprefix("Basic ")) == b"me:secret"
         assert "secret" not in answer.stdout + answer.stderr
-    refused = shipper("top", "--once", f"--prometheus=http://me:secret@127.0.0.1:{free_port()}")
+    refused = once(f"--prometheus=http://me:secret@127.0.0.1:{free_port()}")
     assert "does not answer" in refused.stderr
     assert "secret" not in refused.stderr
 
@@ -286,19 +287,19 @@ def test_what_a_part_of_the_answers_cannot_tell_is_said_and_the_rest_shown(serve
         return healthy(query)
 
     server.reply = partly
-    answer = shipper("top", "--once", f"--prometheus={server.url}")
-    assert answer.returncode == 0, answer.stderr
+    answer = once(f"--prometheus={server.url}")
+    assert answer.exit_code == 0, answer.stderr
     assert "alerts are not known: " in answer.stdout
     assert "overloaded" in answer.stdout
     assert "hosts by state are not known: " in answer.stdout
     assert row(answer.stdout, "g1")[:5] == ["api", "prod", "g1", "1", "12.5"]
     assert "%" not in answer.stdout
     server.reply = lambda query: vector(warnings=["a store did not answer"])
-    assert "warns: a store did not answer" in shipper("top", "--once", f"--prometheus={server.url}").stdout
+    assert "warns: a store did not answer" in once(f"--prometheus={server.url}").stdout
 
 
 def test_a_server_that_turns_bad_leaves_the_last_view_with_its_age(server: Server) -> None:
-    """And one can quit while another answer is waited for."""
+    """The numbers are there, and that they are old, and why."""
 
     async def scenario() -> None:
         with Screen(f"--prometheus={server.url}") as screen:
@@ -307,8 +308,20 @@ def test_a_server_that_turns_bad_leaves_the_last_view_with_its_age(server: Serve
             text = await screen.shows("NOT UP TO DATE", "not as a Prometheus does")
             assert "12.5" in text
             assert screen.fits()
-            server.go.clear()
-            await screen.until(server.asked_and_waiting, "the next answer is waited for")
+            screen.press(b"q")
+            assert screen.ended() == 0
+
+    asyncio.run(scenario())
+
+
+def test_one_can_quit_while_an_answer_is_waited_for(server: Server) -> None:
+    """At once, however slow the server is; the terminal is as it was."""
+    server.go.clear()
+
+    async def scenario() -> None:
+        with Screen(f"--prometheus={server.url}") as screen:
+            await screen.shows("waiting for the first answer")
+            await screen.until(server.asked_and_waiting, "it is asked")
             screen.press(b"q")
             assert screen.ended() == 0
             assert screen.as_it_was()
@@ -335,10 +348,10 @@ def test_a_wrong_call_is_a_usage_error() -> None:
         (["--service=api"], "--service"),
         (["--option=a=b"], "--option"),
     ):
-        answer = shipper("top", "--once", *arguments)
-        assert answer.returncode == 2
+        answer = once(*arguments)
+        assert answer.exit_code == 2
         assert named in answer.stderr
     for url in ("prometheus:9090", "ftp://x", "http://", "http://x:99999", "http://[x"):
-        answer = shipper("top", "--once", f"--prometheus={url}")
-        assert answer.returncode == 1
+        answer = once(f"--prometheus={url}")
+        assert answer.exit_code == 1
         assert "--prometheus: " in answer.stderr
