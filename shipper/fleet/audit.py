@@ -90,7 +90,14 @@ def audit(
                 row.notes.append("it came through something that keeps no ranges: what is here of it cannot be proved")
             carried = life in found.gateways
             _balance(
-                row, told.get(life), earlier.get(life), streams, standing, destination, alone=not others, carried=carried
+                row,
+                told.get(life),
+                earlier.get(life),
+                streams,
+                standing,
+                destination,
+                alone=not others,
+                carried=carried,
             )
             report.lives.append(row)
     report.lives.sort(key=lambda row: (row.role == "gateway", row.born_ns, row.life))
