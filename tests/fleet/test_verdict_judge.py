@@ -53,6 +53,16 @@ def test_too_little_says_how_much_is_needed() -> None:
     assert "not enough data (needs ~" in sentence(verdict)
 
 
+def test_a_service_that_never_fails() -> None:
+    """Without any errors no factor can be asked for: what counts is that so small a ratio would have been seen."""
+    verdict = judge(Sides(group("42", 500, 0, range(1, 21)), group("41", 500, 0, range(1, 21))))
+    assert (verdict.kind, verdict.factor, verdict.interval) == (Kind.NO_DIFFERENCE, None, None)
+    assert "none of the old ones failed" in sentence(verdict)
+    assert "0.06% would have been seen" in sentence(verdict)
+    little = judge(Sides(group("42", 20, 0, range(1, 21)), group("41", 500, 0, range(1, 21))))
+    assert "more requests to show 0.1%" in sentence(little)
+
+
 def test_no_requests_at_all() -> None:
     """A candidate that served nothing, and one nobody can be compared with, cannot be told."""
     assert "has served anything yet" in sentence(judge(Sides(Group("42"), group("41", 5, 0, range(3)))))
@@ -92,9 +102,13 @@ def test_a_cold_start_like_others_is_no_difference() -> None:
     candidate = Group("42", tuple(Host(f"n{index}", counts, 0) for index in range(4)))
     baseline = group("41", 500, 2, range(1, 7))
     past = Past(6, tuple(Count(12_000, sum(map(cold, range(1, 7))) * 4 + n) for n in range(-3, 4)), born=0)
-    assert judge(Sides(candidate, baseline, past)).kind is not Kind.WORSE
-    assert judge(Sides(candidate, baseline)).kind is not Kind.WORSE
-    warm = Past(6, tuple(Count(12_000, 60 + n) for n in range(-3, 4)), born=0)
+    usual = judge(Sides(candidate, baseline, past))
+    assert (usual.kind, usual.requests, usual.seen) == (Kind.NOT_ENOUGH, 12_000, None)
+    assert "with its first minutes it has 5.0 times the ratio of generation 41, as a cold start may" in sentence(usual)
+    unknown = judge(Sides(candidate, baseline))
+    assert unknown.kind is Kind.NOT_ENOUGH
+    assert "as fewer than 3 earlier starts are known, the first 8 minutes of each host are left out" in sentence(unknown)
+    warm = Past(6, tuple(Count(12_000, 25 + n) for n in range(-3, 4)), born=0)
     assert judge(Sides(candidate, baseline, warm)).kind is Kind.WORSE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from shipper.clock import Deadline
 from shipper.fleet.verdict.model import Judgement, Kind, Verdict
@@ -10,7 +11,7 @@ from shipper.fleet.verdict.watch import decided, watch
 from shipper.testing.clock import FakeClock
 
 UNSURE = Verdict(Kind.NOT_ENOUGH)
-SETTLED = Verdict(Kind.NO_DIFFERENCE, seen=1.9, minutes=10)
+SETTLED = Verdict(Kind.NO_DIFFERENCE, seen=1.9, minutes=10, baseline_requests=1000, baseline_errors=10)
 
 
 def watched(story: list[Verdict], seconds: float = 1800) -> tuple[Judgement, list[float]]:
@@ -44,7 +45,8 @@ def test_it_ends_with_the_time() -> None:
 
 def test_no_difference_has_to_settle() -> None:
     """Early, or while only large factors would be seen, no difference is waited with."""
-    early, coarse = Verdict(Kind.NO_DIFFERENCE, seen=1.5, minutes=9), Verdict(Kind.NO_DIFFERENCE, seen=3.0, minutes=20)
+    early, coarse = replace(SETTLED, minutes=9), replace(SETTLED, seen=3.0, minutes=20)
     found, at = watched([early, coarse, SETTLED, UNSURE])
     assert (found.errors, len(at)) == (SETTLED, 3)
-    assert not decided(Judgement(Verdict(Kind.NO_DIFFERENCE, seen=None, minutes=30)))
+    assert not decided(Judgement(replace(SETTLED, seen=None)))
+    assert decided(Judgement(replace(coarse, baseline_requests=100_000, baseline_errors=0)))

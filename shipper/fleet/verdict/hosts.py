@@ -25,15 +25,16 @@ def odd_host(group: Group) -> OddHost | None:
     serving = [host for host in group.hosts if host.counts]
     if len(serving) < MIN_HOSTS:
         return None
-    by_cell: dict[Cell, Count] = {}
+    bads: dict[Cell, int] = {}
     for host in serving:
-        for cell, count in host.counts.items():
-            known = by_cell.get(cell)
-            by_cell[cell] = count if known is None else Count(known[0] + count[0], known[1] + count[1])
-    total = added(iter(by_cell.values()))
-    if total.bad < MIN_ERRORS:
+        for cell, (_, bad) in host.counts.items():
+            if bad:
+                bads[cell] = bads.get(cell, 0) + bad
+    if sum(bads.values()) < MIN_ERRORS:
         return None
-    ratios = {cell: bad / requests for cell, (requests, bad) in by_cell.items() if bad}
+    requests = {cell: sum(host.counts[cell][0] for host in serving if cell in host.counts) for cell in bads}
+    ratios = {cell: bad / requests[cell] for cell, bad in bads.items()}
+    total = added(count for host in serving for count in host.counts.values())
     own, expected, host = _worst(serving, ratios)
     rest = Count(total.total - own.total, total.bad - own.bad)
     if not own.total or not rest.total or own.ratio < MIN_FACTOR * rest.ratio:

@@ -16,20 +16,22 @@ from shipper.fleet.verdict.hosts import MIN_HOSTS, odd_host, without
 from shipper.fleet.verdict.mantel import Score, Stratum, evidence, score
 from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Measure, OddHost, Past, Verdict, added
 
-WARM = 5
-"""Minutes after which a host counts as warm."""
+WARM = 8
+"""Minutes after which a host counts as warm: of a start that fails ten times as often and halves that each minute, nothing
+is left then that much traffic could mistake for a bad release."""
 BLOCK = 10
 """Minutes from one possible beginning of a change to the next: a release may turn bad after twenty good minutes."""
 LATER = 5
 """How many later beginnings are considered."""
 ENOUGH = 4.0
-"""What does not show a factor like this is not enough to say there is no difference."""
-CONFIRM = 0.002
-"""A start is worse than a usual cold one if fewer than this share of earlier generations' starts would be as bad."""
+"""What does not show a factor like this is not enough to say there is no difference..."""
+FLOOR = 0.001
+"""...unless it shows so small a ratio: of a service that hardly ever fails, no factor can be asked for."""
 SAME_MINUTES, SAME_AGE = "same minutes", "same age"
 _TOO_MUCH_LEFT_OUT = 0.1
 _COMMON = 0.5
 _ALL, _WARM, _REST = 0.5, 0.25, 0.25
+_LEFT_OUT = f"the first {WARM} minutes of each host are left out"
 _PROVEN = -math.log(mantel.ALPHA)
 
 
@@ -120,7 +122,7 @@ def _in_same_minutes(
     if known:
         assert own is not None
         assert spread is not None
-        cold_as_usual = own.ratio <= spread.mean or history.tail(spread, own) > CONFIRM
+        cold_as_usual = own.ratio <= spread.mean or history.tail(spread, own) > history.ALPHA
         spans.insert(0, _Span(_ALL, everything, counts=not cold_as_usual))
     found = [_Found(span, score(span.strata.values())) for span in spans]
     counting = [one for one in found if one.span.counts and one.score.passes]
@@ -128,16 +130,30 @@ def _in_same_minutes(
         return _told(blank, Kind.WORSE, max(counting, key=lambda one: one.log_evidence))
     if whole.better and evidence(-whole.u, whole.v) >= _PROVEN:
         return _told(blank, Kind.BETTER, _Found(_Span(1.0, everything), whole))
-    return _undecided(blank, found[0], whole)
+    usual = known and not found[0].span.counts and found[0].score.passes and found[0].log_evidence >= _PROVEN
+    shown = _undecided(blank, found[1] if usual else found[0], everything, whole)
+    if usual:
+        times = f"{mantel.factor(whole)[0] or math.inf:.1f} times the ratio of generation {blank.baseline}"
+        return replace(shown, reasons=(f"with its first minutes it has {times}, as a cold start may, and {_LEFT_OUT}",))
+    if not known and found[0].score.new.total < whole.new.total:
+        return replace(shown, reasons=(f"as fewer than {history.NEEDED} earlier starts are known, {_LEFT_OUT}",))
+    return shown
 
 
-def _undecided(blank: Verdict, main: _Found, whole: Score) -> Verdict:
+def _undecided(blank: Verdict, main: _Found, everything: Mapping[Cell, Stratum], whole: Score) -> Verdict:
     verdict = _told(blank, Kind.NO_DIFFERENCE, main)
-    if verdict.seen is not None and verdict.seen <= ENOUGH:
+    if _sees_enough(verdict):
         return verdict
-    shape = main.score.shape if main.score.shape.weight > 0 else whole.shape
-    needed = mantel.requests_needed(shape, _ratio(whole), ENOUGH, math.log(main.span.weight))
+    if not main.score.new.total:  # no host is warm yet: what there is is shown, but nothing was judged by it
+        verdict = replace(_told(blank, Kind.NO_DIFFERENCE, _Found(_Span(1.0, everything), whole)), seen=None)
+    shape, ratio = main.score.shape if main.score.shape.weight > 0 else whole.shape, _ratio(whole)
+    needed = mantel.requests_needed(shape, ratio, max(ENOUGH, FLOOR / ratio), math.log(main.span.weight))
     return replace(verdict, kind=Kind.NOT_ENOUGH, needed=needed)
+
+
+def _sees_enough(verdict: Verdict) -> bool:
+    ratio = verdict.seen_ratio
+    return verdict.seen is not None and ratio is not None and (verdict.seen <= ENOUGH or ratio <= FLOOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +216,16 @@ def _strata(new: Iterable[Host], old: Iterable[Host], *, cold: bool) -> dict[Cel
 
 
 def _by_cell(hosts: Iterable[Host], cold: bool) -> dict[Cell, Count]:
-    total: dict[Cell, Count] = {}
+    totals: dict[Cell, int] = {}
+    bads: dict[Cell, int] = {}
     for host in hosts:
         since = -math.inf if cold or host.born is None else host.born + WARM
-        for cell, count in host.counts.items():
-            if count[0] and cell[0] > since:
-                known = total.get(cell)
-                total[cell] = count if known is None else Count(known[0] + count[0], known[1] + count[1])
-    return total
+        for cell, (total, bad) in host.counts.items():
+            if total and cell[0] > since:
+                totals[cell] = totals.get(cell, 0) + total
+                if bad:
+                    bads[cell] = bads.get(cell, 0) + bad
+    return {cell: Count(total, bads.get(cell, 0)) for cell, total in totals.items()}
 
 
 def _mostly_common(candidate: Group, common: Mapping[Cell, Stratum]) -> bool:
@@ -224,7 +242,7 @@ def _at_same_age(
         if same.kind is not Kind.CANNOT_TELL:
             return same
         known = len([count for count in past.counts if count.total >= mantel.MIN_REQUESTS]) if past else 0
-        alone = same.reasons[0] if same.reasons else "no other generation serves in the same minutes"
+        alone = same.reasons[0] if same.baseline and same.reasons else "no other generation serves in the same minutes"
         reason = f"{alone}, and {known} earlier ones are known ({history.NEEDED} are needed)"
         return replace(same, kind=Kind.CANNOT_TELL, reasons=(reason,))
     times, interval = history.factor(spread, own)
@@ -244,8 +262,9 @@ def _at_same_age(
         seen=history.smallest_seen(spread, own.total),
         minutes=past.minutes,
     )
-    if told.kind is Kind.NO_DIFFERENCE and (told.seen is None or told.seen > ENOUGH):
-        return replace(told, kind=Kind.NOT_ENOUGH, needed=history.requests_needed(spread, own.total, ENOUGH))
+    if told.kind is Kind.NO_DIFFERENCE and not _sees_enough(told):
+        enough = max(ENOUGH, FLOOR / spread.mean)
+        return replace(told, kind=Kind.NOT_ENOUGH, needed=history.requests_needed(spread, own.total, enough))
     return told
 
 

@@ -127,6 +127,13 @@ class Verdict:
     """What a bad request did, in words."""
 
     @property
+    def seen_ratio(self) -> float | None:
+        """The smallest ratio of bad requests that would have been seen, where `seen` is known."""
+        if self.seen is None:
+            return None
+        return self.seen * (self.baseline_errors + 0.5) / (self.baseline_requests + 1)
+
+    @property
     def host(self) -> OddHost | None:
         """The candidate's one bad host, where there is one."""
         return next((host for host in self.hosts if host.generation == self.candidate), None)

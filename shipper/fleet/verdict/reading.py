@@ -103,13 +103,11 @@ def read_hosts(found: Iterable[Found], first: int, last: int, now: float) -> Ser
         seen = counters.minutes
         if not seen:
             continue
-        ahead = max(seen) > now / MINUTE + _FAST
         newest = max(newest, max((minute for minute in seen if minute <= last), default=0))
         requests, lost, fell = counters.requests(first, last)
         resets[generation] += fell
-        if ahead:
+        if max(seen) > now / MINUTE + _FAST:
             fast.append(name)
-            left[generation] += sum(count.total for count in requests.values()) + lost
             continue
         left[generation] += lost
         born = min(seen) if min(seen) in counters.born and min(seen) > first else None
@@ -120,7 +118,7 @@ def read_hosts(found: Iterable[Found], first: int, last: int, now: float) -> Ser
         else:
             slow_left[generation] += slow_lost
             latency[generation].append(Host(name, slow, born))
-    groups = {name: Group(name, tuple(errors.get(name, ())), left[name]) for name in {*errors, *left}}
+    groups = {name: Group(name, tuple(errors[name]), left[name]) for name in {name for name, _ in hosts}}
     slow_groups = {name: Group(name, tuple(some), slow_left[name]) for name, some in latency.items()}
     return Served(groups, slow_groups, dict(no_buckets), dict(resets), tuple(fast), newest)
 

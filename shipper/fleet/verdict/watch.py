@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shipper.clock import Clock, Deadline
+from shipper.fleet.verdict.judge import FLOOR
 from shipper.fleet.verdict.model import Judgement, Kind, Verdict
 
 EVERY = 60.0
 """Seconds from look to look: two queries a minute."""
 SETTLED = 2.0
-"""No difference is settled once a factor as small as this would have been seen..."""
+"""No difference is settled once a factor as small as this would have been seen, or a ratio of `FLOOR`..."""
 SETTLED_MINUTES = 10
 """...over so many minutes; a release that is fine at first may still turn bad."""
 
@@ -39,4 +40,7 @@ async def watch(
 
 
 def _settled(verdict: Verdict) -> bool:
-    return verdict.seen is not None and verdict.seen <= SETTLED and verdict.minutes >= SETTLED_MINUTES
+    ratio = verdict.seen_ratio
+    if verdict.seen is None or ratio is None or verdict.minutes < SETTLED_MINUTES:
+        return False
+    return verdict.seen <= SETTLED or ratio <= FLOOR

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipper.fleet.verdict.judge import ENOUGH, SAME_MINUTES
+from shipper.fleet.verdict.judge import ENOUGH, FLOOR, SAME_MINUTES
 from shipper.fleet.verdict.model import Judgement, Kind, Verdict
 
 _SAID = {
@@ -33,7 +33,7 @@ def lines(judgement: Judgement) -> list[str]:
 
 def times(value: float) -> str:
     """A factor in two digits, for example ×0.82, ×4.1 or ×23."""
-    return f"×{value:.0f}" if value >= 9.95 else f"×{value:.1f}" if value >= 0.95 else f"×{value:.2g}"
+    return f"×{_number(value)}"
 
 
 def _own(verdict: Verdict) -> str:
@@ -59,24 +59,27 @@ def _interval(verdict: Verdict) -> str:
         return ""
     low, high = verdict.interval
     if high is None:
-        return f"95 % interval from {low:.2g} on"
+        return f"95 % interval from {_number(low)} on"
     return f"95 % interval {_number(low)} to {_number(high)}"
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
 def _seen(verdict: Verdict) -> str:
     if verdict.seen is None:
         return "no factor would have been seen"
+    if not verdict.baseline_errors and verdict.seen_ratio is not None:
+        return f"{verdict.seen_ratio:.2%} would have been seen"
     return f"a {times(verdict.seen)} would have been seen"
 
 
 def _needed(verdict: Verdict) -> str:
     if verdict.needed is None:
-        return f"no number of requests would show a ×{ENOUGH:g}"
-    return f"needs ~{_round(verdict.needed):,} more requests to show a ×{ENOUGH:g}"
+        return "no number of requests would show it"
+    shows = f"a ×{ENOUGH:g}" if verdict.baseline_errors else f"{FLOOR:.1%}"
+    return f"needs ~{_round(verdict.needed):,} more requests to show {shows}"
 
 
 def _round(value: int) -> int:
