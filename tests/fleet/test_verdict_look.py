@@ -173,3 +173,36 @@ def test_without_any_baseline_it_cannot_be_told(server: Prometheus) -> None:
     found = judged(server, hosts("2", 2, minutes_ago(20), fails=20))
     assert found.kind is Kind.CANNOT_TELL
     assert "no other generation serves in the same minutes, and 0 earlier ones are known" in sentence(found.errors)
+
+
+def earlier(count: int, before: int) -> list[dict[tuple[tuple[str, str], ...], list[tuple[int, float]]]]:
+    """Healthy generations that were recorded, each 45 minutes after the one before, all ``before`` so many minutes ago."""
+    begun = [before + 50 + 45 * n for n in range(count)]
+    return [recorded(f"g{n}", minutes_ago(at), minutes_ago(at - 40), 24_000, 120) for n, at in enumerate(begun)]
+
+
+def test_hours_later_its_first_hour_is_judged(server: Prometheus) -> None:
+    """A candidate that has long served alone is judged by its first minutes, not by any of today's."""
+    born = minutes_ago(180)
+    write(server.write_url, *earlier(5, 180), recorded("2", born, int(time.time()), 24_000, 0, hosts=2))
+    lives = hosts("2", 2, born, fails=20)
+    for life in lives:
+        life.turns_bad, life.after = minutes_ago(120), 0
+    verdict = judged(server, lives).errors
+    assert (verdict.kind, verdict.requests, verdict.errors) == (Kind.WORSE, 24_000, 1200), sentence(verdict)
+
+
+def test_a_canary_that_turns_bad_after_hours(server: Prometheus) -> None:
+    """While both serve the last hour counts, and a change within it is seen though the hour as a whole is hardly worse."""
+    write(
+        server.write_url,
+        *earlier(5, 180),
+        recorded("2", minutes_ago(180), int(time.time()), 24_000, 120, hosts=4),
+        recorded("1", minutes_ago(220), int(time.time()), 24_000, 120, hosts=4),
+    )
+    old, new = hosts("1", 4, minutes_ago(200), fails=200), hosts("2", 4, minutes_ago(180), fails=200)
+    for life in new:
+        life.turns_bad, life.after = minutes_ago(6), 20
+    verdict = judged(server, [*old, *new]).errors
+    assert (verdict.kind, verdict.baseline) == (Kind.WORSE, "1"), sentence(verdict)
+    assert verdict.minutes <= 60

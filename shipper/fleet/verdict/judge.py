@@ -27,10 +27,12 @@ ENOUGH = 4.0
 """What does not show a factor like this is not enough to say there is no difference..."""
 FLOOR = 0.001
 """...unless it shows so small a ratio: of a service that hardly ever fails, no factor can be asked for."""
+CONFIRM = 0.002
+"""A start is worse than a usual cold one if so few of earlier generations' starts would be as bad."""
 SAME_MINUTES, SAME_AGE = "same minutes", "same age"
 _TOO_MUCH_LEFT_OUT = 0.1
 _COMMON = 0.5
-_ALL, _WARM, _REST = 0.5, 0.25, 0.25
+_ALL, _WARM, _REST = 0.7, 0.15, 0.15
 _LEFT_OUT = f"the first {WARM} minutes of each host are left out"
 _PROVEN = -math.log(mantel.ALPHA)
 
@@ -122,7 +124,7 @@ def _in_same_minutes(
     if known:
         assert own is not None
         assert spread is not None
-        cold_as_usual = own.ratio <= spread.mean or history.tail(spread, own) > history.ALPHA
+        cold_as_usual = own.ratio <= spread.mean or history.tail(spread, own) > CONFIRM
         spans.insert(0, _Span(_ALL, everything, counts=not cold_as_usual))
     found = [_Found(span, score(span.strata.values())) for span in spans]
     counting = [one for one in found if one.span.counts and one.score.passes]
