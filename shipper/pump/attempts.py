@@ -119,8 +119,7 @@ class Attempts:
             except Retryable as error:
                 parcel.unsent = unsent and error.unsent
                 if is_throttling(error):
-                    told = error.wait is not None
-                    window.mercy(prepared.request_id, began, gate.capped(LONGEST), told=told)
+                    window.mercy(prepared.request_id, began, gate.capped(LONGEST))
                 raise
             window.answered(clock.monotonic() - began)
         return answer

@@ -5,9 +5,8 @@ distance, which doubles when one is refused for there being too many, and shrink
 may be a hiccup: it is waited for as the destination wishes, and makes no distance yet. Nor does one request that is
 refused again and again: it keeps its own growing distance, and is perhaps the only one that is refused.
 
-The first distance is shorter where the destination says when to come again, since that already keeps hosts off it. Where it
-does not, only distance does. A distance that is too short is found out by one refused request after the other, and of
-hundreds of hosts that drain at once every one has to find it out.
+The first distance is a second. One that is too short is found out by one refused request after the other, and of hundreds of
+hosts that drain at once every one has to find it out; one that is too long shrinks with every answer.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from random import Random
 
 from shipper.clock import Clock
 
-FIRST_TOLD = 0.5  # seconds
-FIRST_UNTOLD = 1.0
+FIRST = 1.0  # seconds
 SHRINK = 0.85  # so that in the long run about one in six is refused
 NEGLIGIBLE = 0.005  # seconds; below, no distance is kept
 FORGET = 8  # requests taken after which a refusal is forgotten
@@ -47,17 +45,14 @@ class Spacing:
         if self._distance:
             self._next = self._clock.monotonic() + self._distance * self._random.uniform(1 - UNEVEN, 1 + UNEVEN)
 
-    def refused(self, request: str, began: float, longest: float, *, told: bool) -> None:
-        """An attempt that began then was one too many. Those that were on their way together count as one.
-
-        ``told``: the destination said when to come again.
-        """
+    def refused(self, request: str, began: float, longest: float) -> None:
+        """An attempt that began then was one too many. Those that were on their way together count as one."""
         again, self._refused = request == self._refused, request
         if began <= self._refused_at or again:
             return
         self._refused_at = self._clock.monotonic()
         if self._remembered:
-            self._distance = min(longest, max(FIRST_TOLD if told else FIRST_UNTOLD, 2 * self._distance))
+            self._distance = min(longest, max(FIRST, 2 * self._distance))
             self.begun()
         self._remembered = FORGET
 

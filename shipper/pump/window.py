@@ -112,10 +112,10 @@ class Window:
         self._spacing.taken()
         self._freed.beat()
 
-    def mercy(self, request: str, began: float, longest: float, *, told: bool) -> None:
+    def mercy(self, request: str, began: float, longest: float) -> None:
         """The destination is overloaded, it said to a ``request`` whose attempt ``began`` then: half as many at a time, further apart.
 
-        ``longest``: seconds apart at most. ``told``: it said when to come again.
+        ``longest``: seconds apart at most.
         """
-        self._spacing.refused(request, began, longest, told=told)
+        self._spacing.refused(request, began, longest)
         self._allowed = max(1.0, min(self._allowed, float(self._sending)) / 2)
