@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from shipper.cli.verdict import SERIES
 from shipper.errors import ConfigError
-from shipper.fleet.verdict.client import Client
+from shipper.fleet.verdict.client import Client, Found
 from shipper.fleet.verdict.look import look
 from shipper.fleet.verdict.model import Judgement, Kind
 from shipper.fleet.verdict.queries import Asked
@@ -206,3 +206,18 @@ def test_a_canary_that_turns_bad_after_hours(server: Prometheus) -> None:
     verdict = judged(server, [*old, *new]).errors
     assert (verdict.kind, verdict.baseline) == (Kind.WORSE, "1"), sentence(verdict)
     assert verdict.minutes <= 60
+
+
+def test_a_look_is_two_queries(server: Prometheus) -> None:
+    """Whatever is found, a look asks twice at most."""
+    asked: list[str] = []
+
+    class Counting(Client):
+        def _ask(self, what: str, fields: Mapping[str, object], kind: str) -> list[Found]:
+            asked.append(what)
+            return super()._ask(what, fields, kind)
+
+    write(server.write_url, *earlier(3, 30), *(life.written() for life in hosts("2", 2, minutes_ago(20), fails=200)))
+    for candidate in ("2", "none"):
+        look(Counting(server.url), SERIES, Asked("shop"), candidate)
+    assert asked == ["query", "query_range", "query"]
