@@ -107,7 +107,9 @@ def test_a_cold_start_like_others_is_no_difference() -> None:
     assert "with its first minutes it has 5.0 times the ratio of generation 41, as a cold start may" in sentence(usual)
     unknown = judge(Sides(candidate, baseline))
     assert unknown.kind is Kind.NOT_ENOUGH
-    assert "as fewer than 3 earlier starts are known, the first 8 minutes of each host are left out" in sentence(unknown)
+    assert "as fewer than 3 earlier starts are known, the first 8 minutes of each host are left out" in sentence(
+        unknown
+    )
     warm = Past(6, tuple(Count(12_000, 25 + n) for n in range(-3, 4)), born=0)
     assert judge(Sides(candidate, baseline, warm)).kind is Kind.WORSE
 
