@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, StreamKind
@@ -287,17 +286,38 @@ class FileStream(SizedStream):
         return None if found is None else self._form.border(found, self.start, position)
 
     def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
-        """See `Stream.valuable`: 64 KiB each, from one line's or event's beginning to another's."""
-        borders = [self.border(position) for position in (*range(start, end, BLOCK), end)]
-        known = [border for border in borders if border is not None]
-        if self.file is None or not known:
+        """See `Stream.valuable`: 64 KiB each, from one line's or event's beginning to another's.
+
+        Where events begin is only looked for where there is an error: it costs as much again as the search.
+        """
+        low, high = self.border(start), self.border(end)
+        if self.file is None or low is None or high is None:
             return []
         try:
-            data = self.file.read(known[-1] - known[0], known[0])
+            data = self.file.read(high - low, low)
         except OSError:
             return []
-        blocks = [(a, b) for a, b in pairwise(known) if a < b]
-        return [(a, b) for a, b in blocks if tells_of_errors(data[a - known[0] : b - known[0]])]
+        found: list[tuple[int, int]] = []
+        at = low
+        while at < high:
+            to = min(at + BLOCK, high)
+            line = data.rfind(b"\n", at - low, to - low)
+            to = low + line + 1 if line >= 0 else to
+            if tells_of_errors(data[at - low : to - low]):
+                found += self._events_with_errors(data, (low, at, to, high))
+            at = to
+        return found
+
+    def _events_with_errors(self, data: bytes, places: tuple[int, int, int, int]) -> list[tuple[int, int]]:
+        """The events that begin in a block ``[at, to)`` of ``data``, and those after them if the last has its error there."""
+        low, at, to, high = places
+        begin, end, after = (self.border(position) for position in (at, to, min(to + BLOCK, high)))
+        if begin is None or end is None:
+            return []
+        found = [(begin, end)] if begin < end else []
+        if end < to and after is not None and tells_of_errors(data[end - low : to - low]):
+            found.append((end, after))
+        return [(a, b) for a, b in found if a < b]
 
     def _bytes_around(self, position: int) -> Window | None:
         """What is needed to tell where an event begins that lies around a position."""
