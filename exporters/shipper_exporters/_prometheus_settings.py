@@ -33,7 +33,10 @@ class PrometheusSettings(Section, frozen=True):
         dict[str, str], Meta(description="Labels added to series that have none of that name.")
     ] = field(default_factory=dict)
     max_series: Annotated[
-        int, Meta(description="Series of services at one time; more are refused and counted. As many of Shipper itself.", ge=1)
+        int,
+        Meta(
+            description="Series of services at one time; more are refused and counted. As many of Shipper itself.", ge=1
+        ),
     ] = 100_000
     max_samples_per_send: Annotated[int, Meta(description="Samples in one request.", ge=1, le=100_000)] = 2000
     requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 1.0
