@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,25 +13,7 @@ from shipper.testing.platforms.ecs import FakeEcs
 from shipper.testing.platforms.imds import FakeImds
 from shipper.testing.sink import Sink
 from tests.e2e.kit import data_lines, sidecar, statements, until
-
-WRITER = """
-import sys
-file = open(sys.argv[1], "a", buffering=1)
-file.write("first\\n")
-sys.stdin.read()
-file.write("last\\n")
-"""
-
-
-def service(path: Path) -> subprocess.Popen[bytes]:
-    """A service that has a last word once its standard input is closed."""
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE)
-
-
-async def end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    assert await asyncio.to_thread(process.wait, 20) == 0
+from tests.e2e.writer import end, service
 
 
 def test_a_spot_instance_sends_its_last_words(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from shipper.testing.platforms.azure import FakeAzure
@@ -13,26 +11,7 @@ from shipper.testing.platforms.gce import FakeGce
 from shipper.testing.platforms.lambda_api import FakeLambda
 from shipper.testing.sink import Sink
 from tests.e2e.kit import data_lines, sidecar, statements, until
-
-WRITER = """
-import sys, time
-file = open(sys.argv[1], "a", buffering=1)
-file.write("first\\n")
-for line in sys.stdin:
-    file.write(line)
-file.write("last\\n")
-"""
-
-
-def service(path: Path) -> subprocess.Popen[bytes]:
-    """A service that repeats what it is told, and has a last word once its standard input is closed."""
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE)
-
-
-async def end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    assert await asyncio.to_thread(process.wait, 20) == 0
+from tests.e2e.writer import end, service
 
 
 def test_a_preempted_machine_of_gce_sends_its_last_words(tmp_path: Path) -> None:
