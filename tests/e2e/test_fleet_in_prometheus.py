@@ -174,7 +174,7 @@ def test_every_host_said_farewell_and_is_gone(told: Told) -> None:
 
 
 def test_generations_stand_in_the_order_of_their_start_and_their_deploys_are_told(told: Told) -> None:
-    """Two deploys and a rollback, each with its time, kept alive by the gateway until it ended."""
+    """Two deploys and a rollback, each with the whole second it began in, kept alive by the gateway until it ended."""
     started = told.by_generation(
         f"max by (generation) (max_over_time(shipper_generation_started_timestamp_seconds{WHOLE}))"
     )
@@ -182,7 +182,7 @@ def test_generations_stand_in_the_order_of_their_start_and_their_deploys_are_tol
     found = told.prometheus.query(f"max_over_time(shipper_deploy_started_timestamp_seconds{WHOLE})", told.ended)
     actions = sorted((value, dict(labels)["generation"], dict(labels)["action"]) for labels, value in found.items())
     assert [action for _, *action in actions] == [["1-A", "deploy"], ["2-B", "deploy"], ["3-A", "rollback"]]
-    assert all(told.began <= at <= told.ended for at, *_ in actions)
+    assert all(int(told.began) <= at <= told.ended for at, *_ in actions)
 
 
 def test_the_error_ratio_of_each_generation_is_the_true_one(told: Told) -> None:
