@@ -164,12 +164,21 @@ class LineEncoder:
         self._resource = field(1, resource)
         self._scope = field(1, scope)
 
-    def encode(self, lines: Sequence[bytes], observed_ns: int, extra: Mapping[int, bytes] | None = None) -> bytes:
+    def encode(
+        self,
+        lines: Sequence[bytes],
+        observed_ns: int,
+        extra: Mapping[int, bytes] | None = None,
+        times: Sequence[int] | None = None,
+    ) -> bytes:
         """One ExportLogsServiceRequest with a LogRecord for each line: string body and observed time.
 
         Lines must be valid UTF-8 and come without their line end. ``extra[i]`` holds already encoded further fields of
-        the LogRecord of line ``i`` (see `log_attribute`). Raises IndexError for an ``i`` that is no line.
+        the LogRecord of line ``i`` (see `log_attribute`); ``times[i]`` is its time in nanoseconds since the epoch, 0 for
+        unknown. Raises IndexError for an ``i`` that is no line.
         """
+        if times is not None:
+            extra = _with_times(times, extra or {})
         observed = fixed64_field(11, observed_ns)
         marked = _by_block(extra, len(lines)) if extra else {}
         blocks = [b""]
@@ -190,6 +199,15 @@ class LineEncoder:
             (b"\x0a", varint(len(self._resource) + len(scope_head) + size), self._resource, scope_head, self._scope)
         )
         return b"".join(blocks)
+
+
+def _with_times(times: Sequence[int], extra: Mapping[int, bytes]) -> dict[int, bytes]:
+    """``extra`` with the field time_unix_nano (1) of each record whose time is known."""
+    found = dict(extra)
+    for index, at in enumerate(times):
+        if at:
+            found[index] = fixed64_field(1, at) + found.get(index, b"")
+    return found
 
 
 def _by_block(extra: Mapping[int, bytes], lines: int) -> dict[int, list[int]]:

@@ -42,11 +42,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The records of a range: their lines, further encoded fields by index, and where the event at its end began."""
+    """The texts of a range: further encoded fields by index, where the event at its end began, and when each was written.
+
+    ``times``: nanoseconds since the epoch of each text, where what carries the lines says so.
+    """
 
     lines: list[bytes]
     extra: dict[int, bytes] | None
     next_resume: int
+    times: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

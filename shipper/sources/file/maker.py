@@ -196,6 +196,7 @@ def make_stream(
         suspicious=suspicious,
         idle=idle,
         multiline=group.multiline,
+        shape=group.shape,
         seen=seen,
     )
     stream.path = path

@@ -7,7 +7,7 @@ import resource
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shipper.shape import Multiline
+from shipper.shape import PLAIN, Multiline, Shape
 
 MIN_LINE_BYTES = 16
 
@@ -25,7 +25,7 @@ class FileGroup:
     there at the very first start; files that appear later are always read from their beginning. ``max_line_bytes``: a
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
     ``resource``: content of the Resource message for these files, where it differs from the host's. ``multiline``: how lines
-    are joined to events; then its limits hold instead of ``max_line_bytes``.
+    are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events become records.
     """
 
     include: tuple[str, ...]
@@ -35,6 +35,7 @@ class FileGroup:
     hold: float = 0.5
     resource: bytes | None = None
     multiline: Multiline | None = None
+    shape: Shape = PLAIN
 
     def __post_init__(self) -> None:
         if self.max_line_bytes < MIN_LINE_BYTES:

@@ -16,13 +16,12 @@ from dataclasses import replace
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, StreamKind
 from shipper.errors import RangeGone
-from shipper.otlp.encode import LineEncoder
-from shipper.shape import Multiline
+from shipper.shape import PLAIN, Multiline, Shape, Shaped
 from shipper.sources.books import SizedStream
 from shipper.sources.file.form import AHEAD, EventForm, Form, LineForm
 from shipper.sources.file.handles import Replaced, TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
-from shipper.sources.file.lines import Window, border_near
+from shipper.sources.file.lines import Rendered, Window, border_near
 from shipper.sources.file.severity import tells_of_errors
 
 BLOCK = 64 << 10  # of a range whose value is judged; an event longer than this has no place of its own in the order
@@ -58,9 +57,12 @@ class FileStream(SizedStream):
         suspicious: Callable[[FileStream], None],
         idle: Callable[[FileStream], None],
         multiline: Multiline | None = None,
+        shape: Shape = PLAIN,
         seen: Callable[[str, bytes], None] | None = None,
     ) -> None:
-        """``multiline`` joins lines to events; none: every line is a record of its own. ``seen`` gets each payload once.
+        """``multiline`` joins lines to events; none: every line is an event. ``shape`` makes records of events.
+
+        ``seen`` gets each payload once.
 
         ``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
         self.id = id
@@ -79,6 +81,7 @@ class FileStream(SizedStream):
         self._resource = resource
         self._scope = scope
         self._form: Form = LineForm(line_limit) if multiline is None else EventForm(multiline)
+        self._shape = shape
         self._clock = clock
         self._suspicious = suspicious
         self._became_idle = idle
@@ -388,8 +391,9 @@ class FileStream(SizedStream):
         guard = self._remember(window, end)
         self.read_to = max(self.read_to, end)
         next_resume = end if end == bound else rendered.next_resume
-        cut = Cut(at, end, resume, next_resume, len(rendered.lines), observed_ns, guard)
-        batch = self._carry(cut, rendered.lines, rendered.extra)
+        shaped = self._shaped(rendered, observed_ns)
+        cut = Cut(at, end, resume, next_resume, shaped.records, observed_ns, guard, shaped.filtered, shaped.sampled)
+        batch = self._carry(cut, shaped)
         if self._seen is not None:
             self._seen(self.path, batch.payload)
         return batch
@@ -403,20 +407,22 @@ class FileStream(SizedStream):
             self._guards.popitem(last=False)
         return guard
 
-    def _carry(self, cut: Cut, lines: list[bytes], extra: dict[int, bytes] | None) -> Batch:
-        payload = self._encoder().encode(lines, cut.observed_ns, extra) if lines else b""
-        return Batch(self._life, self.id, self.signal, cut, payload)
+    def _shaped(self, rendered: Rendered, observed_ns: int) -> Shaped:
+        return self._shape.shape(
+            self._resource, self._scope, rendered.lines, observed_ns, rendered.extra, rendered.times
+        )
 
-    def _encoder(self) -> LineEncoder:
-        """Made when needed: ten thousand idle files need not keep ten thousand copies of the resource."""
-        return LineEncoder(self._resource, self._scope)
+    def _carry(self, cut: Cut, shaped: Shaped) -> Batch:
+        return Batch(self._life, self.id, self.signal, cut, shaped.payload)
 
     def reread(self, cut: Cut) -> Batch:
         """See `Stream.reread`."""
         window = self._again(cut)
         rendered = self._form.render(window, cut.start, cut.end, cut.resume)
+        shaped = self._shaped(rendered, cut.observed_ns)
         # other records than were counted only when the settings were changed since
-        return self._carry(replace(cut, records=len(rendered.lines)), rendered.lines, rendered.extra)
+        found = replace(cut, records=shaped.records, filtered=shaped.filtered, sampled=shaped.sampled)
+        return self._carry(found, shaped)
 
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """See `Stream.halve`."""
@@ -429,11 +435,31 @@ class FileStream(SizedStream):
         if border is None:
             return None
         middle, resume = border
-        records = len(self._form.render(window, cut.start, middle, cut.resume).lines)
+        first = self._shaped(self._form.render(window, cut.start, middle, cut.resume), cut.observed_ns)
         guard = guard_of(window.slice(max(window.base, middle - GUARD_BYTES), middle))
         return (
-            Cut(cut.start, middle, cut.resume, resume, records, cut.observed_ns, guard),
-            Cut(middle, cut.end, resume, cut.next_resume, cut.records - records, cut.observed_ns, cut.guard),
+            Cut(
+                cut.start,
+                middle,
+                cut.resume,
+                resume,
+                first.records,
+                cut.observed_ns,
+                guard,
+                first.filtered,
+                first.sampled,
+            ),
+            Cut(
+                middle,
+                cut.end,
+                resume,
+                cut.next_resume,
+                cut.records - first.records,
+                cut.observed_ns,
+                cut.guard,
+                cut.filtered - first.filtered,
+                cut.sampled - first.sampled,
+            ),
         )
 
     def _again(self, cut: Cut) -> Window:
