@@ -1,4 +1,4 @@
-"""Makes the sources of a run: files, what services hand over, numbers; for a gateway the receiver.
+"""Makes the sources of a run: files, what services hand over, what receivers take in, numbers.
 
 Each is imported where it is made: a gateway has no use for the tailer, a sidecar none for the receiver, and both are kept small.
 """
@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from shipper.build_receivers import Ground, gateway_receiver, receivers
 from shipper.clock import Clock
-from shipper.config import Config, Files, Role, split_address
+from shipper.config import Config, Files, Role
 from shipper.contracts import Exporter, Signal, Source
-from shipper.errors import ConfigError
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import SET_ASIDE, LifeDecision
-from shipper.ledger import Ledger, LedgerThread, StreamRow
+from shipper.ledger import LedgerThread
 from shipper.otlp.encode import AttributeValue, resource
 from shipper.pump.hub import Hub
-from shipper.spool import Fsync, Spool
 
 if TYPE_CHECKING:
     from shipper.measure.requests import RequestCounter
     from shipper.measure.source import MeasureSource
-    from shipper.sources.otlp import Listener
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
@@ -116,6 +114,7 @@ class SourceMaker:
         elif requests is not None and self.config.services.enabled:
             sources.append(self._services(hub, ledger, requests))
             counted.append(sources[-1])
+        sources += await receivers(self._ground(hub, ledger))
         self.numbers = making.source(
             requests,
             self.config.metrics,
@@ -211,59 +210,22 @@ class SourceMaker:
             clock=self.clock,
             report=self.report,
         )
-        return [await self._receiver(hub, ledger, keeper.heard), keeper]
+        return [await gateway_receiver(self._ground(hub, ledger), keeper.heard), keeper]
 
-    async def _receiver(self, hub: Hub, ledger: LedgerThread, listener: Listener) -> Source:
-        from shipper.sources.listen import ListenSettings
-        from shipper.sources.otlp import OtlpLimits, OtlpReceiver
-
-        settings = self.config.gateway
-        host, port = split_address(settings.listen)
-        spools = {signal: self._spool(signal) for signal in Signal}
-        receiver = OtlpReceiver(
-            ListenSettings(
-                host, port, settings.tls_cert, settings.tls_key, _token(settings.token_file), settings.insecure
-            ),
-            hub=hub,
-            spools=spools,
-            ledger=ledger,
-            life=self.decision.life,
-            clock=self.clock,
-            report=self.report,
-            path="gateway",
-            limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
-            listener=listener,
+    def _ground(self, hub: Hub, ledger: LedgerThread) -> Ground:
+        """What receivers stand on. A gateway adds nothing to the records of other hosts."""
+        return Ground(
+            self.config,
+            self.role,
+            self.decision.life,
+            {} if self.role == "gateway" else self.identity.attributes(),
+            hub,
+            ledger,
+            self.clock,
+            self.report,
+            self.stack,
+            closed=self.closed,
         )
-        for stream in receiver.streams.values():
-            row = StreamRow(stream.id, stream.kind, stream.signal, receiver.name, stream.name, stream.start)
-            stream.start = (await ledger.call(Ledger.put_shrinking, row)).start
-        await receiver.start()
-        return receiver
-
-    def _spool(self, signal: Signal) -> Spool:
-        settings = self.config.gateway
-        spool = Spool.open(
-            os.path.join(self.config.spool_dir, signal.value),
-            name=signal.value,
-            fsync=Fsync(settings.fsync),
-            max_bytes=settings.spool_max,
-            report=self.report,
-        )
-        self.stack.callback(spool.close)
-        return spool
-
-
-def _token(path: str) -> str:
-    if not path:
-        return ""
-    try:
-        with open(path, encoding="utf-8") as file:
-            token = file.readline().strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError("gateway.token_file", f"cannot read {path}: {problem}") from problem
-    if not token:  # which would mean: nobody has to show one
-        raise ConfigError("gateway.token_file", f"{path} has no token in its first line")
-    return token
 
 
 def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> Any:

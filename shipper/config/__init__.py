@@ -19,7 +19,10 @@ from shipper.config.schema import (
     Labels,
     Log,
     Metrics,
+    OtlpReceiver,
     Quarantine,
+    Receiver,
+    Receivers,
     Requests,
     Role,
     Scrape,
@@ -27,9 +30,10 @@ from shipper.config.schema import (
     Traces,
 )
 from shipper.config.units import Seconds, Size, parse_seconds, parse_size
-from shipper.config.validate import is_loopback, split_address, validate
+from shipper.config.validate import UNIX, is_loopback, split_address, unix_path, validate
 
 __all__ = [
+    "UNIX",
     "Account",
     "Admin",
     "Config",
@@ -45,7 +49,10 @@ __all__ = [
     "Log",
     "Metrics",
     "Origin",
+    "OtlpReceiver",
     "Quarantine",
+    "Receiver",
+    "Receivers",
     "Requests",
     "Role",
     "Scrape",
@@ -59,5 +66,6 @@ __all__ = [
     "parse_seconds",
     "parse_size",
     "split_address",
+    "unix_path",
     "validate",
 ]

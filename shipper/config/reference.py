@@ -6,6 +6,7 @@ It is made from the same structs that the file is checked with, those of the ins
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -87,10 +88,20 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
 
 def _sections() -> Iterator[tuple[str, type[msgspec.Struct], tuple[str, ...]]]:
     yield "At the top", Config, ()
-    for field in msgspec.structs.fields(Config):
+    yield from _sections_in(Config, ())
+
+
+def _sections_in(
+    kind: type[msgspec.Struct], above: tuple[str, ...]
+) -> Iterator[tuple[str, type[msgspec.Struct], tuple[str, ...]]]:
+    for field in msgspec.structs.fields(kind):
         plain = get_args(field.type)[0] if hasattr(field.type, "__metadata__") else field.type
+        if isinstance(plain, UnionType):  # a section that may be absent
+            plain = get_args(plain)[0]
         if isinstance(plain, type) and issubclass(plain, Section) and plain is not Destination:
-            yield field.encode_name, plain, (field.encode_name,)
+            path = (*above, field.encode_name)
+            yield ": ".join(path), plain, path
+            yield from _sections_in(plain, path)
 
 
 def _table(title: str, note: str, columns: tuple[str, ...], rows: list[str]) -> str:

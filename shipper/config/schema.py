@@ -213,7 +213,8 @@ class Quarantine(Section, frozen=True):
 class Gateway(Section, frozen=True):
     """The OTLP receiver of `shipper gateway`."""
 
-    listen: Annotated[str, Meta(description="host:port to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
+    listen: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
+    grpc: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/gRPC on; empty: off.")] = ""
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
     token_file: Annotated[
@@ -229,6 +230,45 @@ class Gateway(Section, frozen=True):
         Meta(description="When spooled data is forced to disk: before it is acknowledged, every 0.2 s, or by the OS."),
     ] = "always"
     spool_max: Annotated[Size, Meta(description="Disk space for what the destinations have not yet taken.")] = 4 << 30
+
+
+class Receiver(Section, frozen=True):
+    """What receivers have in common. Loopback and unix sockets are safe; other addresses need what their protocol has."""
+
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    insecure: Annotated[
+        bool, Meta(description="Allow an address that is not loopback without TLS and without knowing the clients.")
+    ] = False
+
+
+class OtlpReceiver(Receiver, frozen=True):
+    """OTLP from services on this host, by stock OpenTelemetry SDKs; `otlp: {}` is enough. Only read by shipper run."""
+
+    http: Annotated[str, Meta(description="host:port or unix:/path for OTLP/HTTP; empty: off.")] = "127.0.0.1:4318"
+    grpc: Annotated[str, Meta(description="host:port or unix:/path for OTLP/gRPC; empty: off.")] = "127.0.0.1:4317"
+    token_file: Annotated[
+        str, Meta(description="File whose first line is the bearer token that clients must send.")
+    ] = ""
+    max_body: Annotated[Size, Meta(description="Largest request as it comes over the wire.")] = 16 * MIB
+    max_decompressed: Annotated[Size, Meta(description="Largest request once decompressed.")] = 64 * MIB
+
+
+class Receivers(Section, frozen=True):
+    """What listens for services that do not use the SDK (docs/receivers.md); all are off unless named."""
+
+    otlp: Annotated[OtlpReceiver | None, Meta(description="OTLP/HTTP and OTLP/gRPC.")] = None
+    fsync: Annotated[
+        Literal["always", "interval", "never"],
+        Meta(description="When received data is forced to disk: before it is acknowledged, every 0.2 s, or by the OS."),
+    ] = "interval"
+    spool_max: Annotated[
+        Size, Meta(description="Disk space for each signal of a receiver that the destinations have not yet taken.")
+    ] = 1 << 30
+    when_full: Annotated[
+        Literal["refuse", "drop_oldest"],
+        Meta(description="Then: refuse, so that clients wait and try again, or drop the oldest and count it."),
+    ] = "refuse"
 
 
 class Services(Section, frozen=True):
@@ -389,6 +429,7 @@ class Config(Section, frozen=True):
     admin: Annotated[Admin, Meta(description="Metrics, health, and the admin socket.")] = Admin()
     account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
     services: Annotated[Services, Meta(description="What services hand over by the SDK.")] = Services()
+    receivers: Annotated[Receivers, Meta(description="What listens on this host.")] = Receivers()
     traces: Annotated[Traces, Meta(description="Which spans are shipped.")] = Traces()
     requests: Annotated[Requests, Meta(description="Requests and errors, from server spans.")] = Requests()
     metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()

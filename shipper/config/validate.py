@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, LogRequests, Multiline, Role
+from shipper.config.schema import Config, LogRequests, Multiline, Receiver, Role
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -20,6 +20,9 @@ LEAST_OPEN_FILES = 8
 _LEAST_LINE = 64
 _LEAST_SPOOL = 1 << 20
 _MOST_BUCKETS = 30
+UNIX = "unix:"
+_TOKEN_REMEDY = "set tls_cert, tls_key and token_file, or insecure: true"
+_LONGEST_SOCKET = 107  # bytes of a path that the kernel takes (unix(7), less the final zero)
 Problem = tuple[Path, str]
 
 
@@ -36,6 +39,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_drain(config),
         *_admin(config),
         *_gateway(config),
+        *_receivers(config, role),
         *_services(config),
         *_requests(config),
         *_metrics(config),
@@ -43,10 +47,15 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
     metrics = config.metrics
     if role == "sidecar" and not (
-        config.files or config.services.enabled or metrics.scrape or metrics.multiprocess_dirs
+        config.files
+        or config.services.enabled
+        or any(named_receivers(config))
+        or metrics.scrape
+        or metrics.multiprocess_dirs
     ):
         return [
-            "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), metrics.scrape, or services.enabled: true"
+            "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), receivers, metrics.scrape, or"
+            " services.enabled: true"
         ]
     return []
 
@@ -61,6 +70,26 @@ def split_address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) not in _PORTS:
         raise ValueError(f"expected host:port such as 127.0.0.1:4318, got '{text}'")
     return host, int(port)
+
+
+def unix_path(text: str) -> str:
+    """The path in ``unix:/path``; empty for an address that is none. Raises ValueError with a sentence for a person."""
+    if not text.startswith(UNIX):
+        return ""
+    path = text.removeprefix(UNIX)
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f"expected an absolute path such as unix:/run/shipper/otlp.sock, got '{text}'")
+    if len(path.encode()) > _LONGEST_SOCKET:
+        raise ValueError(f"'{path}' is longer than a socket's path may be ({_LONGEST_SOCKET} bytes)")
+    return path
+
+
+def named_receivers(config: Config) -> Iterator[tuple[str, Receiver]]:
+    """The receivers that are switched on, by name."""
+    for name in config.receivers.__struct_fields__:
+        value = getattr(config.receivers, name)
+        if isinstance(value, Receiver):
+            yield name, value
 
 
 def is_loopback(host: str) -> bool:
@@ -131,17 +160,31 @@ def _drain(config: Config) -> Iterator[Problem]:
         yield ("drain", "fallback"), f"{fallback!r} is the only destination, so there is nothing it could stand in for"
 
 
-def _listener(path: Path, text: str) -> tuple[str, list[Problem]]:
+def _listener(path: Path, text: str, *, unix: bool) -> tuple[str, list[Problem]]:
+    """The host of an address to listen on, empty for a socket of a path where that may be (``unix``); and what is wrong."""
     try:
-        return split_address(text)[0], []
+        return ("", []) if unix and unix_path(text) else (split_address(text)[0], [])
     except ValueError as problem:
         return "", [(path, str(problem))]
+
+
+def _guarded(path: Path, text: str, *, safe: bool, remedy: str) -> Iterator[Problem]:
+    """An address that others can reach has to be ``safe``; ``remedy``: what makes it so."""
+    host, problems = _listener(path, text, unix=True)
+    yield from problems
+    if host and not safe and not is_loopback(host):
+        yield path, f"{host} can be reached from other machines: {remedy}"
+
+
+def _pair(path: Path, cert: str, key: str) -> Iterator[Problem]:
+    if bool(cert) != bool(key):
+        yield (*path, "tls_key" if cert else "tls_cert"), "tls_cert and tls_key belong together"
 
 
 def _admin(config: Config) -> Iterator[Problem]:
     admin = config.admin
     if admin.listen:
-        host, problems = _listener(("admin", "listen"), admin.listen)
+        host, problems = _listener(("admin", "listen"), admin.listen, unix=False)
         yield from problems
         if not problems and not is_loopback(host) and not admin.insecure:
             yield (
@@ -152,22 +195,41 @@ def _admin(config: Config) -> Iterator[Problem]:
 
 def _gateway(config: Config) -> Iterator[Problem]:
     gateway = config.gateway
-    host, problems = _listener(("gateway", "listen"), gateway.listen)
-    yield from problems
-    if bool(gateway.tls_cert) != bool(gateway.tls_key):
-        missing = "tls_key" if gateway.tls_cert else "tls_cert"
-        yield ("gateway", missing), "tls_cert and tls_key belong together"
-    safe = gateway.tls_cert and gateway.token_file
-    if not problems and not is_loopback(host) and not safe and not gateway.insecure:
-        yield (
-            ("gateway", "listen"),
-            f"{host} can be reached from other machines: set tls_cert, tls_key and token_file, or insecure: true",
-        )
+    yield from _pair(("gateway",), gateway.tls_cert, gateway.tls_key)
+    safe = gateway.insecure or bool(gateway.tls_cert and gateway.token_file)
+    for key in ("listen", "grpc"):
+        if key == "listen" or gateway.grpc:
+            yield from _guarded(("gateway", key), getattr(gateway, key), safe=safe, remedy=_TOKEN_REMEDY)
     if gateway.max_decompressed < gateway.max_body:
         yield ("gateway", "max_decompressed"), "must not be less than gateway.max_body"
     for key in ("max_body", "spool_max"):
         if getattr(gateway, key) < 1 << 16:
             yield ("gateway", key), "must be at least 64KiB"
+
+
+def _receivers(config: Config, role: Role | None) -> Iterator[Problem]:
+    for name, receiver in named_receivers(config):
+        yield from _pair(("receivers", name), receiver.tls_cert, receiver.tls_key)
+    if config.receivers.spool_max < _LEAST_SPOOL:
+        yield ("receivers", "spool_max"), "must be at least 1MiB"
+    otlp = config.receivers.otlp
+    if otlp is None:
+        return
+    path: Path = ("receivers", "otlp")
+    if role == "gateway":
+        yield path, "a gateway receives OTLP where gateway.listen and gateway.grpc say"
+    if not otlp.http and not otlp.grpc:
+        yield path, "has neither http nor grpc, so it would listen nowhere"
+    safe = otlp.insecure or bool(otlp.tls_cert and otlp.token_file)
+    for key in ("http", "grpc"):
+        if getattr(otlp, key):
+            yield from _guarded((*path, key), getattr(otlp, key), safe=safe, remedy=_TOKEN_REMEDY)
+    if otlp.max_decompressed < otlp.max_body:
+        yield (*path, "max_decompressed"), "must not be less than receivers.otlp.max_body"
+    if otlp.max_body < 1 << 16:
+        yield (*path, "max_body"), "must be at least 64KiB"
+    if otlp.max_decompressed > config.receivers.spool_max:
+        yield (*path, "max_decompressed"), "must not be more than receivers.spool_max, where it has to fit"
 
 
 def _services(config: Config) -> Iterator[Problem]:

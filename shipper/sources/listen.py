@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
+import os
 import socket
 import ssl
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +19,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from shipper.errors import ConfigError
 from shipper.events import Reporter, RequestRefused
 
+SOCKET_MODE = 0o666  # services run as users of their own; whoever may reach the directory may connect
+
 
 @dataclass(frozen=True, slots=True)
 class ListenSettings:
     """Where to listen. ``cert`` and ``key`` are PEM files; ``token`` is what a client sends as ``Bearer``; "" for none.
 
     ``insecure``: listen beyond this machine without TLS or token all the same (behind a proxy that has both).
+    ``path``: of a unix socket, which is then used instead of host and port.
     """
 
     host: str = "127.0.0.1"
@@ -30,6 +36,7 @@ class ListenSettings:
     key: str = ""
     token: str = ""
     insecure: bool = False
+    path: str = ""
 
     def check(self, path: str) -> None:
         """Raise `ConfigError` (``path`` is where these settings stand) for what cannot work or would not be safe."""
@@ -37,7 +44,7 @@ class ListenSettings:
             raise ConfigError(path, "TLS needs both a certificate and a key")
         if not 0 <= self.port < 65536:
             raise ConfigError(path, f"{self.port} is not a port")
-        if is_loopback(self.host) or self.insecure or (self.cert and self.token):
+        if self.path or is_loopback(self.host) or self.insecure or (self.cert and self.token):
             return
         raise ConfigError(
             path,
@@ -70,15 +77,46 @@ def is_loopback(host: str) -> bool:
 async def listen(
     settings: ListenSettings, path: str, factory: Callable[[], asyncio.Protocol]
 ) -> tuple[asyncio.Server, list[tuple[str, int]]]:
-    """Bind and listen; the server, and the addresses it has. Raises `ConfigError` when that is impossible."""
+    """Bind and listen; the server, and the addresses it has (a unix socket's is its path and 0).
+
+    Raises `ConfigError` when that is impossible.
+    """
     tls = settings.context(path)
     loop = asyncio.get_running_loop()
+    if settings.path:
+        prepare_socket(settings.path, path)
+        try:
+            server: asyncio.Server = await loop.create_unix_server(factory, settings.path, ssl=tls)
+            os.chmod(settings.path, SOCKET_MODE)
+        except OSError as error:
+            raise ConfigError(path, f"cannot listen on {settings.path}: {error}") from error
+        return server, [(settings.path, 0)]
     host = settings.host.strip("[]") or None
     try:
         server = await loop.create_server(factory, host, settings.port, ssl=tls)
     except (OSError, OverflowError) as error:
         raise ConfigError(path, f"cannot listen on {settings.host}:{settings.port}: {error}") from error
     return server, [_address(sock) for sock in server.sockets]
+
+
+def prepare_socket(socket_path: str, path: str) -> None:
+    """Make way for a unix socket: its directory is made, and a socket that nobody listens on any more is removed.
+
+    Raises `ConfigError` when somebody listens there, or when something else lies in its place.
+    """
+    try:
+        os.makedirs(os.path.dirname(socket_path), mode=0o755, exist_ok=True)
+        if not stat.S_ISSOCK(os.lstat(socket_path).st_mode):
+            raise ConfigError(path, f"{socket_path} exists and is no socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            if probe.connect_ex(socket_path) != errno.ECONNREFUSED:
+                raise ConfigError(path, f"another process listens on {socket_path}")
+        os.unlink(socket_path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(path, f"cannot listen on {socket_path}: {error}") from error
 
 
 def _address(sock: socket.socket) -> tuple[str, int]:

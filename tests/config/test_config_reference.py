@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -17,12 +19,21 @@ PAGE = Path(__file__).parents[2] / "docs/configuration.md"
 def settings(kind: type[msgspec.Struct], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The path of every setting with a fixed place."""
     found: list[tuple[str, ...]] = []
-    for name, value in zip(kind.__struct_fields__, kind.__struct_defaults__, strict=False):
-        if isinstance(value, Section):
-            found += settings(type(value), (*above, name))
+    for field in msgspec.structs.fields(kind):
+        section = section_in(field.type)
+        if section is not None:
+            found += settings(section, (*above, field.name))
         else:
-            found.append((*above, name))
+            found.append((*above, field.name))
     return found
+
+
+def section_in(kind: Any) -> type[Section] | None:
+    """The section that a setting is, be it an optional one; None for a plain value."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    inside = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return next((each for each in inside if isinstance(each, type) and issubclass(each, Section)), None)
 
 
 def test_the_page_is_what_the_command_prints() -> None:

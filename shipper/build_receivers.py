@@ -1,0 +1,211 @@
+"""Makes the receivers of a run: what listens for those that do not hand over by the SDK, and writes to a spool first.
+
+One function makes one receiver; a new one gets its settings in `shipper.config.schema.Receivers` and a line in `_MAKERS`.
+Each is imported where it is made, so that nothing is paid for what is not switched on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipper.clock import Clock
+from shipper.config import Config, Role, split_address, unix_path
+from shipper.contracts import Signal, Source, StreamKind
+from shipper.errors import ConfigError
+from shipper.events import Reporter
+from shipper.ledger import Ledger, LedgerThread, StreamRow
+from shipper.otlp.encode import AttributeValue
+from shipper.pump.hub import Hub
+from shipper.spool import Fsync, Spool, SpoolStream
+
+if TYPE_CHECKING:
+    from shipper.sources.listen import ListenSettings
+    from shipper.sources.otlp import Listener
+
+DIRECTORY = "receivers"
+_NAME = re.compile("[a-z]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every receiver stands on.
+
+    ``attributes``: the identity that goes on every record as resource attributes; none in a gateway, whose records are those
+    of other hosts. ``stack`` closes what was opened here, after the sources themselves. ``closed``: of an earlier life: what
+    was received in it is shipped, and nothing listens.
+    """
+
+    config: Config
+    role: Role
+    life: str
+    attributes: Mapping[str, AttributeValue]
+    hub: Hub
+    ledger: LedgerThread
+    clock: Clock
+    report: Reporter
+    stack: AsyncExitStack
+    closed: bool = False
+
+    def spool(self, receiver: str, signal: Signal) -> Spool:
+        """The spool of one signal of a receiver; the stack closes it. Raises `StateError` when it cannot be had."""
+        settings = self.config.receivers
+        spool = Spool.open(
+            os.path.join(self.config.state_dir, DIRECTORY, receiver, signal.value),
+            name=f"{receiver}-{signal}",
+            fsync=Fsync(settings.fsync),
+            max_bytes=settings.spool_max,
+            policy=settings.when_full,
+            report=self.report,
+        )
+        self.stack.callback(spool.close)
+        return spool
+
+    async def stream(self, receiver: str, signal: Signal, spool: Spool) -> SpoolStream:
+        """The stream of a spool, known to the ledger and with the start it always had; whoever listens announces it.
+
+        No position is given away twice, even where a power cut took the end of the spool. Raises `StateError`.
+        """
+        stream = SpoolStream(
+            spool,
+            id=f"{receiver}-{signal}",
+            signal=signal,
+            kind=StreamKind.DATA,
+            life=self.life,
+            name=f"{receiver} {signal}",
+        )
+        await self.make_known(stream, receiver)
+        for destination in self.config.destinations:
+            spool.skip_to((await self.ledger.call(Ledger.cursor, destination, stream.id)).reach)
+        return stream
+
+    async def make_known(self, stream: SpoolStream, source: str) -> None:
+        """Put a stream in the ledger; what was deleted of it because it was delivered does not move its start."""
+        row = StreamRow(stream.id, stream.kind, stream.signal, source, stream.name, stream.start)
+        stream.start = (await self.ledger.call(Ledger.put_shrinking, row)).start
+
+
+Maker = Callable[[Ground], Awaitable[Source | None]]
+
+
+async def receivers(ground: Ground) -> list[Source]:
+    """All receivers that are switched on, listening. Raises `ShipperError` (an address, a file, the disk)."""
+    made = [source for make in _MAKERS if (source := await make(ground)) is not None]
+    left = await _left_of_others(ground, {source.name for source in made})
+    return [*made, *left]
+
+
+async def _left_of_others(ground: Ground, listening: Collection[str]) -> list[Source]:
+    """What lies in the spools of receivers that are not made in this run."""
+    from shipper.sources.leftover import Leftover
+
+    home = os.path.join(ground.config.state_dir, DIRECTORY)
+    names = sorted(os.listdir(home)) if os.path.isdir(home) else []
+    streams: list[SpoolStream] = []
+    for name in names:
+        for signal in Signal if name not in listening and _NAME.fullmatch(name) else ():
+            if os.path.isdir(os.path.join(home, name, signal.value)):
+                streams.append(await ground.stream(name, signal, ground.spool(name, signal)))
+    return [Leftover(streams, ground.hub)] if streams else []
+
+
+async def _otlp(ground: Ground) -> Source | None:
+    """OTLP of services on this host; a gateway has `gateway_receiver`."""
+    settings = ground.config.receivers.otlp
+    if settings is None or ground.role == "gateway" or ground.closed:
+        return None
+    from shipper.sources.otlp import OtlpLimits, OtlpReceiver
+
+    receiver = OtlpReceiver(
+        listen_settings(
+            settings.http,
+            cert=settings.tls_cert,
+            key=settings.tls_key,
+            token=token(settings.token_file, "receivers.otlp.token_file"),
+            insecure=settings.insecure,
+        ),
+        hub=ground.hub,
+        spools={signal: ground.spool("otlp", signal) for signal in Signal},
+        ledger=ground.ledger,
+        life=ground.life,
+        clock=ground.clock,
+        report=ground.report,
+        role=ground.role,
+        limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+    )
+    for stream in receiver.streams.values():
+        await ground.make_known(stream, receiver.name)
+    await receiver.start()
+    return receiver
+
+
+_MAKERS: tuple[Maker, ...] = (_otlp,)
+
+
+async def gateway_receiver(ground: Ground, listener: Listener) -> Source:
+    """The receiver of `shipper gateway`, listening; ``listener`` hears of everything that is taken in."""
+    from shipper.sources.otlp import OtlpLimits, OtlpReceiver
+
+    settings = ground.config.gateway
+    receiver = OtlpReceiver(
+        listen_settings(
+            settings.listen,
+            cert=settings.tls_cert,
+            key=settings.tls_key,
+            token=token(settings.token_file, "gateway.token_file"),
+            insecure=settings.insecure,
+        ),
+        hub=ground.hub,
+        spools={signal: _gateway_spool(ground, signal) for signal in Signal},
+        ledger=ground.ledger,
+        life=ground.life,
+        clock=ground.clock,
+        report=ground.report,
+        path="gateway",
+        limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+        listener=listener,
+    )
+    for stream in receiver.streams.values():
+        await ground.make_known(stream, receiver.name)
+    await receiver.start()
+    return receiver
+
+
+def _gateway_spool(ground: Ground, signal: Signal) -> Spool:
+    settings = ground.config.gateway
+    spool = Spool.open(
+        os.path.join(ground.config.spool_dir, signal.value),
+        name=signal.value,
+        fsync=Fsync(settings.fsync),
+        max_bytes=settings.spool_max,
+        report=ground.report,
+    )
+    ground.stack.callback(spool.close)
+    return spool
+
+
+def listen_settings(address: str, *, cert: str, key: str, token: str, insecure: bool) -> ListenSettings:
+    """Where to listen: ``address`` is ``host:port`` or ``unix:/path``."""
+    from shipper.sources.listen import ListenSettings
+
+    path = unix_path(address)
+    host, port = ("", 0) if path else split_address(address)
+    return ListenSettings(host, port, cert, key, token, insecure, path)
+
+
+def token(path: str, where: str) -> str:
+    """The token in the first line of a file; empty where none is wanted. Raises `ConfigError`, which names ``where``."""
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(where, f"cannot read {path}: {problem}") from problem
+    if not found:  # which would mean: nobody has to show one
+        raise ConfigError(where, f"{path} has no token in its first line")
+    return found
