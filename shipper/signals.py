@@ -33,3 +33,10 @@ def take_over(loop: asyncio.AbstractEventLoop, stop: Callable[[str], None]) -> N
     for name in _kept:
         loop.call_soon(stop, name)
     _kept.clear()
+
+
+def kept() -> list[int]:
+    """The numbers of the stop signals kept so far, for who hands them on; they are kept no longer."""
+    found = [signal.Signals[name].value for name in _kept]
+    _kept.clear()
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from shipper.errors import StateError
+from shipper.handoff.jobs import is_job
 from shipper.handoff.liveness import is_alive
 from shipper.handoff.places import ALIVE, CARD, SIGNALS, parse_process
 from shipper.sources.services.place import Place, Strange
@@ -53,7 +54,7 @@ class Root:
             for entry in entries:
                 if parse_process(entry.name) is not None:
                     found.add(entry.name)
-                elif entry.name not in _OURS and not entry.name.startswith("."):
+                elif entry.name not in _OURS and not entry.name.startswith(".") and not is_job(entry.name):
                     others += 1
                     example = entry.name
         if others:
