@@ -188,7 +188,7 @@ def make_stream(
         name=shown,
         start=start,
         life=life,
-        resource=resource if group.resource is None else group.resource,
+        resource=_resource(path, group, resource),
         scope=scope(SCOPE, attributes=attributes),
         line_limit=group.max_line_bytes,
         hold=group.hold,
@@ -201,6 +201,13 @@ def make_stream(
     )
     stream.path = path
     return stream
+
+
+def _resource(path: str, group: FileGroup, of_host: bytes) -> bytes:
+    own = group.resource_of(path) if group.resource_of is not None else None
+    if own is not None:
+        return own
+    return of_host if group.resource is None else group.resource
 
 
 def _needs_own_watch(file: TailedFile) -> bool:

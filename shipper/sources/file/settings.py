@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,7 +25,8 @@ class FileGroup:
     ``exclude``: a pattern without a slash is held against the name alone. ``start_at``: where to begin in a file that is
     there at the very first start; files that appear later are always read from their beginning. ``max_line_bytes``: a
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
-    ``resource``: content of the Resource message for these files, where it differs from the host's. ``multiline``: how lines
+    ``resource``: content of the Resource message for these files, where it differs from the host's; ``resource_of`` the same
+    for the file of a path, None where it is not its own. ``admits``: whether a file that was opened at a path may be read. ``multiline``: how lines
     are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events become records.
     """
 
@@ -34,6 +36,8 @@ class FileGroup:
     max_line_bytes: int = 1 << 20
     hold: float = 0.5
     resource: bytes | None = None
+    resource_of: Callable[[str], bytes | None] | None = None
+    admits: Callable[[str, os.stat_result], bool] | None = None
     multiline: Multiline | None = None
     shape: Shape = PLAIN
 
