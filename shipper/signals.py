@@ -24,6 +24,7 @@ def keep_stop_signals() -> None:
 
     for number in STOP_SIGNALS:
         signal.signal(number, note)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # whoever started us may have held them back until now
 
 
 def take_over(loop: asyncio.AbstractEventLoop, stop: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from shipper.clock import Clock
+from shipper.signals import STOP_SIGNALS
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
@@ -71,6 +72,6 @@ class Companion:
 
 
 def _as_a_child() -> None:
-    """In the new process: no signal is held back, and the end of who waits for it is told as a stop."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    """In the new process: stops are held back until it can take them, and the end of who waits for it is told as one."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
