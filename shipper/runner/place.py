@@ -84,7 +84,7 @@ class Place:
             write_job(self.directory, self.job)
             self._alive = self._make(ALIVE)
             lock_alive(self._alive)
-            self.outputs = {stream: self._make(stream) for stream in STREAMS}
+            self.outputs = {stream: self._make(stream) for stream in STREAMS}  # for the program; see `let_go`
             os.rename(hidden, self.path)
         except OSError as problem:
             raise StateError(f"{self.path} cannot be made: {problem.strerror}") from problem
@@ -94,6 +94,12 @@ class Place:
         descriptor = os.open(name, flags, _FILE_MODE, dir_fd=self.directory)
         os.fchmod(descriptor, _FILE_MODE)
         return descriptor
+
+    def let_go(self) -> None:
+        """The program has its outputs: keep them open for reading only, so that the end of its writing can be seen."""
+        for stream, descriptor in self.outputs.items():
+            self.outputs[stream] = os.open(stream, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.directory)
+            os.close(descriptor)
 
     def discard(self) -> None:
         """Nothing ran: leave nothing behind."""

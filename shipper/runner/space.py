@@ -18,9 +18,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def punch(descriptor: int, start: int, end: int) -> bool:
-    """Give the space of ``[start, end)`` of a file back; the bytes read as zeros. False where the file system cannot."""
-    done = _libc.fallocate(descriptor, _PUNCH, ctypes.c_long(start), ctypes.c_long(end - start))
-    return bool(done == 0)
+    """Give the space of ``[start, end)`` of a file back; the bytes read as zeros. False where that cannot be done.
+
+    ``descriptor`` need not be open for writing.
+    """
+    try:
+        writing = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        done = _libc.fallocate(writing, _PUNCH, ctypes.c_long(start), ctypes.c_long(end - start))
+        return bool(done == 0)
+    finally:
+        os.close(writing)
 
 
 class Space:
@@ -77,7 +87,7 @@ class Space:
             stream, descriptor = max(self._outputs.items(), key=lambda item: os.fstat(item[1]).st_blocks)
             size = os.fstat(descriptor).st_size
             start = os.lseek(descriptor, KEPT_HEAD, os.SEEK_DATA) if size > KEPT_HEAD else size
-            end = min(start + _STEP, size - size % KEPT_HEAD)
+            end = min(start + _STEP, (size - KEPT_HEAD) // KEPT_HEAD * KEPT_HEAD)  # by its last bytes it is recognised, too
             if end <= start:
                 return
             note_given_up(self._directory, stream, start, end)

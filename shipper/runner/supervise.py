@@ -91,6 +91,7 @@ class Supervisor:
             self._place.discard()
             self._say(f"{command[0]} cannot be run: {getattr(problem, 'strerror', None) or problem}")
             return NOT_FOUND if isinstance(problem, FileNotFoundError) else NOT_EXECUTABLE
+        self._place.let_go()
         outputs = self._place.outputs
         copies = [Copy(outputs["stdout"], 1), Copy(outputs["stderr"], 2)] if self._manner.copy else []
         self._companion = self._make_companion()

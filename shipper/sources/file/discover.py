@@ -75,6 +75,11 @@ class Patterns:
                 return group
         return None
 
+    def admits(self, path: str, status: os.stat_result) -> bool:
+        """Whether the group of ``path`` lets what was opened there be read."""
+        group = self.group_of(path)
+        return group is None or group.admits is None or group.admits(path, status)
+
     def walk(self) -> Found:
         """List everything once. Directories that vanish meanwhile are passed over, unreadable ones are reported."""
         found = Found()

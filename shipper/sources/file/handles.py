@@ -11,11 +11,14 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
 from shipper.sources.file.identity import Key
+from shipper.sources.file.nulls import written
+from shipper.sources.file.unpack import MAGIC, GzipText
 
 if TYPE_CHECKING:
     from shipper.sources.file.stream import FileStream
@@ -54,6 +57,7 @@ class TailedFile:
         "since",
         "size",
         "stream",
+        "text",
         "watch",
     )
 
@@ -64,6 +68,7 @@ class TailedFile:
         self.origin = path  # its first name
         self.fd = -1
         self.stream: FileStream | None = None
+        self.text: GzipText | None = None  # what it holds, when it is compressed
         self.copy_of: FileStream | None = None  # the stream whose content this repeats
         self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
         self.since = 0.0  # monotonic time at which it was first looked at
@@ -82,8 +87,32 @@ class TailedFile:
         return any(self.paths.values())
 
     def read(self, size: int, position: int) -> bytes:
-        """Up to ``size`` bytes at ``position``, opening the file if need be. Raises OSError; `Replaced` if it is another."""
+        """Up to ``size`` bytes of its text at ``position``, opening it if need be. Raises OSError; `Replaced` if it is another."""
+        return self.raw(size, position) if self.text is None else self.text.read(self.raw, size, position)
+
+    def raw(self, size: int, position: int) -> bytes:
+        """The same of the bytes on the disk, which differ where the file is compressed."""
+        try:
+            return os.pread(self.pool.open(self), size, position)
+        except OSError as error:
+            if error.errno != errno.ESTALE or isinstance(error, Replaced):
+                raise
+        self.pool.close(self)  # a network file system forgot what the descriptor was for; the name may still lead there
         return os.pread(self.pool.open(self), size, position)
+
+    def length(self, status: os.stat_result | None = None) -> int:
+        """How many bytes of text it holds: what was written, without NULs at its end that only take up room.
+
+        Of a compressed file 0, until it is known. ``status``: its status, where that was just asked for. Raises OSError.
+        """
+        size = (self.status() if status is None else status).st_size
+        if self.stream is None and size >= len(MAGIC):
+            packed = self.raw(len(MAGIC), 0) == MAGIC
+            if packed != (self.text is not None):
+                self.text = GzipText() if packed else None
+        if self.text is not None:
+            return self.text.size
+        return written(self.raw, size, 0 if self.stream is None else self.stream.size)
 
     def status(self) -> os.stat_result:
         """Its status, without opening it. Raises OSError; `Replaced` when its name leads elsewhere now."""
@@ -98,14 +127,20 @@ class TailedFile:
         """Whether nothing is lost by closing it now."""
         if not self.paths:
             return False
+        if self.text is not None and self.stream is None:
+            return True
         return self.stream.idle if self.stream is not None else self.size <= 0 or self.copy_of is not None
 
 
 class Descriptors:
     """All open descriptors, the least recently used first."""
 
-    def __init__(self, limit: int, gauge: Gauge) -> None:
+    def __init__(
+        self, limit: int, gauge: Gauge, admits: Callable[[str, os.stat_result], bool] = lambda path, status: True
+    ) -> None:
+        """``admits``: whether what was opened at a path may be read."""
         self._limit = limit
+        self._admits = admits
         self._gauge = gauge
         self._open: OrderedDict[TailedFile, None] = OrderedDict()
         self.exhausted = False  # all are held by unread files; until `freed` says otherwise nothing is searched
@@ -124,6 +159,9 @@ class Descriptors:
         if (status.st_dev, status.st_ino) != file.key or not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise Replaced(errno.ESTALE, "another file has its name", path)
+        if not self._admits(path, status):
+            os.close(fd)
+            raise PermissionError(errno.EPERM, "it does not belong to whom its directory belongs to", path)
         file.fd = fd
         self._open[file] = None
         self._gauge.set(len(self._open))
@@ -146,6 +184,8 @@ class Descriptors:
             self.exhausted = False
             os.close(file.fd)
             file.fd = -1
+            if file.text is not None:
+                file.text.rest()
             del self._open[file]
             self._gauge.set(len(self._open))
 

@@ -26,8 +26,9 @@ class FileGroup:
     there at the very first start; files that appear later are always read from their beginning. ``max_line_bytes``: a
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
     ``resource``: content of the Resource message for these files, where it differs from the host's; ``resource_of`` the same
-    for the file of a path, None where it is not its own. ``admits``: whether a file that was opened at a path may be read. ``multiline``: how lines
-    are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events become records.
+    for the file of a path, None where it is not its own. ``admits``: whether a file that was opened at a path may be read.
+    ``multiline``: how lines are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events
+    become records.
     """
 
     include: tuple[str, ...]

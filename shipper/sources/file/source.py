@@ -59,7 +59,7 @@ class FileSource(Source):
         self._report = report
         self._destinations = tuple(destinations)
         self._patterns = Patterns(settings.groups, report)
-        self._pool = Descriptors(settings.max_open_files, report.metrics.open_files)
+        self._pool = Descriptors(settings.max_open_files, report.metrics.open_files, self._patterns.admits)
         self._watcher = Watcher(self._changed, report)
         self._books = Books(hub, ledger, clock, report, row_of)
         self._held = Held([group.shortest_hold for group in settings.groups], clock, self._books.ready)

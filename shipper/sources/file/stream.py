@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from shipper.clock import Clock
@@ -90,6 +90,7 @@ class FileStream(SizedStream):
         self._size = start
         self._readable_to: float = math.inf  # what lies behind was destroyed
         self._gone_because = ""
+        self._gaps: list[tuple[int, int]] = []  # given up by who writes the file
         self._final = False
         self._fixed: int | None = None
         self._closing = False
@@ -102,7 +103,7 @@ class FileStream(SizedStream):
 
     def expect(self, position: int, guard: int) -> None:
         """Remember what the bytes before ``position`` were (a guard of an earlier run)."""
-        if guard:
+        if guard and not self._in_gap(position):
             self._guards[position] = guard
 
     def sighted(self, size: int, when: float) -> None:
@@ -165,6 +166,17 @@ class FileStream(SizedStream):
         if self._tail[0] > self.start:
             known[self._tail[0]] = self._tail[1]
         return sorted(known.items())
+
+    def give_up(self, gaps: Iterable[tuple[int, int]]) -> None:
+        """Whoever writes the file has given these ranges up, for want of space: their bytes are zeros now."""
+        self._gaps = sorted(gaps)
+        for position in list(self._guards):
+            if self._in_gap(position):
+                del self._guards[position]
+
+    def _in_gap(self, position: int) -> bool:
+        """Whether what lies before ``position`` is partly given up, so that nothing can be recognised by it."""
+        return any(start < position and position - GUARD_BYTES < end for start, end in self._gaps)
 
     def seal(self, readable_to: int, because: str) -> None:
         """Nothing will be appended. What lies behind ``readable_to`` was destroyed, ``because`` of what somebody did."""
@@ -338,6 +350,12 @@ class FileStream(SizedStream):
             return None
         if self.file is None or at >= self._readable_to:
             raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
+        for start, end in self._gaps:
+            if start <= at < end:
+                raise RangeGone(self.id, at, min(end, frontier), "it was given up for want of space before it was read")
+            if at < start:
+                bound = start if bound is None else min(bound, start)
+                break
         try:
             return self._cut(self.file, at, resume, limit, observed_ns, bound)
         except Changed:
