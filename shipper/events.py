@@ -91,6 +91,30 @@ class BytesLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped(Event):
+    """Bytes of a file are no text, so no record came of them; nothing is lost by that."""
+
+    level: ClassVar[int] = logging.INFO
+    stream: str
+    name: str
+    start: int
+    end: int
+    cause: str  # a fixed word: gap
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.name}: bytes [{self.start}, {self.end}) are a {self.cause} that nobody wrote, and were skipped ({self.stream})"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.cause} {self.stream}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.skipped_bytes.labels(self.cause).inc(self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
 class NotTaken(Event):
     """Bytes were let go of because no destination takes their signal; that it is so was said at the start."""
 
@@ -190,6 +214,74 @@ class RequestRefused(Event):
     def count(self, metrics: Metrics) -> None:
         """See `Event.count`."""
         metrics.refused.labels(self.receiver, self.cause).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnded(Event):
+    """A receiver closed a connection, or did not take it, for what the client did. ``cause`` is a fixed word."""
+
+    level: ClassVar[int] = logging.WARNING
+    receiver: str
+    cause: str
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: closed a connection: {self.message}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.refused.labels(self.receiver, self.cause).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesDropped(Event):
+    """Messages reached this host but not the spool, and their sender was not asked to send them again: they are lost."""
+
+    level: ClassVar[int] = logging.ERROR
+    receiver: str
+    cause: str  # a fixed word: full, kernel, ...
+    messages: int
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: {self.messages} messages are lost: {self.message}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.refused.labels(self.receiver, self.cause).inc(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed(Event):
+    """A receiver did not understand records; each is kept as it came, with a mark. ``cause`` is a fixed word."""
+
+    level: ClassVar[int] = logging.WARNING
+    receiver: str
+    cause: str
+    records: int
+    example: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: {self.records} records are kept as they came ({self.cause}), such as {self.example}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.unparsed.labels(self.receiver, self.cause).inc(self.records)
 
 
 class Reporter:

@@ -63,6 +63,12 @@ class Metrics:
         self.lost_bytes = Counter(
             "shipper_lost_bytes_total", "Bytes destroyed before they could be read, by cause.", ("cause",), registry=r
         )
+        self.skipped_bytes = Counter(
+            "shipper_skipped_bytes_total",
+            "Bytes of files that are no text, by cause: gaps that nobody wrote.",
+            ("cause",),
+            registry=r,
+        )
         self.not_taken = Counter(
             "shipper_not_taken_bytes_total",
             "Bytes that went nowhere because no destination takes their signal.",
@@ -93,6 +99,12 @@ class Metrics:
         self.refused = Counter(
             "shipper_refused_requests_total",
             "Requests a receiver did not take, by cause.",
+            ("receiver", "cause"),
+            registry=r,
+        )
+        self.unparsed = Counter(
+            "shipper_unparsed_records_total",
+            "Records a receiver kept as they are because it did not understand them, by cause.",
             ("receiver", "cause"),
             registry=r,
         )
