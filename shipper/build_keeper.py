@@ -11,10 +11,10 @@ from shipper.config.convert import convert
 from shipper.contracts import Hub
 from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
-from shipper.fleet.deploys.keeper import Keeper, Writer
+from shipper.fleet.deploys.keeper import Keeper
 from shipper.fleet.deploys.lease import Lease
-from shipper.fleet.deploys.series import Encoded
 from shipper.fleet.deploys.share import Share
+from shipper.fleet.gauges import Encoded, Writer
 from shipper.fleet.store import Store, open_store
 from shipper.ledger import LedgerThread
 from shipper.measure.samples import Samples
@@ -39,23 +39,11 @@ async def make_keeper(
     """The keeper, with what an earlier run knew. ``takers``: destinations that take metrics. Raises `ShipperError`."""
     settings = config.deploys
     writer: Writer | None = None
-    # an archive only keeps: where there is nothing else nobody looks at series
-    if settings.keeper != "never" and any(config.destinations[name].type != ARCHIVE for name in takers):
-        stream = MetricsStream(
-            os.path.join(config.state_dir, STREAM),
-            life=life,
-            hub=hub,
-            ledger=ledger,
-            destinations=takers,
-            max_bytes=config.metrics.spool_max,
-            report=report,
-            name=STREAM,
-        )
-        await stream.reopen()
-        writer = _Stream(stream)
+    if settings.keeper != "never" and looked_at(config, takers):
+        writer = await open_stream(STREAM, config, life=life, takers=takers, hub=hub, ledger=ledger, report=report)
     lease = share = None
     if any(destination.type == ARCHIVE for destination in config.destinations.values()):
-        store = _archive(config, report)
+        store = shared_archive(config, report)
         if store is not None:
             share = Share(store, life, keep_ns=round(settings.keep * 1e9), report=report)
         if settings.keeper == "auto":
@@ -78,8 +66,38 @@ async def make_keeper(
     return keeper
 
 
+def looked_at(config: Config, takers: Sequence[str]) -> bool:
+    """Whether anybody looks at series that go to ``takers``: an archive only keeps."""
+    return any(config.destinations[name].type != ARCHIVE for name in takers)
+
+
+async def open_stream(
+    name: str,
+    config: Config,
+    *,
+    life: str,
+    takers: Sequence[str],
+    hub: Hub,
+    ledger: LedgerThread,
+    report: Reporter,
+) -> Writer:
+    """A stream of series that a gateway writes itself, in a directory of its own. Raises `ShipperError`."""
+    stream = MetricsStream(
+        os.path.join(config.state_dir, name),
+        life=life,
+        hub=hub,
+        ledger=ledger,
+        destinations=takers,
+        max_bytes=config.metrics.spool_max,
+        report=report,
+        name=name,
+    )
+    await stream.reopen()
+    return _Stream(stream)
+
+
 class _Stream:
-    """The stream of series, as the keeper knows it."""
+    """The stream, as those who write series know it."""
 
     def __init__(self, stream: MetricsStream) -> None:
         self._stream = stream
@@ -93,7 +111,7 @@ class _Stream:
         self._stream.close()
 
 
-def _archive(config: Config, report: Reporter) -> Store | None:
+def shared_archive(config: Config, report: Reporter) -> Store | None:
     """The place of the first archive among the destinations, which gateways have in common."""
     for name, wanted in config.destinations.items():
         if wanted.type != ARCHIVE:

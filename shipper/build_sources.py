@@ -197,8 +197,9 @@ class SourceMaker:
         return self.services
 
     async def _gateway(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
-        """The receiver, and the keeper of the deploys that it hears of."""
+        """The receiver, the keeper of the deploys that it hears of, and what computes verdicts."""
         from shipper.build_keeper import make_keeper
+        from shipper.build_verdicts import make_watcher
 
         keeper = await make_keeper(
             self.config,
@@ -210,7 +211,17 @@ class SourceMaker:
             clock=self.clock,
             report=self.report,
         )
-        return [await gateway_receiver(self._ground(hub, ledger), keeper.heard), keeper]
+        watcher = await make_watcher(
+            self.config,
+            life=self.decision.life,
+            takers=takers[Signal.METRICS],
+            hub=hub,
+            ledger=ledger,
+            clock=self.clock,
+            report=self.report,
+        )
+        receiver = await gateway_receiver(self._ground(hub, ledger), keeper.heard)
+        return [receiver, keeper, *([] if watcher is None else [watcher])]
 
     def _ground(self, hub: Hub, ledger: LedgerThread) -> Ground:
         """What receivers stand on. A gateway adds nothing to the records of other hosts."""

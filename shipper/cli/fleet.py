@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from shipper.cli.archives import archive_argument, pairs, readable_archive
+from shipper.cli.fleet_watch import WithWatch
 
 
-@click.command()
+@click.command(cls=WithWatch)
 @archive_argument
 @click.option("--json", "as_json", is_flag=True, help="The machine form (shipper.fleet.page.story says what is in it).")
 @click.option(
@@ -35,6 +36,9 @@ def command(archive: str, options: tuple[str, ...], as_json: bool, page: Path | 
     \b
     Example:
       shipper fleet s3://telemetry/archive --html fleet.html
+
+    \b
+    `shipper fleet watch` computes verdicts every minute: see `shipper fleet watch --help`.
 
     ARCHIVE is a directory or s3://, gs://, az://. Exit code 0: nothing is missing; 1: something is missing or damaged (the
     page is written all the same); 2: the archive cannot be read.

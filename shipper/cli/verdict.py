@@ -10,28 +10,17 @@ from dataclasses import replace
 import click
 
 from shipper.clock import Deadline, SystemClock
-from shipper.dashboards import names
 from shipper.errors import ConfigError
 from shipper.fleet.deploys.send import NotTold, first_line
 from shipper.fleet.verdict.client import SECONDS, Client
 from shipper.fleet.verdict.look import look
 from shipper.fleet.verdict.model import Judgement, Kind
-from shipper.fleet.verdict.queries import Asked, Series
+from shipper.fleet.verdict.queries import Asked
 from shipper.fleet.verdict.watch import watch
 from shipper.fleet.verdict.words import lines
+from shipper.verdict_names import SERIES
 
 EXIT = {Kind.NO_DIFFERENCE: 0, Kind.BETTER: 0, Kind.WORSE: 1, Kind.NOT_ENOUGH: 3, Kind.CANNOT_TELL: 3}
-SERIES = Series(
-    requests=names.REQUESTS,
-    durations=names.REQUEST_DURATION,
-    generation_started=names.GENERATION_STARTED,
-    started=names.STARTED,
-    age=names.AGE,
-    hosts=names.HOSTS_COUNT,
-    requests_first=names.REQUESTS_FIRST,
-    errors_first=names.ERRORS_FIRST,
-    slow_first=names.SLOW_FIRST,
-)
 
 
 @click.command()

@@ -400,6 +400,25 @@ class Deploys(Section, frozen=True):
     ] = 45.0
 
 
+class Verdicts(Section, frozen=True):
+    """The verdict on every newest generation, computed by a gateway (docs/verdict.md). Only read by shipper gateway."""
+
+    prometheus: Annotated[
+        str, Meta(description="Base URL of the Prometheus to ask, such as http://prometheus:9090; empty: none.")
+    ] = ""
+    token_file: Annotated[str, Meta(description="File whose first line is a bearer token for it.")] = ""
+    every: Annotated[Seconds, Meta(description="How often each service is looked at.", ge=5)] = 60.0
+    services: Annotated[list[Word], Meta(description="Which services; none given: all of them.")] = msgspec.field(
+        default_factory=list
+    )
+    environments: Annotated[list[Word], Meta(description="Which environments; none given: all of them.")] = (
+        msgspec.field(default_factory=list)
+    )
+    objective: Annotated[
+        Seconds, Meta(description="A request should take no longer; a bucket of the histogram ends here.", ge=0.001)
+    ] = 0.5
+
+
 class Config(Section, frozen=True):
     """All settings of a sidecar or a gateway."""
 
@@ -436,4 +455,5 @@ class Config(Section, frozen=True):
     log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()
     quarantine: Annotated[Quarantine, Meta(description="What was refused for good.")] = Quarantine()
     deploys: Annotated[Deploys, Meta(description="Deploys and their series.")] = Deploys()
+    verdicts: Annotated[Verdicts, Meta(description="Whether the newest generations are worse.")] = Verdicts()
     gateway: Annotated[Gateway, Meta(description="Only read by shipper gateway.")] = Gateway()

@@ -48,8 +48,17 @@ DESIRED_HOSTS = "shipper_generation_desired_hosts"
 EPISODE_STARTED = "shipper_generation_episode_started_timestamp_seconds"
 KEEPER_INFO = "shipper_keeper_info"
 
-# --- computed by a later part; boards show it where it is there -----------------------------------------------------
+# --- computed by `shipper fleet watch`, or a gateway, for each ``subject`` ("errors", "latency") ------------------------
 VERDICT = "shipper_verdict"
+"""Of the newest generation: 1 worse, 0 no difference seen, -1 better, -2 not enough data, -3 cannot tell. Look at its age."""
+VERDICT_REQUESTS = "shipper_verdict_requests"
+VERDICT_ERRORS = "shipper_verdict_errors"
+VERDICT_BASELINE_REQUESTS = "shipper_verdict_baseline_requests"
+VERDICT_BASELINE_ERRORS = "shipper_verdict_baseline_errors"
+VERDICT_FACTOR = "shipper_verdict_factor"
+VERDICT_LOW = "shipper_verdict_interval_low"
+VERDICT_HIGH = "shipper_verdict_interval_high"
+VERDICT_SEEN = "shipper_verdict_seen_factor"
 
 # --- recorded by (env, service, generation) -------------------------------------------------
 HOSTS_COUNT = "service_generation:shipper_hosts:count"
@@ -128,7 +137,11 @@ HOST_METRICS = frozenset({
 KEEPER_METRICS = frozenset({
     DEPLOY_STARTED, DEPLOY_FINISHED, DEPLOY_WITHDRAWN, DESIRED_HOSTS, EPISODE_STARTED, KEEPER_INFO,
 })  # fmt: skip
-EMITTED = HOST_METRICS | KEEPER_METRICS | {VERDICT}
+VERDICT_METRICS = frozenset({
+    VERDICT, VERDICT_REQUESTS, VERDICT_ERRORS, VERDICT_BASELINE_REQUESTS, VERDICT_BASELINE_ERRORS, VERDICT_FACTOR,
+    VERDICT_LOW, VERDICT_HIGH, VERDICT_SEEN,
+})  # fmt: skip
+EMITTED = HOST_METRICS | KEEPER_METRICS | VERDICT_METRICS
 """Whatever a query may read that no rule records (and the mapped request metrics of the configuration)."""
 
 GENERATION_RECORDED = frozenset({

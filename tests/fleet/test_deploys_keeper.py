@@ -15,10 +15,10 @@ from shipper.contracts import Signal, StreamKind
 from shipper.fleet.deploys.keeper import FACT, Keeper
 from shipper.fleet.deploys.lease import EXPIRY, Lease
 from shipper.fleet.deploys.model import DeployEvent
-from shipper.fleet.deploys.series import Encoded
 from shipper.fleet.deploys.share import PREFIX, Share
 from shipper.fleet.deploys.sightings import SILENCE_NS
 from shipper.fleet.deploys.wire import to_otlp
+from shipper.fleet.gauges import Encoded
 from shipper.fleet.store import open_store
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp import decode, messages

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.contracts import Signal, Source, StreamKind
@@ -20,9 +19,10 @@ from shipper.fleet.deploys import wire
 from shipper.fleet.deploys.infer import infer
 from shipper.fleet.deploys.lease import Lease
 from shipper.fleet.deploys.model import DeployEvent, Deploys
-from shipper.fleet.deploys.series import Encoded, Series, encode, of_deploys, of_keeper
+from shipper.fleet.deploys.series import encode, of_deploys, of_keeper
 from shipper.fleet.deploys.share import BadDocument, Known, Share
 from shipper.fleet.deploys.sightings import SILENCE_NS, Sightings
+from shipper.fleet.gauges import Series, Writer
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.wire import field
 
@@ -34,16 +34,6 @@ _SHOWN_NS = 600 * 1_000_000_000  # how late a deploy may leave that is older tha
 
 Part = tuple[StreamKind, int, int]
 """A listed batch of a request: its kind, and where its bytes begin and end in the body."""
-
-
-class Writer(Protocol):
-    """Where series go."""
-
-    async def write(self, series: Encoded, time_ns: int) -> None:
-        """Append one request. Raises `ShipperError`: then nothing was written."""
-
-    def close(self) -> None:
-        """Let go of files."""
 
 
 class Keeper(Source):

@@ -1,4 +1,4 @@
-"""Who may write: one gateway of all that share an archive, by a lease that has to be renewed.
+"""Who may write: one of all that share an archive, by a lease that has to be renewed.
 
 No clock is compared with another's. Who does not hold the lease watches it on its own monotonic clock, and takes it over
 when it did not change for its expiry; who holds it stops writing well before others can come to that, counted from before it
@@ -17,6 +17,7 @@ from shipper.events import Problem, Reporter, Said
 from shipper.fleet.store import Store, Tagged
 
 KEY = "shipper/keeper/lease"
+DEPLOYS = "the series of deploys"
 EXPIRY = 45.0
 """Seconds without renewal after which another may take it."""
 RENEWALS = 3
@@ -27,7 +28,7 @@ MARGIN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What lies under `KEY`. ``holder`` is empty when it was given back; ``turn`` makes every renewal another content."""
+    """What lies under a lease's key. ``holder`` is empty when it was given back; ``turn`` makes every renewal another content."""
 
     holder: str = ""
     turn: int = 0
@@ -48,14 +49,29 @@ class _Record:
 
 
 class Lease:
-    """The lease as one gateway sees it. ``me``: a name that no other gateway has, its life. ``expiry``: seconds."""
+    """The lease as one of them sees it. ``me``: a name that no other has, its life. ``expiry``: seconds.
 
-    def __init__(self, store: Store, me: str, *, clock: Clock, report: Reporter, expiry: float = EXPIRY) -> None:
+    ``key``: where it lies, one place for each kind of work; ``keeps``: that work, for people.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        me: str,
+        *,
+        clock: Clock,
+        report: Reporter,
+        expiry: float = EXPIRY,
+        key: str = KEY,
+        keeps: str = DEPLOYS,
+    ) -> None:
         self._store = store
         self._me = me
         self._clock = clock
         self._report = report
         self._expiry = expiry
+        self._key = key
+        self._keeps = keeps
         self.every = expiry / RENEWALS
         self._seen: Tagged | None = None
         self._seen_at = 0.0  # when what lies there was first seen
@@ -83,13 +99,15 @@ class Lease:
             return
         self._good_until = None
         try:
-            await self._store.swap(KEY, _Record("", _Record.decode(self._seen.data).turn + 1).encode(), self._seen.tag)
+            await self._store.swap(
+                self._key, _Record("", _Record.decode(self._seen.data).turn + 1).encode(), self._seen.tag
+            )
         except ShipperError as problem:
             self._report(Problem("lease", f"the lease was not given back, and ends by itself: {problem}", "lease"))
 
     async def _turn(self) -> None:
         begun = self._clock.monotonic(), self._clock.wall_ns() / 1e9
-        found = await asyncio.to_thread(self._store.read, KEY)
+        found = await asyncio.to_thread(self._store.read, self._key)
         if self._seen is None or found != self._seen:
             self._seen, self._seen_at = found, self._clock.monotonic()
         record = _Record.decode(found.data)
@@ -97,10 +115,10 @@ class Lease:
         if record.holder != self._me and not free:
             self._good_until = None
             return
-        if await self._store.swap(KEY, _Record(self._me, record.turn + 1).encode(), found.tag):
+        if await self._store.swap(self._key, _Record(self._me, record.turn + 1).encode(), found.tag):
             good = self._expiry * (1 - MARGIN)
             self._good_until = begun[0] + good, begun[1] + good
-            self._seen = await asyncio.to_thread(self._store.read, KEY)
+            self._seen = await asyncio.to_thread(self._store.read, self._key)
             self._seen_at = self._clock.monotonic()
         else:
             self._good_until = None  # somebody else was faster
@@ -108,5 +126,5 @@ class Lease:
     def _tell(self) -> None:
         held = self.held()
         if held is not self._said and (held or self._said):
-            self._report(Said("keeps the series of deploys" if held else "no longer keeps the series of deploys"))
+            self._report(Said(f"keeps {self._keeps}" if held else f"no longer keeps {self._keeps}"))
         self._said = held

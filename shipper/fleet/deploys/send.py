@@ -77,22 +77,42 @@ def _configured(config_file: str, env: Mapping[str, str]) -> Endpoint | None:
 
     loaded = load(config_file or None, env=env, complete=False)
     for name, destination in loaded.config.destinations.items():
-        options: dict[str, Any] = destination.options
-        if destination.type != "otlp" or not (options.get("endpoint") or options.get("logs_endpoint")):
-            continue
-        origin = f"destinations.{name} of {loaded.path}"
-        given = str(options.get("logs_endpoint") or "")
-        url = _checked(given, origin) if given else _logs_url(str(options["endpoint"]), origin)
-        texts = {key: str(options.get(key) or "") for key in ("token_file", "ca_file", "cert_file", "key_file")}
-        return Endpoint(url, origin, dict(options.get("headers") or {}), **texts)
+        if destination.type == "otlp":
+            found = endpoint_of(destination.options, "logs", f"destinations.{name} of {loaded.path}")
+            if found is not None:
+                return found
     return None
+
+
+def endpoint_of(options: Mapping[str, Any], signal: str, origin: str) -> Endpoint | None:
+    """Where a destination of type ``otlp`` takes ``signal``; None where it has no endpoint for it. Raises `ConfigError`."""
+    given = str(options.get(f"{signal}_endpoint") or "")
+    base = str(options.get("endpoint") or "")
+    if not (given or base):
+        return None
+    url = _checked(given, origin) if given else _signal_url(base, signal, origin)
+    texts = {key: str(options.get(key) or "") for key in ("token_file", "ca_file", "cert_file", "key_file")}
+    return Endpoint(url, origin, dict(options.get("headers") or {}), **texts)
 
 
 def tell(
     event: DeployEvent, endpoint: Endpoint, *, seconds: float = SECONDS, now: Callable[[], float] = time.monotonic
 ) -> None:
     """Send the event; tries again while that may help. Raises `NotTold` after ``seconds`` at the latest."""
-    body = gzip.compress(to_otlp(event), 1, mtime=0)
+    body = to_otlp(event)
+    deadline = now() + seconds
+    while True:
+        try:
+            post(body, endpoint, seconds=max(0.1, deadline - now()))
+            return
+        except Passing as problem:
+            if deadline - now() <= _PAUSE:
+                raise NotTold(f"{endpoint.url} was not told of the deploy: {problem}") from problem
+            time.sleep(_PAUSE)
+
+
+def post(payload: bytes, endpoint: Endpoint, *, seconds: float) -> bytes:
+    """One OTLP request; the body of a 2xx answer. Raises `NotTold`, or `Passing` where the same may work in a moment."""
     headers = {
         "Content-Type": "application/x-protobuf",
         "Content-Encoding": "gzip",
@@ -101,15 +121,8 @@ def tell(
     }
     if endpoint.token_file:
         headers["Authorization"] = f"Bearer {first_line(endpoint.token_file)}"
-    deadline = now() + seconds
-    while True:
-        try:
-            ask("POST", endpoint.url, body, headers, seconds=max(0.1, deadline - now()), tls=_tls(endpoint))
-            return
-        except Passing as problem:
-            if deadline - now() <= _PAUSE:
-                raise NotTold(f"{endpoint.url} was not told of the deploy: {problem}") from problem
-            time.sleep(_PAUSE)
+    body = gzip.compress(payload, 1, mtime=0)
+    return ask("POST", endpoint.url, body, headers, seconds=seconds, tls=_tls(endpoint))
 
 
 class Passing(NotTold):
@@ -183,8 +196,12 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | None:
 
 
 def _logs_url(base: str, origin: str) -> str:
+    return _signal_url(base, "logs", origin)
+
+
+def _signal_url(base: str, signal: str, origin: str) -> str:
     url = _checked(base, origin)
-    return url if url.endswith("/v1/logs") else url.rstrip("/") + "/v1/logs"
+    return url if url.endswith(f"/v1/{signal}") else f"{url.rstrip('/')}/v1/{signal}"
 
 
 def _checked(url: str, origin: str) -> str:

@@ -50,7 +50,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Client:
-    """Asks one server. ``url``: its base, with a path prefix if it has one. Raises `ConfigError` for what is no URL."""
+    """Asks one server. ``url``: its base, with a path prefix if it has one; ``setting``: where that was said.
+
+    Raises `ConfigError` for what is no URL.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,9 @@ class Client:
         token: str = "",
         seconds: float = SECONDS,
         now: Callable[[], float] = time.monotonic,
+        setting: str = "--prometheus",
     ) -> None:
-        self._url = _checked(url)
+        self._url = _checked(url, setting)
         self._token = token
         self.seconds = seconds
         self._now = now
@@ -164,14 +168,14 @@ def _short(said: bytes | str) -> str:
     return " ".join(text.split())[:_WORDS]
 
 
-def _checked(url: str) -> str:
+def _checked(url: str, setting: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError("--prometheus", f"{url[:200]!r} is no URL such as http://prometheus:9090")
+        raise ConfigError(setting, f"{url[:200]!r} is no URL such as http://prometheus:9090")
     if parts.username or parts.password:
-        raise ConfigError("--prometheus", "has a password in it; use --token-file")
+        raise ConfigError(setting, "has a password in it; use a token file")
     return url.rstrip("/").removesuffix("/api/v1")

@@ -34,16 +34,16 @@ def look(client: Client, series: Series, asked: Asked, candidate: str, baseline:
             names = ", ".join(sorted(env or '""' for env in known.envs))
             raise ConfigError("--env", f"{asked.service} is in several environments, say which: {names}")
         if problem := _unknown(known, asked, candidate, baseline):
-            return _cannot_tell(problem, candidate, known.now)
+            return cannot_tell(problem, candidate, known.now)
         first, last = _window(known, candidate)
         answer = client.range(about_hosts(series, asked), first * MINUTE, (last + 1 + AHEAD) * MINUTE, MINUTE)
         served = read_hosts(answer, first, last, known.now)
     except NoAnswer as problem:
-        return _cannot_tell(str(problem), candidate, time.time())
+        return cannot_tell(str(problem), candidate, time.time())
     if served.newest < last - _SILENT:
         since = time.strftime("%H:%M", time.gmtime(served.newest * MINUTE)) if served.newest else ""
         heard = f"since {since} UTC" if since else f"in the last {last - first} minutes"
-        return _cannot_tell(f"nothing has been heard of {asked.service} {heard}", candidate, known.now)
+        return cannot_tell(f"nothing has been heard of {asked.service} {heard}", candidate, known.now)
     return _judged(known, served, series, candidate, baseline, first)
 
 
@@ -151,5 +151,6 @@ def _notes(served: Served, names: Sequence[str]) -> list[str]:
     return told
 
 
-def _cannot_tell(reason: str, candidate: str, at: float) -> Judgement:
+def cannot_tell(reason: str, candidate: str, at: float) -> Judgement:
+    """The judgement where nothing could be asked, or nothing was answered. ``at``: unix seconds."""
     return Judgement(replace(Verdict(Kind.CANNOT_TELL, candidate=candidate), reasons=(reason,)), at=at)

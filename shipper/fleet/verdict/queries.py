@@ -20,7 +20,7 @@ AHEAD = 5
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What things are called in Prometheus (`shipper.dashboards.names` in the command, which this room may not import)."""
+    """What things are called in Prometheus (`shipper.verdict_names` has them; this room may not import those of the boards)."""
 
     requests: str
     durations: str
@@ -31,6 +31,7 @@ class Series:
     requests_first: str
     errors_first: str
     slow_first: str
+    newest: str
     first_age: str = "30m"
     objective: float = 0.5
 
