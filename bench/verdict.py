@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from shipper.fleet.verdict.judge import SAME_MINUTES, Sides, judge
+from shipper.fleet.verdict.mantel import MIN_ERRORS
 from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Past, Verdict
 
 MINUTES = 30
@@ -63,13 +64,18 @@ def run(story: Story, rng: random.Random, result: Cellful) -> None:
     candidate = Group("new", tuple(Host(f"n{index}", counts, 0) for index, counts in enumerate(new)))
     baseline = Group("old", tuple(Host(f"o{index}", counts) for index, counts in enumerate(old)))
     result.runs += 1
+    failed = 0
     verdict: Verdict | None = None
     for minute in range(1, story.minutes + 1):
         share = 0.5 if minute < story.leaves else 1.0
         worse = story.factor if minute > story.bad_from else 1.0
-        fill(new, minute, story.rate * share, story.base * level[minute] * worse * coldness(story, minute), story, rng)
+        failed += fill(
+            new, minute, story.rate * share, story.base * level[minute] * worse * coldness(story, minute), story, rng
+        )
         if share < 1.0:
             fill(old, minute, story.rate * (1 - share), story.base * level[minute], None, rng)
+        if failed < MIN_ERRORS and minute < story.minutes:
+            continue  # with so few nothing is called worse; the last look is taken for its interval
         age = min(minute, MINUTES)
         counts = tuple(one[age] for one in past)
         verdict = judge(Sides(candidate, baseline, Past(age, counts, born=0)))
@@ -86,13 +92,16 @@ def run(story: Story, rng: random.Random, result: Cellful) -> None:
 
 def fill(
     hosts: list[dict[Cell, Count]], minute: int, rate: float, ratio: float, bad: Story | None, rng: random.Random
-) -> None:
-    """What each host serves in a minute; the first one may be bad by itself."""
+) -> int:
+    """What each host serves in a minute; the first one may be bad by itself. How many requests failed."""
+    failed = 0
     for index, counts in enumerate(hosts):
         total = poisson(rate / len(hosts), rng)
         own = ratio * bad.bad_host if bad is not None and index == 0 else ratio
         if total:
             counts[Cell(minute)] = Count(total, binomial(total, min(own, 0.9), rng))
+            failed += counts[Cell(minute)].bad
+    return failed
 
 
 def earlier(story: Story, rng: random.Random) -> list[Count]:
@@ -161,6 +170,7 @@ def healthy(rates: tuple[int, ...]) -> Iterator[Story]:
         ("alone from the start", lambda one: replace(one, leaves=0)),
         ("alone, bursts", lambda one: replace(one, leaves=0, bursts=True)),
         ("alone, bursts, cold starts", lambda one: replace(one, leaves=0, bursts=True, cold=True)),
+        ("alone, one bad host, x8", lambda one: replace(one, leaves=0, bad_host=8.0)),
     )
     for name, change in kinds:
         for rate in rates:
@@ -168,17 +178,18 @@ def healthy(rates: tuple[int, ...]) -> Iterator[Story]:
 
 
 def broken() -> Iterator[Story]:
-    """Releases that are worse. 30 expected errors: that many in 30 minutes of a healthy one, 300 with ten times the traffic."""
-    for expected in (30, 300):
-        rate = 2 * expected / MINUTES / BASE
+    """Releases that are worse. ``expected``: the errors that a healthy one would have had in its first ``minutes``."""
+    for expected, minutes in ((30, 10), (300, 10), (30, 30)):
+        rate = 2 * expected / minutes / BASE
+        told = f"{expected} expected errors in {minutes} min"
         for factor in (2.0, 4.0, 10.0):
-            yield Story(f"x{factor:g}, {expected} expected errors", rate, factor=factor)
-        yield Story(f"x4, {expected} expected errors, bursts", rate, factor=4.0, bursts=True)
-        yield Story(f"x4, {expected} expected errors, no history", rate, factor=4.0, past=0)
-        yield Story(f"x4 from minute 20 on, {expected} expected errors", rate, factor=4.0, bad_from=20, minutes=50)
-        yield Story(f"x10 from minute 20 on, {expected} expected errors", rate, factor=10.0, bad_from=20, minutes=50)
-        yield Story(f"x4 alone, {expected} expected errors", rate / 2, factor=4.0, leaves=0)
-        yield Story(f"x10 alone, {expected} expected errors", rate / 2, factor=10.0, leaves=0)
+            yield Story(f"x{factor:g}, {told}", rate, factor=factor)
+        yield Story(f"x4, {told}, bursts", rate, factor=4.0, bursts=True)
+        yield Story(f"x4, {told}, no history", rate, factor=4.0, past=0)
+        for factor in (4.0, 10.0):
+            yield Story(f"x{factor:g} from minute 20 on, {told}", rate, factor=factor, bad_from=20, minutes=50)
+            yield Story(f"x{factor:g} alone, {told}", rate / 2, factor=factor, leaves=0)
+            yield Story(f"x{factor:g} alone, {told}, bursts", rate / 2, factor=factor, leaves=0, bursts=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -91,8 +91,8 @@ def test_more_traffic_shows_smaller_factors(new: int, old: int, ratio: float) ->
     assert enough <= 4.0001
 
 
-def test_the_tail_is_that_of_the_beta_binomial() -> None:
-    """With a wide and a narrow spread, the tail is what adding up all probabilities gives."""
+def test_rare_is_what_the_tail_of_the_beta_binomial_says() -> None:
+    """With a wide and a narrow spread, a count is rarer than just over the sum of all probabilities, and not than just below."""
     for mean, cv in ((0.1, 0.3), (0.02, 0.8)):
         spread = history.Spread(mean, cv, 8, Count(1000, 20))
         precision = (1 - mean) / (mean * cv**2) - 1
@@ -100,7 +100,9 @@ def test_the_tail_is_that_of_the_beta_binomial() -> None:
         each = [math.comb(n, x) * math.exp(_beta(x + a, n - x + b) - _beta(a, b)) for x in range(n + 1)]
         assert sum(each) == pytest.approx(1)
         for errors in (1, 5, 12, 60):
-            assert history.tail(spread, Count(n, errors)) == pytest.approx(sum(each[errors:]), rel=1e-6)
+            tail = sum(each[errors:])
+            assert history.is_rarer(spread, Count(n, errors), tail * (1 + 1e-6))
+            assert not history.is_rarer(spread, Count(n, errors), tail * (1 - 1e-6))
 
 
 def _beta(a: float, b: float) -> float:
@@ -108,10 +110,11 @@ def _beta(a: float, b: float) -> float:
 
 
 def test_a_thousand_errors_stand_for_more() -> None:
-    """The tail of many errors does not jump where a smaller sample stands for them."""
+    """Where a smaller sample stands for many errors, the smallest count that is rare stays what it was."""
     spread = history.Spread(0.005, 0.4, 8, Count(1_000_000, 5000))
-    at, above = (history.tail(spread, Count(100_000, errors)) for errors in (1000, 1001))
-    assert above == pytest.approx(at, rel=0.02)
+    for requests in (60_000, 100_000, 140_000):
+        first = next(bad for bad in range(200, 5000) if history.is_rarer(spread, Count(requests, bad), 0.001))
+        assert first / requests == pytest.approx(0.0135, rel=0.03)
 
 
 def test_few_or_small_generations_are_no_measure() -> None:

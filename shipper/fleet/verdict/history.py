@@ -29,10 +29,9 @@ PRIOR_GENERATIONS = 4
 WIDER = 1.5
 MIN_MINUTES = 5
 """Younger candidates are not judged by it alone."""
-ALPHA = 0.001
-"""At each look; bench shows that over all looks, and with bursts, it stays below one in a hundred."""
+ALPHA = 0.0003
+"""At each look; bench shows that over all looks, and with bursts, about one healthy release in two hundred is called worse."""
 _LARGEST = 1000.0
-_NEGLIGIBLE = 1e-12
 _MANY = 1000
 """Of more errors a smaller sample is as good: chance is then 3 %, the spread of generations ten times that."""
 
@@ -66,31 +65,37 @@ def spread_of(counts: Sequence[Count], minutes: int) -> Spread | None:
     return Spread(mean, WIDER * math.sqrt(squared * (1 + 1 / k)), k, total)
 
 
-def tail(spread: Spread, count: Count) -> float:
-    """The probability that a generation like the others has as many errors, or more, of as many requests (beta-binomial)."""
+def is_rarer(spread: Spread, count: Count, alpha: float) -> bool:
+    """Whether a generation like the others has as many errors, or more, of as many requests with probability ``alpha`` or less.
+
+    The tail of the beta-binomial is added up only until it is over ``alpha``, or what is left of it cannot bring it there.
+    """
     n, e = count
     if e <= 0:
-        return 1.0
+        return alpha >= 1.0
     if e > _MANY:
         n, e = round(n * _MANY / e), _MANY
     mean = min(spread.mean, 0.5)
     precision = max(2.0, (1 - mean) / (mean * spread.cv**2) - 1)
     a, b = mean * precision, (1 - mean) * precision
-    term = math.exp(_log_probability(n, e, a, b))
-    upper = 0.0
-    for x in range(e, n + 1):  # from e on terms fall, as e is above the mode wherever this is asked
+    term, upper = math.exp(_log_probability(n, e, a, b)), 0.0
+    for x in range(e, n + 1):
         upper += term
-        if x > e and term < _NEGLIGIBLE * upper:
-            break
-        term *= (n - x) / (x + 1) * (x + a) / (n - x - 1 + b) if x < n else 0.0
-    return min(1.0, upper)
+        if upper > alpha:
+            return False
+        falls = (n - x) / (n - x - 1 + b) if x < n else 0.0  # b is 1 at least: later terms fall no less steeply
+        steepest = falls * max(1.0, (x + a) / (x + 1))
+        term *= falls * ((x + a) / (x + 1))
+        if steepest < 1.0 and upper + term / (1.0 - steepest) <= alpha:
+            return True
+    return True
 
 
 def is_worse(spread: Spread, count: Count, alpha: float = ALPHA) -> bool:
     """Whether it is further out than chance and the usual spread explain, and far enough to act on."""
     if count.total < MIN_REQUESTS or count.bad < MIN_ERRORS or count.ratio < MIN_FACTOR * spread.mean:
         return False
-    return tail(spread, count) <= alpha
+    return is_rarer(spread, count, alpha)
 
 
 def factor(spread: Spread, count: Count) -> tuple[float, tuple[float, float | None]]:

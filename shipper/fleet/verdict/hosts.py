@@ -25,23 +25,27 @@ def odd_host(group: Group) -> OddHost | None:
     serving = [host for host in group.hosts if host.counts]
     if len(serving) < MIN_HOSTS:
         return None
+    requests: dict[Cell, int] = {}
     bads: dict[Cell, int] = {}
+    own: list[Count] = []
     for host in serving:
-        for cell, (_, bad) in host.counts.items():
+        served = failed = 0
+        for cell, (total, bad) in host.counts.items():
+            requests[cell] = requests.get(cell, 0) + total
+            served += total
             if bad:
                 bads[cell] = bads.get(cell, 0) + bad
-    if sum(bads.values()) < MIN_ERRORS:
+                failed += bad
+        own.append(Count(served, failed))
+    whole = added(iter(own))
+    if whole.bad < MIN_ERRORS or not any(_far(count, whole) for count in own):
         return None
-    requests = {cell: sum(host.counts[cell][0] for host in serving if cell in host.counts) for cell in bads}
-    ratios = {cell: bad / requests[cell] for cell, bad in bads.items()}
-    total = added(count for host in serving for count in host.counts.values())
-    own, expected, host = _worst(serving, ratios)
-    rest = Count(total.total - own.total, total.bad - own.bad)
-    if not own.total or not rest.total or own.ratio < MIN_FACTOR * rest.ratio:
+    expected = _expected(serving, {cell: bad / requests[cell] for cell, bad in bads.items()})
+    worst = max(range(len(serving)), key=lambda index: own[index].bad - expected[index])
+    count = own[worst]
+    if not _far(count, whole) or _at_least(count.bad, whole.bad, expected[worst] / whole.bad) * len(serving) > ALPHA:
         return None
-    if _at_least(own.bad, total.bad, expected / total.bad) * len(serving) > ALPHA:
-        return None
-    return OddHost(host.name, group.generation, own.total, own.bad, own.bad / total.bad)
+    return OddHost(serving[worst].name, group.generation, count.total, count.bad, count.bad / whole.bad)
 
 
 def without(group: Group, odd: OddHost | None) -> Group:
@@ -51,16 +55,17 @@ def without(group: Group, odd: OddHost | None) -> Group:
     return Group(group.generation, tuple(host for host in group.hosts if host.name != odd.name), group.left_out)
 
 
-def _worst(hosts: Sequence[Host], ratios: dict[Cell, float]) -> tuple[Count, float, Host]:
-    """The host furthest over what it would have had, had all been alike; with its count and that number."""
-    found: tuple[Count, float, Host] | None = None
-    for host in hosts:
-        own = added(iter(host.counts.values()))
-        expected = sum(count[0] * ratios[cell] for cell, count in host.counts.items() if cell in ratios)
-        if found is None or own.bad - expected > found[0].bad - found[1]:
-            found = (own, expected, host)
-    assert found is not None
-    return found
+def _far(own: Count, whole: Count) -> bool:
+    """Whether it fails so many times as often as the others do that it would be worth naming."""
+    rest = Count(whole.total - own.total, whole.bad - own.bad)
+    return own.total > 0 and rest.total > 0 and own.ratio >= MIN_FACTOR * rest.ratio
+
+
+def _expected(hosts: Sequence[Host], ratios: dict[Cell, float]) -> list[float]:
+    """What each host would have had, had all been alike."""
+    return [
+        sum(host.counts[cell][0] * ratio for cell, ratio in ratios.items() if cell in host.counts) for host in hosts
+    ]
 
 
 def _at_least(bad: int, of: int, share: float) -> float:

@@ -27,7 +27,7 @@ ENOUGH = 4.0
 """What does not show a factor like this is not enough to say there is no difference..."""
 FLOOR = 0.001
 """...unless it shows so small a ratio: of a service that hardly ever fails, no factor can be asked for."""
-CONFIRM = 0.002
+CONFIRM = 0.001
 """A start is worse than a usual cold one if so few of earlier generations' starts would be as bad."""
 SAME_MINUTES, SAME_AGE = "same minutes", "same age"
 _TOO_MUCH_LEFT_OUT = 0.1
@@ -83,7 +83,7 @@ def _unusable(sides: Sides) -> str:
     if not sides.candidate.hosts:
         return f"no host of generation {sides.candidate.generation} has served anything yet"
     for group in (sides.candidate, sides.baseline):
-        if group and group.left_out > _TOO_MUCH_LEFT_OUT * (group.left_out + group.total.total):
+        if group and group.left_out and group.left_out > _TOO_MUCH_LEFT_OUT * (group.left_out + group.total.total):
             return (
                 f"{group.left_out:,} requests of generation {group.generation} are in no minute that can be named "
                 "(a gap in what its hosts reported, or wrong clocks)"
@@ -124,7 +124,7 @@ def _in_same_minutes(
     if known:
         assert own is not None
         assert spread is not None
-        cold_as_usual = own.ratio <= spread.mean or history.tail(spread, own) > CONFIRM
+        cold_as_usual = own.ratio <= spread.mean or not history.is_rarer(spread, own, CONFIRM)
         spans.insert(0, _Span(_ALL, everything, counts=not cold_as_usual))
     found = [_Found(span, score(span.strata.values())) for span in spans]
     counting = [one for one in found if one.span.counts and one.score.passes]
