@@ -24,6 +24,7 @@ from shipper.pump.hub import Hub
 if TYPE_CHECKING:
     from shipper.measure.requests import RequestCounter
     from shipper.measure.source import MeasureSource
+    from shipper.sources.file.source import FileSource
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
@@ -106,9 +107,15 @@ class SourceMaker:
             from shipper.sources.twins import Twins
 
             self.twins = Twins(self.clock, self.report)
-        if self.config.files:
-            sources.append(self._files(hub, ledger, takers, remembered, requests))
-            counted += sources if self.config.requests.logs else []
+        hands_over = self.config.services.enabled and self.role == "sidecar"
+        if self.config.files or hands_over:
+            files = self._files(hub, ledger, takers, remembered, requests)
+            sources.append(files)
+            counted.append(files)
+            if hands_over and not self.closed:
+                from shipper.sources.jobs import Jobs
+
+                sources.append(Jobs(self.config.spool_dir, files, self.clock, self.report))
         if self.role == "gateway":
             sources += await self._gateway(hub, ledger, takers)
         elif requests is not None and self.config.services.enabled:
@@ -136,15 +143,20 @@ class SourceMaker:
         takers: Takers,
         remembered: frozenset[str],
         requests: RequestCounter | None,
-    ) -> Source:
+    ) -> FileSource:
         from shipper.sources.file.source import FileSource
 
         consumer = None
-        if requests is not None and self.config.requests.logs:
+        if requests is not None:
+            from shipper import build_jobs
             from shipper.measure.making import log_requests
 
             consumer = log_requests(
-                self.config.requests, lambda globs: _covering(globs, self.report), requests, self.report
+                self.config.requests,
+                lambda globs: _covering(globs, self.report),
+                requests,
+                self.report,
+                [build_jobs.job_rule(self.config.spool_dir)] if self.config.services.enabled else [],
             )
         return FileSource(
             file_settings(self.config, self.identity.attributes()),
@@ -255,6 +267,10 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
         )
         for group in config.files
     )
+    if config.services.enabled:
+        from shipper import build_jobs
+
+        groups += build_jobs.runs(config.spool_dir, attributes)
     limits = config.file_limits
     return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
 

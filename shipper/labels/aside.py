@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 
 CARD = "host.json"
-_PROCESS = re.compile(r"p\d{1,10}-[0-9a-f]{16}", re.ASCII)  # as in shipper.handoff.places, which stands above this room
+_PROCESS = re.compile(r"p\d{1,10}-[0-9a-f]{16}|job-[0-9a-f-]{36}", re.ASCII)
+"""Directories of processes and of runs of jobs, as in shipper.handoff.places and jobs, which stand above this room."""
 
 
 def holds_services(spool: str) -> bool:

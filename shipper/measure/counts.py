@@ -32,10 +32,14 @@ REST = Serving(OTHER)
 
 
 class Key(NamedTuple):
-    """What one line of the book is about. ``route`` is empty unless routes are asked for."""
+    """What one line of the book is about. ``route`` is empty unless routes are asked for.
+
+    ``job``: the runs of a job, counted here by its name beside being requests of who runs it.
+    """
 
     who: Serving
     route: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Bounds:
 
     buckets_ns: tuple[int, ...]
     max_services: int
-    max_routes: int  # of one service
+    max_routes: int  # of one service; as many jobs
 
 
 class Tally:
@@ -124,10 +128,19 @@ class Book:
         return Book(self.bounds, lines, folded)
 
     def by_service(self) -> Iterator[tuple[Serving, list[tuple[str, Line]]]]:
-        """The lines of each service, with their routes."""
+        """The requests of each service, with their routes."""
         groups: dict[Serving, list[tuple[str, Line]]] = {}
         for key, line in self.lines.items():
-            groups.setdefault(key.who, []).append((key.route, line))
+            if not key.job:
+                groups.setdefault(key.who, []).append((key.route, line))
+        yield from groups.items()
+
+    def by_job(self) -> Iterator[tuple[Serving, list[tuple[str, Line]]]]:
+        """The runs of each service's jobs, with their names."""
+        groups: dict[Serving, list[tuple[str, Line]]] = {}
+        for key, line in self.lines.items():
+            if key.job:
+                groups.setdefault(key.who, []).append((key.job, line))
         yield from groups.items()
 
     def encode(self) -> str:
@@ -144,6 +157,8 @@ class Book:
         }
         if any(line.untimed for line in self.lines.values()):
             whole["untimed"] = [line.untimed for line in self.lines.values()]
+        if any(key.job for key in self.lines):
+            whole["jobs"] = [key.job for key in self.lines]
         return json.dumps(whole, separators=(",", ":"))
 
     @classmethod
@@ -156,8 +171,9 @@ class Book:
             if tuple(whole["buckets"]) != bounds.buckets_ns:
                 raise ValueError("other latency buckets")
             untimed = whole.get("untimed") or [0] * len(whole["lines"])
-            rows = zip(whole["lines"], untimed, strict=True)
-            lines = dict(_line(row, len(bounds.buckets_ns) + 1, count) for row, count in rows)
+            jobs = whole.get("jobs") or [""] * len(whole["lines"])
+            rows = zip(whole["lines"], untimed, jobs, strict=True)
+            lines = dict(_line(row, len(bounds.buckets_ns) + 1, count, job) for row, count, job in rows)
             return cls(bounds, lines, {str(cause): int(count) for cause, count in whole["folded"].items()})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a book: {error!r}") from error
@@ -174,11 +190,15 @@ class Book:
                 for gone in [other for other in lines if other.who == idle[1]]:
                     del lines[gone]
             else:
-                key, cause = Key(REST, key.route and OTHER), "service"
+                key, cause = Key(REST, key.route and OTHER, key.job and OTHER), "service"
         if key.route and key not in lines:
             routes = sum(1 for other in lines if other.who == key.who and other.route not in ("", OTHER))
             if routes >= self.bounds.max_routes:
                 key, cause = Key(key.who, OTHER), cause or "route"
+        if key.job and key not in lines:
+            jobs = sum(1 for other in lines if other.who == key.who and other.job not in ("", OTHER))
+            if jobs >= self.bounds.max_routes:
+                key, cause = Key(key.who, job=OTHER), cause or "job"
         return key, cause
 
 
@@ -187,11 +207,11 @@ def _idlest(lines: Mapping[Key, Line], services: set[Serving]) -> tuple[int, Ser
     return min((max(line.seen_ns for key, line in lines.items() if key.who == who), who) for who in services)
 
 
-def _line(row: Sequence[Any], buckets: int, untimed: int) -> tuple[Key, Line]:
+def _line(row: Sequence[Any], buckets: int, untimed: int, job: str) -> tuple[Key, Line]:
     service, release, generation, environment, route, *numbers = row
     every = [*numbers, untimed]
     if len(numbers) != 4 + buckets or not all(isinstance(number, int) and number >= 0 for number in every):
         raise ValueError("not a line of a book")
     start, seen, errors, duration, *counts = numbers
-    key = Key(Serving(str(service), str(release), str(generation), str(environment)), str(route))
+    key = Key(Serving(str(service), str(release), str(generation), str(environment)), str(route), str(job))
     return key, Line(start, seen, tuple(counts), errors, duration, untimed)

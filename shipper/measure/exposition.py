@@ -8,7 +8,16 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from shipper.measure.counts import Book, Key, Line
-from shipper.measure.samples import DURATION_HELP, ERROR, OK, REQUESTS_HELP
+from shipper.measure.samples import (
+    DURATION_HELP,
+    ERROR,
+    FAILURE,
+    OK,
+    REQUESTS_HELP,
+    RUN_TIME_HELP,
+    RUNS_HELP,
+    SUCCESS,
+)
 
 LABELS = ("service", "env", "generation", "release")
 
@@ -31,13 +40,24 @@ class BookCollector(Collector):
             return
         requests = CounterMetricFamily("shipper_requests", REQUESTS_HELP, labels=(*self._labels, "outcome"))
         durations = HistogramMetricFamily("shipper_request_duration_seconds", DURATION_HELP, labels=self._labels)
+        runs = CounterMetricFamily("shipper_job_runs", RUNS_HELP, labels=(*LABELS, "job_name", "outcome"))
+        run_times = CounterMetricFamily("shipper_job_duration_seconds", RUN_TIME_HELP, labels=(*LABELS, "job_name"))
         for key, line in book.lines.items():
+            if key.job:
+                run = (*_who(key), key.job)
+                runs.add_metric((*run, SUCCESS), line.requests - line.errors)
+                runs.add_metric((*run, FAILURE), line.errors)
+                run_times.add_metric(run, line.duration_ns / 1e9)
+                continue
             labels = self._values(key)
             requests.add_metric((*labels, OK), line.requests - line.errors)
             requests.add_metric((*labels, ERROR), line.errors)
             durations.add_metric(labels, buckets=_cumulative(book, line), sum_value=line.duration_ns / 1e9)
         yield requests
         yield durations
+        if runs.samples:
+            yield runs
+            yield run_times
         if book.folded:
             folded = CounterMetricFamily(
                 "shipper_requests_folded",
@@ -49,9 +69,12 @@ class BookCollector(Collector):
             yield folded
 
     def _values(self, key: Key) -> tuple[str, ...]:
-        who = key.who
-        values = (who.service, who.environment, who.generation, who.release)
-        return (*values, key.route) if "route" in self._labels else values
+        return (*_who(key), key.route) if "route" in self._labels else _who(key)
+
+
+def _who(key: Key) -> tuple[str, ...]:
+    who = key.who
+    return (who.service, who.environment, who.generation, who.release)
 
 
 def _cumulative(book: Book, line: Line) -> list[tuple[str, float]]:

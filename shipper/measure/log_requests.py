@@ -7,7 +7,7 @@ counts are put into the ledger together with those of spans (`shipper.measure.re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shipper.events import Reporter, Said
 from shipper.measure.counts import Key, Tally
@@ -18,12 +18,14 @@ from shipper.measure.spans import TextStream
 
 @dataclass(frozen=True, slots=True)
 class LogRule:
-    """Which files tell of requests, and how. ``attributes``: what is known of who serves, beside what is known of the host."""
+    """Which files tell of requests, and how. ``attributes_of``: what is known of who serves by the path of a file, beside
+    what is known of the host. ``jobs``: each is the run of a job, whose name stands where others have their route."""
 
     covers: Callable[[str], bool]  # whether the file of this path does
     format: LineFormat
-    attributes: Mapping[str, object] = field(default_factory=dict)
+    attributes_of: Callable[[str], Mapping[str, object]] = lambda path: {}
     besides_spans: bool = False  # count also where requests of the same service come in spans
+    jobs: bool = False
 
 
 class LogRequests:
@@ -76,7 +78,8 @@ class _Lines:
         self._rule = rule
         self._counter = counter
         self._passed_over = passed_over
-        self._key = counter.key(rule.attributes, "")
+        self._attributes = rule.attributes_of(stream.name)
+        self._key = counter.key(self._attributes, "")
         self._begun = False
 
     def read(self, at: int, tally: Tally, *, last: bool) -> int:
@@ -97,7 +100,11 @@ class _Lines:
             tally.declare(self._key)
         for request in self._rule.format.requests(text):
             tally.count(self._of(request.route), error=request.error, duration_ns=request.duration_ns)
+            if self._rule.jobs:
+                job = self._counter.job_key(self._attributes, request.route)
+                tally.count(job, error=request.error, duration_ns=request.duration_ns)
         return after
 
     def _of(self, route: str) -> Key:
-        return self._counter.key(self._rule.attributes, route) if route and self._counter.routes else self._key
+        by_route = route and self._counter.routes and not self._rule.jobs
+        return self._counter.key(self._attributes, route) if by_route else self._key

@@ -73,15 +73,22 @@ def log_requests(
     covering: Callable[[Sequence[str]], Callable[[str], bool]],
     counter: RequestCounter,
     report: Reporter,
+    jobs: Sequence[LogRule] = (),
 ) -> LogRequests:
-    """What has the logs read that tell of requests. ``covering``: whether a path matches globs, as tailing sees it."""
+    """What has the logs read that tell of requests. ``covering``: whether a path matches globs, as tailing sees it.
+
+    ``jobs``: the rules for what tells of runs of jobs.
+    """
     rules = []
     for wanted in settings.logs:
         names = Names(wanted.status, wanted.duration, wanted.level, wanted.route, UNITS[wanted.unit])
-        attributes = {"service.name": wanted.service} if wanted.service else {}
         format = line_format(wanted.format, names)
-        rules.append(LogRule(covering(wanted.files), format, attributes, wanted.besides_spans))
-    return LogRequests(rules, counter, report)
+        rules.append(LogRule(covering(wanted.files), format, _serving(wanted.service), wanted.besides_spans))
+    return LogRequests([*rules, *jobs], counter, report)
+
+
+def _serving(service: str) -> Callable[[str], Mapping[str, object]]:
+    return lambda path: {"service.name": service} if service else {}
 
 
 def bounds(settings: Requests) -> Bounds:

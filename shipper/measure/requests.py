@@ -223,6 +223,10 @@ class RequestCounter:
         who = Serving(*(_label(str(attributes.get(name) or self._host.get(name) or "")) for name in _ATTRIBUTES))
         return Key(who, _label(route) if self.routes else "")
 
+    def job_key(self, attributes: Mapping[str, object], job: str) -> Key:
+        """Where the runs of a job are counted."""
+        return Key(self.key(attributes, "").who, job=_label(job))
+
     def _move(self, positions: Mapping[str, int]) -> None:
         for id_, at in positions.items():
             feed = self._feeds.get(id_)

@@ -18,6 +18,9 @@ SCOPE = scope("shipper.measure", __version__)
 OK, ERROR = "ok", "error"
 REQUESTS_HELP = "Requests served, by what became of them: one for each server span."
 DURATION_HELP = "How long serving them took."
+RUNS_HELP = "Runs of jobs (shipper exec), by how they ended; each is a request of its service as well."
+RUN_TIME_HELP = "How long all these runs took together."
+SUCCESS, FAILURE = "success", "failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,13 @@ def of_book(book: Book, host: Mapping[str, AttributeValue], instance: str, time_
         ]
         payload = metrics.export_metrics(resource(identity(who, host, instance)), SCOPE, found)
         samples += Samples(payload, 3 * len(lines), len(found))
+    for who, lines in book.by_job():
+        found = [
+            metrics.counter("shipper.job.runs", _runs(lines, time_ns), unit="{run}", description=RUNS_HELP),
+            metrics.counter("shipper.job.duration", _run_times(lines, time_ns), unit="s", description=RUN_TIME_HELP),
+        ]
+        payload = metrics.export_metrics(resource(identity(who, host, instance)), SCOPE, found)
+        samples += Samples(payload, 3 * len(lines), len(found))
     return samples
 
 
@@ -71,6 +81,18 @@ def _requests(lines: Iterable[tuple[str, Line]], time_ns: int) -> Sequence[bytes
         for outcome, count in ((OK, line.requests - line.errors), (ERROR, line.errors)):
             points.append(metrics.number(count, time_ns, line.start_ns, {"outcome": outcome, **_route(route)}))
     return points
+
+
+def _runs(lines: Iterable[tuple[str, Line]], time_ns: int) -> Sequence[bytes]:
+    points = []
+    for job, line in lines:
+        for outcome, count in ((SUCCESS, line.requests - line.errors), (FAILURE, line.errors)):
+            points.append(metrics.number(count, time_ns, line.start_ns, {"job.name": job, "outcome": outcome}))
+    return points
+
+
+def _run_times(lines: Iterable[tuple[str, Line]], time_ns: int) -> Sequence[bytes]:
+    return [metrics.number(line.duration_ns / 1e9, time_ns, line.start_ns, {"job.name": job}) for job, line in lines]
 
 
 def _durations(lines: Iterable[tuple[str, Line]], bounds: Sequence[float], time_ns: int) -> Sequence[bytes]:

@@ -5,32 +5,14 @@ Space of what was shipped is given back by the sidecar. What is given up here is
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 
 from shipper.clock import Clock
 from shipper.handoff.jobs import KEPT_HEAD, note_given_up
+from shipper.holes import punch
 
-_PUNCH = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _STEP = 1 << 20
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def punch(descriptor: int, start: int, end: int) -> bool:
-    """Give the space of ``[start, end)`` of a file back; the bytes read as zeros. False where that cannot be done.
-
-    ``descriptor`` need not be open for writing.
-    """
-    try:
-        writing = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        done = _libc.fallocate(writing, _PUNCH, ctypes.c_long(start), ctypes.c_long(end - start))
-        return bool(done == 0)
-    finally:
-        os.close(writing)
 
 
 class Space:
@@ -87,7 +69,9 @@ class Space:
             stream, descriptor = max(self._outputs.items(), key=lambda item: os.fstat(item[1]).st_blocks)
             size = os.fstat(descriptor).st_size
             start = os.lseek(descriptor, KEPT_HEAD, os.SEEK_DATA) if size > KEPT_HEAD else size
-            end = min(start + _STEP, (size - KEPT_HEAD) // KEPT_HEAD * KEPT_HEAD)  # by its last bytes it is recognised, too
+            end = min(
+                start + _STEP, (size - KEPT_HEAD) // KEPT_HEAD * KEPT_HEAD
+            )  # by its last bytes it is recognised, too
             if end <= start:
                 return
             note_given_up(self._directory, stream, start, end)

@@ -55,7 +55,7 @@ class TextFile:
 
 def rules(*, besides_spans: bool = False, **attributes: str) -> list[LogRule]:
     format = line_format(r"status=(?P<status>\d+)(?: took=(?P<duration>[\d.]+))?(?: at=(?P<route>\S+))?", Names())
-    return [LogRule(lambda path: path.endswith(".log"), format, attributes, besides_spans)]
+    return [LogRule(lambda path: path.endswith(".log"), format, lambda path: attributes, besides_spans)]
 
 
 def numbers(counter: RequestCounter) -> dict[str, tuple[int, int]]:

@@ -21,6 +21,7 @@ from shipper.sources.file.lease import has_writers
 from shipper.sources.file.maker import Maker
 from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall, row_of
 from shipper.sources.file.settings import FileSettings
+from shipper.sources.file.stream import FileStream
 from shipper.sources.file.watch import Changes, Watcher
 
 WALK_SHARE = 10  # directories are not walked for more than one part in so many of the time
@@ -185,6 +186,18 @@ class FileSource(Source):
         self._maker.closing = False
         for stream in list(self._maker.streams.values()):
             stream.reopen()
+
+    def stream_at(self, path: str) -> FileStream | None:
+        """Who reads the file that has this name now; None where there is none (it is empty, or not yet looked at)."""
+        file = self._table.at(path)
+        return None if file is None else file.stream
+
+    def caught_up(self, path: str) -> bool:
+        """Whether all that the file of this name holds now was acknowledged everywhere, and counted where it is."""
+        file = self._table.at(path)
+        if file is None or file.status().st_size != max(file.size, 0):
+            return False
+        return file.size <= 0 if file.stream is None else file.stream.idle
 
     def close_events(self) -> None:
         """See `Source.close_events`."""
