@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import remote_write, sdk, servers, stampede
+from bench import files, remote_write, sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -181,6 +181,10 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
         "exposure-5000-low-sink-50ms", 5000, 10, 0.050, SHIPPER_MODE="low-exposure"
     ),
     "idle": lambda size: idle("idle"),
+    "many-files-10": lambda size: files.many("many-files-10", 10),
+    "many-files-1000": lambda size: files.many("many-files-1000", 1000),
+    "many-files-10000": lambda size: files.many("many-files-10000", 10_000),
+    "rotation-storm": lambda size: files.storm("rotation-storm", 50_000, 5, 10),
     "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
     "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
     "stampede-500-retry-after": lambda size: stampede.rows("stampede-500-retry-after", 500, rate=200, says_when=True),

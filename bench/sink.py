@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 import zlib
@@ -110,14 +111,24 @@ class Connection(asyncio.Protocol):
             taken.kept.append((now, body))
 
 
+def unpacked(body: bytes) -> bytes:
+    """A body without its compression."""
+    return zlib.decompress(body, 31) if body[:2] == b"\x1f\x8b" else body
+
+
 def delays(kept: list[tuple[int, bytes]]) -> list[float]:
     """Seconds from each line's own ``ns=`` stamp to the answer that acknowledged it."""
-    found = []
-    for at, body in kept:
-        raw = zlib.decompress(body, 31) if body[:2] == b"\x1f\x8b" else body
-        for part in raw.split(b" ns=")[1:]:
-            found.append((at - int(part[:19])) / 1e9)
-    return found
+    return [(at - int(part[:19])) / 1e9 for at, body in kept for part in unpacked(body).split(b" ns=")[1:]]
+
+
+def distinct(kept: list[tuple[int, bytes]]) -> int:
+    """How many different lines there are, by the file that they came from and their ``line=`` number."""
+    found: set[bytes] = set()
+    for _, body in kept:
+        for batch in re.split(rb"(?=log\.file\.path)", unpacked(body)):
+            name = batch[:200].partition(b".log")[0]
+            found.update(name + number for number in re.findall(rb"line=(\d+) ", batch))
+    return len(found)
 
 
 async def serve(arguments: argparse.Namespace) -> None:
@@ -140,6 +151,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     names = ("records", "raw_bytes", "wire_bytes", "requests", "first_ns", "last_ns")
     result: dict[str, object] = {name: getattr(taken, name) for name in names}
     result["delays"] = sorted(delays(taken.kept))
+    result["distinct"] = distinct(taken.kept)
     write(arguments.out, json.dumps(result))
 
 
