@@ -51,6 +51,7 @@ class Lanes:
         self._work = work
         self._arriving: dict[str, Stream] = {}
         self._resting: dict[str, Lane] = {}  # could not be read a moment ago
+        self._behind: dict[str, Lane] = {}  # data that may not be settled: what nothing happens to costs nothing
         self._held: dict[str, Lane] = {}  # account streams, until it is known whether they are wanted
 
     def follow(self, stream: Stream) -> None:
@@ -70,6 +71,7 @@ class Lanes:
         lane = self.by_stream.get(stream)
         if lane is not None:
             lane.noticed()
+            self._behind[stream] = lane
             if self.order.by_value:
                 lane.weigh()
             # One that has a turn coming needs no wake-up for every line, only when it may have become a request of its own.
@@ -94,6 +96,7 @@ class Lanes:
         self._arriving.pop(stream, None)
         self._held.pop(stream, None)
         self._resting.pop(stream, None)
+        self._behind.pop(stream, None)
         lane = self.by_stream.pop(stream, None)
         if lane is not None:
             self.rotations[lane.stream.signal].drop(lane)
@@ -116,6 +119,7 @@ class Lanes:
                 del self._arriving[name]
                 self.known.pop(name, None)
                 lane = self.by_stream[name] = Lane(stream, cursors[name], self._clock)
+                self._behind[name] = lane
                 self.order.weigh(lane)
                 self._queue(lane)
                 self._hub.moved(stream)
@@ -194,11 +198,17 @@ class Lanes:
     def backlog(self) -> dict[str, int]:
         """Bytes of data seen but not settled here (standing by: nor elsewhere), by stream, where there are any."""
         measure = self.member.unsettled if self._spare else Lane.unsettled
-        return {name: size for name, lane in self.by_stream.items() if lane.counts and (size := measure(lane)) > 0}
+        return {lane.stream.id: size for lane in self._unsettled() if (size := measure(lane)) > 0}
+
+    def _unsettled(self) -> list[Lane]:
+        """The streams of data that are not settled here."""
+        for name in [name for name, lane in self._behind.items() if lane.idle() or not lane.counts]:
+            del self._behind[name]
+        return list(self._behind.values())
 
     def unsettled_bytes(self) -> int:
         """Bytes of data seen but settled by nobody in the share."""
-        return sum(self.member.unsettled(lane) for lane in self.by_stream.values() if lane.counts)
+        return sum(self.member.unsettled(lane) for lane in self._unsettled())
 
     def order_by_value(self, on: bool, patience: float = 0.0) -> None:
         """Let value decide who is next, beginning anew; or turns again. See `Order.decide`."""
@@ -227,9 +237,8 @@ class Lanes:
     def oldest(self) -> float:
         """Age in seconds of the oldest data not settled; 0 when there is none."""
         now = self._clock.monotonic()
-        lanes = () if self._spare else self.by_stream.values()
-        ages = (now - lane.oldest() for lane in lanes if lane.counts and not lane.idle())
-        return max(ages, default=0.0)
+        lanes = () if self._spare else self._unsettled()
+        return max((now - lane.oldest() for lane in lanes), default=0.0)
 
     def _queue(self, lane: Lane) -> bool:
         """Give a lane a turn if it has something to cut and is wanted; True when that is news."""
