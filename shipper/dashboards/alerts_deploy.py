@@ -8,7 +8,7 @@ from shipper.dashboards import names
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.expressions import Expressions
-from shipper.dashboards.ruleset import Alert
+from shipper.dashboards.ruleset import Alert, Severity
 from shipper.dashboards.words import SHARE, SPAN, VALUE, Form, Words
 
 
@@ -18,6 +18,9 @@ def worse(config: BoardConfig) -> Iterator[Alert]:
     if config.requests.durations:
         yield _both_serving(config, "ShipperNewGenerationSlow", names.ROLE_SLOW, names.SLOW_Z, slow=True)
     yield _young(config)
+    yield _verdict(config, "ShipperVerdictErrors", "errors", "page", "fails more")
+    if config.requests.durations:
+        yield _verdict(config, "ShipperVerdictLatency", "latency", "ticket", "takes longer")
     yield _one_host(config)
 
 
@@ -109,6 +112,45 @@ def _young(config: BoardConfig) -> Alert:
         description,
         names.BOARD_COMPARE,
         wait=config.wait(30),
+        keep=config.wait(300),
+    )
+
+
+def _verdict(config: BoardConfig, name: str, subject: str, severity: Severity, does: str) -> Alert:
+    """What `shipper verdict` says, where it is computed. Alone, a generation is judged by its first minutes, which pass no more."""
+    e, words, windows = Expressions(config), Words(config), config.windows
+    about = f'subject="{subject}"'
+    beside = f"{names.HOSTS_COUNT} unless on ({e.generation}) {names.NEWEST}"
+    recently = (
+        f"({names.AGE} <= {windows.previous:g} or on ({e.generation}) ({names.NEWEST} and on ({e.service}) ({beside})))"
+    )
+    expr = "\n".join(
+        [
+            f"max by ({e.generation}) ({names.VERDICT_ERRORS}{{{about}}} and on ({e.generation}, baseline) {e.verdict(about)} == 1)",
+            f"and on ({e.generation}) {names.NEWEST}",
+            f"and on ({e.generation}) {recently}",
+        ]
+    )
+
+    def number(metric: str) -> str:
+        asked = f"max({metric}{{{about},{{}}}})"
+        return words.asked(asked, "humanize", by=("env", "service", "generation"))
+
+    factor, low, high, seen = map(
+        number, (names.VERDICT_FACTOR, names.VERDICT_LOW, names.VERDICT_HIGH, names.VERDICT_SEEN)
+    )
+    requests = number(names.VERDICT_REQUESTS)
+    other_bad, other = number(names.VERDICT_BASELINE_ERRORS), number(names.VERDICT_BASELINE_REQUESTS)
+    what = "failed" if subject == "errors" else f"took longer than {duration(config.requests.objective)}"
+    return Alert(
+        name,
+        expr,
+        severity,
+        f"{words.generation}{words.release(names.RELEASE_INFO)} {does} than what it is held against",
+        f"{VALUE} of its {requests} requests {what}, against {other_bad} of {other}: {factor} times the share (95 % interval {low} "
+        f"to {high}; a factor of {seen} would have been seen). `shipper verdict` says the same.",
+        names.BOARD_TRIAGE,
+        wait=config.wait(90),
         keep=config.wait(300),
     )
 

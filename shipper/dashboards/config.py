@@ -101,6 +101,9 @@ class Windows(Section, frozen=True):
     boot: Annotated[Seconds, Meta(description="How long a deploy's hosts may take to come up.")] = 10 * MINUTE
     rollout: Annotated[Seconds, Meta(description="How long two generations may serve side by side.")] = 45 * MINUTE
     event: Annotated[Seconds, Meta(description="How long a rollback or a withdrawal is told.")] = 10 * MINUTE
+    verdict: Annotated[
+        Seconds, Meta(description="An older verdict is none: it is computed every minute, or by nobody.")
+    ] = 2 * MINUTE
 
     @property
     def ages(self) -> tuple[str, str]:

@@ -130,6 +130,11 @@ class Expressions:
         """What was recorded under a name within the last ``seconds``, the newest value of each series."""
         return f"last_over_time({name}[{duration(seconds)}])"
 
+    def verdict(self, *matchers: str) -> str:
+        """The verdicts that are not too old to be one; a series that nobody writes any more lasts for minutes otherwise."""
+        series = f"{names.VERDICT}{{{','.join(matchers)}}}" if matchers else names.VERDICT
+        return f"({series} and time() - timestamp({series}) <= {self.config.windows.verdict:g})"
+
     def z(self, bad: str, total: str, role: str) -> str:
         """How many standard deviations ``role`` is worse than "old": pooled, the variance inflated by the design effect.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shipper.dashboards.config import BoardConfig
+from shipper.dashboards.preview.fields import looks
 from tests.dashboards.lint import promql, story
 from tests.dashboards.lint.committed import Board, boards
 from tests.dashboards.promtool.run import needs_promtool
@@ -116,6 +117,32 @@ def _number(answers: Answers, board: str, panel: str, letter: str, at: int) -> f
     answer = answers[(asked_by(boards()[board])[f"{board} {panel} {letter}"], at)]
     assert answer.series == 1, answer
     return float(answer.found.rpartition(" ")[2])
+
+
+def test_a_verdict_is_shown_in_words_and_not_for_long(tmp_path: Path) -> None:
+    """Triage has the verdict on the newest generation in words, and says 'not computed' two minutes after the last one."""
+    board = boards()["shipper-triage"]
+    panel = "Is the newest generation worse?"
+    asked = [asked_by(board)[f"shipper-triage {panel} {letter}"] for letter in "AB"]
+    steps = (story.SEVEN + 2, story.ACCUSED, story.AFTER, story.AFTER + 5)
+    found = story.asked(asked, steps, tmp_path)
+    shown = {
+        at: [_words(board, panel, letter, found[(text, at)]) for letter, text in zip("AB", asked, strict=True)]
+        for at in steps
+    }
+    assert shown == {
+        story.SEVEN + 2: ["not computed", "not computed"],
+        story.ACCUSED: ["worse", "not enough data"],
+        story.AFTER: ["no difference seen", "not enough data"],
+        story.AFTER + 5: ["not computed", "not computed"],
+    }
+
+
+def _words(board: Board, title: str, letter: str, answer: story.Answer) -> str:
+    """What the panel shows for the one number that a query found."""
+    (panel,) = [one for one in board.panels if one["title"] == title]
+    value = float(answer.found.rpartition(" ")[2])
+    return looks(panel, 0.0, ref=letter).written(value)
 
 
 def test_the_scoreboard_counts_what_happened(answers: Answers) -> None:

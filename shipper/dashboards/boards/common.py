@@ -12,6 +12,8 @@ from shipper.dashboards.sources import LOKI, PROMETHEUS, Source
 
 # How many generations a graph tells apart; older ones are in the scoreboard.
 GENERATIONS_SHOWN = 8
+# The alerts that say of a generation that it fails more, by three measures; any of them makes its line red.
+ACCUSING = "ShipperNewGenerationErrors|ShipperYoungGenerationErrors|ShipperVerdictErrors"
 # OTLP's names as Loki keeps them; a filter finds them whether they are index labels or structured metadata.
 OF_ENVIRONMENT = '{service_name="$service"} | deployment_environment_name="$env"'
 # The deploy log events of `shipper deploy`, of one kind ("started", "rollback", "withdrawn").
@@ -94,9 +96,7 @@ class Words:
 
     def accused(self) -> str:
         """The generations an alert that names a bad deploy is firing for."""
-        firing = self.here(
-            "ALERTS", 'alertname=~"ShipperNewGenerationErrors|ShipperYoungGenerationErrors"', 'alertstate="firing"'
-        )
+        firing = self.here("ALERTS", f'alertname=~"{ACCUSING}"', 'alertstate="firing"')
         return f"max by ({self.by}) ({firing})"
 
     def by_role(self, expr: str) -> list[kit.Query]:

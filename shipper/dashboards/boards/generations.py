@@ -5,7 +5,8 @@ generation had, and a generation withdrawn at minute 20 is not missing (survivor
 """
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards.common import Words, markers, variables
+from shipper.dashboards.boards import verdicts
+from shipper.dashboards.boards.common import ACCUSING, Words, markers, variables
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.kit import Ask, Column, looks, of_row
@@ -77,7 +78,7 @@ def _scoreboard(words: Words) -> model.Panel:
             of_each(_first_ratio(words, short)),
             of_each(ratio),
             of_each(f"{ratio} / scalar(quantile(0.5, {ratio}) > 0)"),
-            of_each(f"{words.lasting(names.VERDICT)}"),
+            of_each(verdicts.worst(words)),
             of_each(f"{words.here(names.DEPLOY_WITHDRAWN)} * 1000"),
         ],
         [
@@ -103,7 +104,7 @@ def _scoreboard(words: Words) -> model.Panel:
                 decimals=1,
                 thresholds=looks.thresholds(looks.OLD, (words.config.thresholds.young_factor, looks.BAD)),
             ),
-            Column("K", "Verdict", looks.PLAIN, width=90),
+            Column("K", "Worst verdict", width=140, thresholds=looks.thresholds(looks.OLD), mappings=verdicts.WORDS),
             Column("L", "Withdrawn", looks.WHEN, width=170),
         ],
         sort="Started",
@@ -151,7 +152,7 @@ def _frequency(words: Words) -> model.Panel:
 
 
 def _detection(words: Words) -> model.Panel:
-    firing = words.here("ALERTS_FOR_STATE", 'alertname=~"ShipperNewGenerationErrors|ShipperYoungGenerationErrors"')
+    firing = words.here("ALERTS_FOR_STATE", f'alertname=~"{ACCUSING}"')
     known = f"min by ({words.by}) (min_over_time({firing}[$__range]))"
     began = f"max by ({words.by}) (max_over_time({words.here(names.STARTED)}[$__range]))"
     return kit.stat(

@@ -5,12 +5,13 @@ trace and its log lines, the host of a line opens that host's last words.
 """
 
 from shipper.dashboards import kit, names
-from shipper.dashboards.boards import examples
+from shipper.dashboards.boards import examples, verdicts
 from shipper.dashboards.boards.common import ROLE_COLORS, Words, markers, previous, variables
 from shipper.dashboards.boards.examples import CARRIED
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.duration import duration
 from shipper.dashboards.kit import Ask, Column, chosen, looks, of_row, of_series
+from shipper.dashboards.kit.panels import LETTERS
 from shipper.dashboards.kit.sdk import model
 from shipper.dashboards.sources import ELASTICSEARCH, LOKI, TEMPO
 
@@ -26,6 +27,7 @@ def board(config: BoardConfig) -> kit.Board:
     ]
     made.markers = markers(config, LOKI)
     made.row("Is it the deploy?", [_verdict(words), _changes(words), _ratio(words), _hosts(words)])
+    made.row("What does the verdict stand on?", [verdicts.numbers(words)], closed=True)
     made.row("How big, and where?", [_errors(words), *_slow(words), _traffic(words), _one_host(words)])
     made.row("Show me one: traces (Tempo)", [examples.failing_traces(), examples.one_trace()], needs=TEMPO)
     made.row("Show me one: log lines (Loki)", [examples.new_errors(), examples.lines()], needs=LOKI)
@@ -46,16 +48,18 @@ def _verdict(words: Words) -> model.Panel:
         Ask(
             1,
             "Is the newest generation worse?",
-            "Verdict: from whatever computes one; says so where nothing does. Same minutes: by how many standard deviations its error "
-            f"ratio lies above that of the old ones while both serve; from {limits.z:g} on it is hardly chance. First minutes: its "
-            "error ratio since it began, as a multiple of the median of the generations before at that age. Grey is not 'good': it "
-            "is 'no difference seen yet'.",
-            "Red in either: find the generation in the lines below, then see 'One host, or all of them?' before rolling back.",
+            "Errors and latency: what `shipper verdict` says of it, computed by `shipper fleet watch` or a gateway; 'not computed' "
+            f"where nobody did in the last {duration(words.config.windows.verdict)}. Besides, by the rules alone: Same minutes: by "
+            "how many standard deviations its error ratio lies above that of the old ones while both serve; from "
+            f"{limits.z:g} on it is hardly chance. First minutes: its error ratio since it began, as a multiple of the median of the "
+            "generations before at that age. Grey is not 'good': it is 'no difference seen yet'.",
+            "Red in any: open the row below for the numbers, find the generation in the lines, then see 'One host, or all of "
+            "them?' before rolling back.",
             width=7,
             height=9,
         ),
         [
-            kit.number(f"max({words.here(names.VERDICT)} {newest}) or vector(NaN)", "Verdict"),
+            *verdicts.words_of(words),
             kit.number(
                 f"max({apart}) or vector(NaN)",
                 "Same minutes, standard deviations",
@@ -70,16 +74,17 @@ def _verdict(words: Words) -> model.Panel:
         no_value="not computed",
     )
     assert panel.field_config is not None
+    *said, same, first = list(LETTERS[: len(panel.targets or ())])
     panel.field_config.overrides += [
-        kit.override("A", mappings=looks.words({}, absent=("not computed", looks.OLD))),
+        *(kit.override(letter, mappings=verdicts.WORDS) for letter in said),
         kit.override(
-            "B",
+            same,
             decimals=1,
             thresholds=looks.thresholds(looks.OLD, (limits.z, looks.BAD)),
             mappings=looks.words({}, absent=("too few errors, or no old one beside it", looks.OLD)),
         ),
         kit.override(
-            "C",
+            first,
             decimals=1,
             unit=looks.FACTOR,
             thresholds=looks.thresholds(looks.OLD, (limits.young_factor, looks.BAD)),

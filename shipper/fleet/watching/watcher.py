@@ -177,10 +177,10 @@ class Watcher(Source):
             return
         at = max(self._clock.wall_ns() + self._ahead_ns, self._stamped_ns + 1_000_000)  # a series takes times only once
         self._stamped_ns = at
+        self._written |= values.keys()  # whatever comes of it, some of it may arrive
         try:
             await self._writer.write(encode(values, at, ended), at)
         except (ShipperError, OSError) as problem:
-            self._written |= values.keys()  # some of it may have arrived
             self._trouble("write", str(problem))
         else:
             self._written = set(values)

@@ -25,6 +25,7 @@ from tests.dashboards.promtool.series import STEP, Fleet, Host, Labels, hosts, n
 # Steps (15 s): shortly after the bad generation's first host, while its alert fires, and after the rollback.
 FIVE, SIX, SEVEN, EIGHT = 40, 80, 140, 170
 YOUNG, ACCUSED, AFTER = SEVEN + 3, SEVEN + 16, EIGHT + 20
+WATCHER_GONE = 6  # so many steps before AFTER verdicts were last written: less than windows.verdict
 STATES = {"7-1": 2, "8-0": 3, "8-1": 4, "8-2": 5}
 VALUES = {
     "env": "prod",
@@ -104,13 +105,23 @@ def _deploys(told: Fleet) -> None:
         ended = start + 25  # the rollback is still under way at the end of the story
         told.fact(names.DEPLOY_FINISHED, ended * STEP, since=ended, inferred="false", status="succeeded", **facts)
         told.fact(names.DESIRED_HOSTS, 4, since=start, generation=generation, release=release)
-        told.fact(names.VERDICT, 1, since=start + 2, generation=generation, release=release, baseline="6")
+    _verdicts(told)
     canary = {"generation": "canary", "release": "rc", "inferred": "true"}
     began = (SIX + 10) * STEP
     told.fact(names.DEPLOY_STARTED, began, since=SIX + 11, action="deploy", from_release="r6", **canary)
     told.fact(names.EPISODE_STARTED, began, since=SIX + 11, generation="canary", release="rc", episode="2")
     told.fact(names.DEPLOY_WITHDRAWN, (SIX + 26) * STEP, since=SIX + 26, **canary)
     told.fact(names.KEEPER_INFO, 1, since=0, generation="4", release="r4", gateway="gw-1")
+
+
+def _verdicts(told: Fleet) -> None:
+    """7 is worse than 6 in errors, and the rollback is not; the watcher was stopped 100 s before the end of the story."""
+    for generation, since, until, code in (("7", SEVEN + 4, EIGHT - 1, 1), ("8", EIGHT + 4, AFTER - WATCHER_GONE, 0)):
+        for subject in ("errors", "latency"):
+            for metric in names.VERDICT_METRICS:
+                value = (code if subject == "errors" else -2) if metric == names.VERDICT else 4
+                about = {"generation": generation, "subject": subject, "baseline": "6"}
+                told.fact(metric, value, since=since, until=until, **about)
 
 
 def _sidecars(told: Fleet) -> dict[tuple[str, Labels], dict[int, float | str]]:

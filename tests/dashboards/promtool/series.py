@@ -117,17 +117,20 @@ class Host:
 
 @dataclass
 class Fleet:
-    """Hosts and the deploy keeper's facts, until step ``end``."""
+    """Hosts, and what the deploy keeper and the watcher of verdicts write, until step ``end``."""
 
     hosts: list[Host]
     end: int
-    facts: list[tuple[str, Labels, int, float]] = field(default_factory=list)
+    facts: list[tuple[str, Labels, range, float]] = field(default_factory=list)
     _made: dict[tuple[str, Labels], dict[int, float | str]] = field(default_factory=dict)
 
-    def fact(self, metric: str, value: float, *, since: int, generation: str, **labels: str) -> Fleet:
-        """A series of the deploy keeper: one value, from step ``since`` on."""
+    def fact(
+        self, metric: str, value: float, *, since: int, generation: str, until: int | None = None, **labels: str
+    ) -> Fleet:
+        """A series that no host writes: one value, from step ``since`` on, to ``until`` or the end; without a stale marker."""
         named = {"env": "prod", "service": "shop", "generation": generation, **labels}
-        self.facts.append((metric, tuple(named.items()), since, value))
+        steps = range(since, (self.end if until is None else until) + 1)
+        self.facts.append((metric, tuple(named.items()), steps, value))
         return self
 
     def series(self) -> dict[tuple[str, Labels], dict[int, float | str]]:
@@ -138,8 +141,8 @@ class Fleet:
         for host in self.hosts:
             for metric, labels, step, value in host.samples(self.end):
                 made.setdefault((metric, (*host.identity, *labels)), {})[step] = value
-        for metric, labels, since, value in self.facts:
-            made[(metric, labels)] = dict.fromkeys(range(since, self.end + 1), value)
+        for metric, labels, steps, value in self.facts:
+            made.setdefault((metric, labels), {}).update(dict.fromkeys(steps, value))
         return made
 
     def input_series(self) -> list[dict[str, str]]:
