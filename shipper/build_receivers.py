@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
@@ -143,7 +144,32 @@ async def _otlp(ground: Ground) -> Source | None:
     return receiver
 
 
-_MAKERS: tuple[Maker, ...] = (_otlp,)
+async def _forward(ground: Ground) -> Source | None:
+    """The forward protocol: logs, and spans of Shipper's own SDK where it has no spool to hand over by."""
+    config = ground.config.receivers.forward
+    if config is None or ground.closed:
+        return None
+    from shipper.sources.forward.making import settings
+    from shipper.sources.forward.source import NAME, ForwardReceiver
+
+    wanted = settings(config)
+    spools = {signal: ground.spool(NAME, signal) for signal in (Signal.LOGS, Signal.TRACES)}
+    receiver = ForwardReceiver(
+        wanted,
+        spools=spools,
+        streams={signal: await ground.stream(NAME, signal, spool) for signal, spool in spools.items()},
+        directory=Path(ground.config.state_dir, DIRECTORY, NAME),
+        attributes=ground.attributes,
+        most=ground.config.receivers.spool_max,
+        hub=ground.hub,
+        clock=ground.clock,
+        report=ground.report,
+    )
+    await receiver.start()
+    return receiver
+
+
+_MAKERS: tuple[Maker, ...] = (_otlp, _forward)
 
 
 async def gateway_receiver(ground: Ground, listener: Listener) -> Source:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, LogRequests, Multiline, Receiver, Role
+from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -22,6 +22,7 @@ _LEAST_SPOOL = 1 << 20
 _MOST_BUCKETS = 30
 UNIX = "unix:"
 _TOKEN_REMEDY = "set tls_cert, tls_key and token_file, or insecure: true"
+_KEY_REMEDY = "set tls_cert, tls_key and shared_key_file, or insecure: true"
 _LONGEST_SOCKET = 107  # bytes of a path that the kernel takes (unix(7), less the final zero)
 Problem = tuple[Path, str]
 
@@ -212,6 +213,8 @@ def _receivers(config: Config, role: Role | None) -> Iterator[Problem]:
         yield from _pair(("receivers", name), receiver.tls_cert, receiver.tls_key)
     if config.receivers.spool_max < _LEAST_SPOOL:
         yield ("receivers", "spool_max"), "must be at least 1MiB"
+    if config.receivers.forward is not None:
+        yield from _forward(config, config.receivers.forward)
     otlp = config.receivers.otlp
     if otlp is None:
         return
@@ -230,6 +233,18 @@ def _receivers(config: Config, role: Role | None) -> Iterator[Problem]:
         yield (*path, "max_body"), "must be at least 64KiB"
     if otlp.max_decompressed > config.receivers.spool_max:
         yield (*path, "max_decompressed"), "must not be more than receivers.spool_max, where it has to fit"
+
+
+def _forward(config: Config, forward: ForwardReceiver) -> Iterator[Problem]:
+    path: Path = ("receivers", "forward")
+    safe = forward.insecure or bool(forward.tls_cert and (forward.shared_key_file or forward.users_file))
+    for index, address in enumerate(forward.listen):
+        yield from _guarded((*path, "listen", index), address, safe=safe, remedy=_KEY_REMEDY)
+    if not (1 << 16) <= forward.max_message <= config.receivers.spool_max:
+        yield (
+            (*path, "max_message"),
+            "must be at least 64KiB, and not more than receivers.spool_max, where it has to fit",
+        )
 
 
 def _services(config: Config) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ class FrameHeader:
     ``records``: log records, spans or data points. ``units``: what the payload can be split into (log records, spans,
     metrics). ``observed_ns``: when the oldest of them was first seen by a Shipper. ``life``: whose it is, empty for
     the life that owns the spool. ``members``: batches of other hosts, which together are the payload, in its order.
+    ``tokens``: by what a receiver recognises that the frame's content is sent again.
     """
 
     records: int
@@ -24,6 +25,7 @@ class FrameHeader:
     observed_ns: int
     life: str = ""
     members: tuple[Member, ...] = ()
+    tokens: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """As a frame's header."""
@@ -32,6 +34,8 @@ class FrameHeader:
             value["life"] = self.life
         if self.members:
             value["members"] = [_row(member) for member in self.members]
+        if self.tokens:
+            value["tokens"] = self.tokens
         return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
@@ -41,7 +45,12 @@ class FrameHeader:
             value = json.loads(data)
             members = tuple(_member(row) for row in value.get("members", ()))
             return cls(
-                int(value["records"]), int(value["units"]), int(value["observed"]), str(value.get("life", "")), members
+                int(value["records"]),
+                int(value["units"]),
+                int(value["observed"]),
+                str(value.get("life", "")),
+                members,
+                tuple(value.get("tokens", ())),
             )
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a frame header: {error!r}") from error
