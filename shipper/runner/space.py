@@ -5,6 +5,7 @@ Space of what was shipped is given back by the sidecar. What is given up here is
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from shipper.clock import Clock
 from shipper.handoff.jobs import KEPT_HEAD, note_given_up
 from shipper.holes import punch
 
+SAY_SECONDS = 60.0
 _STEP = 1 << 20
 
 
@@ -39,6 +41,7 @@ class Space:
         self._paused_at: float | None = None
         self._given_up = 0
         self._able = True
+        self._quiet_until = -math.inf
 
     def look(self) -> None:
         """Act on what there is now; called a few times a second. Raises OSError when the disk fails."""
@@ -82,6 +85,10 @@ class Space:
                 )
                 return
             self._given_up += end - start
+        now = self._clock.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + SAY_SECONDS
         self._say(
             f"{self._given_up} bytes of its output were given up so far: nobody took them, and {self._limit} may wait"
         )
