@@ -7,7 +7,7 @@ looked at again, because a batch is built anew after a crash and in an audit. It
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shipper.otlp.encode import LineEncoder
@@ -21,6 +21,7 @@ class Shaped:
     records: int
     filtered: int = 0  # texts left out by a rule
     sampled: int = 0  # texts left out by chance
+    failures: Mapping[str, int] = field(default_factory=dict)  # texts passed on without being understood, by cause
 
 
 class Shape(Protocol):

@@ -1,0 +1,100 @@
+"""A column of values as attributes: the key and all lengths are worked out once for as many values as possible."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import add
+from typing import Any
+
+from shipper.otlp.encode import any_value
+from shipper.otlp.wire import field, text, varint
+from shipper.shape.columns import ABSENT
+
+_FEW = 4  # a value that stands in a column so often on average is encoded once
+_CACHED = 2048
+_CACHED_KEY = 200  # bytes of a key for which anything is remembered
+_DOUBLE = 11  # bytes of an AnyValue field that holds a double
+
+
+class _Key:
+    """An attribute's key, encoded, and what stands in front of a text of each length."""
+
+    def __init__(self, name: str) -> None:
+        self.encoded = field(1, text(name))
+        self.heads = _Heads(self.encoded)
+        before_double = b"".join(
+            (b"\x32", varint(len(self.encoded) + _DOUBLE), self.encoded, b"\x12\x09\x21")
+        )  # attributes (6) of LogRecord, value (2) of KeyValue, double_value (4) of AnyValue
+        self.double: Callable[[float], bytes] = _Double(before_double)
+
+
+class _Heads(dict[int, bytes]):
+    """What stands in front of a text of so many bytes: the lengths of attribute, value and string, and the key."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, length: int) -> bytes:
+        string = b"\x0a" + varint(length)
+        value = b"\x12" + varint(len(string) + length) + string
+        head = b"".join((b"\x32", varint(len(self._key) + len(value) + length), self._key, value))
+        if len(self) >= _CACHED:
+            self.clear()
+        self[length] = head
+        return head
+
+
+class _Double:
+    """A double as an attribute."""
+
+    def __init__(self, before: bytes) -> None:
+        self._before = before
+        self._pack = struct.Struct(f"<{len(before)}sd").pack
+
+    def __call__(self, value: float) -> bytes:
+        return self._pack(self._before, value)
+
+
+_remembered = lru_cache(1024)(_Key)
+
+
+def column(name: str, values: Sequence[Any]) -> list[bytes]:
+    """Each value as an attribute called ``name``, encoded as a field of a LogRecord; empty for null and for what is absent."""
+    key = _remembered(name) if len(name) <= _CACHED_KEY else _Key(name)
+    kinds = set(map(type, values))
+    if len(kinds) == 1:
+        (kind,) = kinds
+        if kind is float:
+            return list(map(key.double, values))
+        if kind in (str, bytes, int, bool):
+            distinct = set(values)
+            if len(distinct) * _FEW <= len(values):
+                known = {value: one(key.encoded, value) for value in distinct}
+                return list(map(known.__getitem__, values))
+        if kind is str:
+            return _texts(key, list(map(text, values)))
+        if kind is bytes:
+            return _texts(key, values)
+    return list(map(one, repeat(key.encoded), values))
+
+
+def _texts(key: _Key, values: Sequence[bytes]) -> list[bytes]:
+    return list(map(add, map(key.heads.__getitem__, map(len, values)), values))
+
+
+def one(key: bytes, value: Any) -> bytes:
+    """One value with an encoded key. What nests deeper than OTLP can hold becomes its JSON text."""
+    if value is ABSENT or value is None:
+        return b""
+    if isinstance(value, bytes):
+        return field(6, key + field(2, field(1, value)))
+    try:
+        encoded = any_value(value)
+    except ValueError:
+        encoded = field(1, text(json.dumps(value)))
+    return field(6, key + field(2, encoded))

@@ -1,0 +1,41 @@
+"""Texts of a form that a regular expression describes: each named group is a field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Any
+
+from shipper.shape.columns import ABSENT, Parsed, Table
+
+REACH = 16 << 10  # bytes of a text that a pattern sees, so that no text, however long, costs more than that
+
+
+class PatternParser:
+    """Searches each text for a pattern. A group that took no part in the match is no field."""
+
+    def __init__(self, pattern: re.Pattern[bytes], cause: str = "regex") -> None:
+        self.cause = cause
+        self._search = pattern.search
+        self._names = sorted(pattern.groupindex, key=pattern.groupindex.__getitem__)
+        self._numbers = [pattern.groupindex[name] for name in self._names]
+
+    def parse(self, texts: Sequence[bytes], rows: Sequence[int]) -> Parsed:
+        """The fields of ``texts[row]`` for each of ``rows``."""
+        chosen = texts if len(rows) == len(texts) else [texts[row] for row in rows]
+        matches = list(map(self._search, chosen, repeat(0), repeat(REACH)))
+        hits = [match for match in matches if match is not None]
+        failed: list[int] = []
+        if len(hits) < len(matches):
+            failed = [row for row, match in zip(rows, matches, strict=True) if match is None]
+            rows = [row for row, match in zip(rows, matches, strict=True) if match is not None]
+        if not hits:
+            return Parsed([], failed, failed)
+        groups = list(zip(*[match.groups() for match in hits], strict=True))
+        columns = {name: _column(groups[number - 1]) for name, number in zip(self._names, self._numbers, strict=True)}
+        return Parsed([Table(rows, columns)], failed, failed)
+
+
+def _column(values: tuple[bytes | None, ...]) -> list[Any]:
+    return [ABSENT if value is None else value for value in values] if None in values else list(values)
