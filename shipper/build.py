@@ -253,7 +253,9 @@ class _Builder:
 
 def _shaping(config: Config) -> str:
     """A hash of all settings that decide what becomes of a range of a stream; kept with each request until it is answered."""
-    groups = [(group.include, group.max_line_bytes, group.attributes, group.multiline) for group in config.files]
+    groups = [
+        (group.include, group.max_line_bytes, group.attributes, group.multiline, group.shape) for group in config.files
+    ]
     deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 

@@ -123,7 +123,11 @@ class Converter:
 
     def _list(self, raw: Any, kind: Any, item: Any, path: Path) -> Any:
         if isinstance(raw, FromText):
-            raw = split_list(raw) if _unwrap(item) == (str, "") else split_plain(raw)
+            plain, unit = _unwrap(item)
+            if getattr(plain, "one_a_line", False):  # what stands there may hold any blanks and commas
+                raw = [FromText(line) for line in raw.splitlines() if line.strip()]
+            else:
+                raw = split_list(raw) if (plain, unit) == (str, "") else split_plain(raw)
         if not isinstance(raw, list | tuple):
             hint = f"; write [{raw}]" if isinstance(raw, str) and len(raw) <= 40 else ""
             raise ValueError(f"expected a list, got {describe(raw)}{hint}")

@@ -94,11 +94,18 @@ def apply_file_options(layers: Layers, env: Mapping[str, str]) -> None:
         for index, group in enumerate(groups):
             for section in option[:-1]:
                 if isinstance(group, dict):
-                    group[section] = {} if group.get(section) is None else group[section]
+                    group[section] = _spelled_out(section, group.get(section))
                     group = group[section]
             if isinstance(group, dict):
                 group[option[-1]] = FromText(env[name])
                 layers.origins[("files", index, *option)] = Origin("env", name)
+
+
+def _spelled_out(section: str | int, given: Any) -> Any:
+    """What a section of a group of files holds, be it not there or written as a single word."""
+    kinds = {field.encode_name: _plain(field.type) for field in msgspec.structs.fields(Files)}
+    short = getattr(kinds[str(section)], "shorthand", "")
+    return {} if given is None else {short: given} if isinstance(given, str) and short else given
 
 
 def apply_env(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> None:

@@ -33,7 +33,8 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
         "required": ["type"],
     }
     definitions["Destination"] = {"anyOf": [*choices, others]}
-    definitions["Scrape"] = {"anyOf": [{"type": "string"}, definitions["Scrape"]]}
+    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition"):
+        definitions[shorthand] = {"anyOf": [{"type": "string"}, definitions[shorthand]]}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shipper configuration",

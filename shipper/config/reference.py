@@ -12,7 +12,17 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from shipper.config.env import ALIASES, file_twins, twins
-from shipper.config.schema import Config, Destination, Files, LogRequests, Multiline, Scrape, Section
+from shipper.config.schema import (
+    Config,
+    Destination,
+    Files,
+    LogRequests,
+    Multiline,
+    Scrape,
+    Section,
+    Shape,
+    ShapeCondition,
+)
 
 _BEGINNING = """\
 # Configuration
@@ -29,13 +39,18 @@ This page is the output of `shipper config reference`.
 _FILES_NOTE = "Each group of `files` has these; a variable holds for all groups. `SHIPPER_TAIL` and `--tail` make a group of globs."
 _MULTILINE_NOTE = """\
 `multiline` of a group of `files` joins the lines of a stack trace to one record.
-Exactly one of `start`, `continuation` and `indent: true` says how.
+Exactly one of `preset`, `start`, `continuation` and `indent: true` says how; `multiline: java` is short for a preset.
 Expressions are Python's, for bytes: `\\w` and `\\s` know ASCII only.
 They are searched for in a line, so `^` ties them to its beginning.
 They see the first 1024 bytes of a line, which bounds what a slow expression costs.
 One that backtracks exponentially, such as `(a+)+b`, is slow even so.
 An event that its timeout, a limit or a drain ended goes on in a record with the attribute `shipper.event.continued`;
 when that record begins inside a line, it has `shipper.line.continued`, too. Lines of different files are never joined."""
+_SHAPE_NOTE = """\
+`shape` of a group of `files`: a mapping with these, or just how to parse (`shape: json`). More in [shapes](shapes.md)."""
+_CONDITION_NOTE = """\
+An entry of `drop` and `keep`: a mapping with these, or just an expression.
+Expressions are Python's, for bytes, and see the first 16 KiB of a text. In a variable each entry is a line."""
 _LOGS_NOTE = """\
 An entry of `requests.logs`: a mapping with these, or just a glob of access logs.
 A regular expression is Python's, for bytes, and searched for in each line; a JSON field in an object is named with dots."""
@@ -75,6 +90,13 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     parts.append(_table("files", _FILES_NOTE, ("setting", "environment"), rows))
     rows = [_row(field.encode_name, [of_files["multiline", field.encode_name]], field) for field in inner]
     parts.append(_table("files: multiline", _MULTILINE_NOTE, ("setting", "environment"), rows))
+    rows = [
+        _row(field.encode_name, [of_files["shape", field.encode_name]], field)
+        for field in msgspec.structs.fields(Shape)
+    ]
+    parts.append(_table("files: shape", _SHAPE_NOTE, ("setting", "environment"), rows))
+    rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(ShapeCondition)]
+    parts.append(_table("files: shape: drop, keep", _CONDITION_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(LogRequests)]
     parts.append(_table("requests: logs", _LOGS_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Scrape)]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role
+from shipper.config.validate_shape import shape_problems
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -120,12 +121,14 @@ def _files(config: Config) -> Iterator[Problem]:
             yield ("files", index, "max_line_bytes"), f"must be at least {_LEAST_LINE} bytes"
         if group.multiline is not None:
             yield from _multiline(group.multiline, ("files", index, "multiline"))
+        if group.shape is not None:
+            yield from shape_problems(group.shape, ("files", index, "shape"))
 
 
 def _multiline(rule: Multiline, path: Path) -> Iterator[Problem]:
     if len(rule.kinds) != 1:
         given = " and ".join(rule.kinds) or "none"
-        yield path, f"give exactly one of start, continuation and indent: true, not {given}"
+        yield path, f"give exactly one of preset, start, continuation and indent: true, not {given}"
     for name in ("start", "continuation"):
         try:
             re.compile(getattr(rule, name).encode())

@@ -14,6 +14,7 @@ from shipper.errors import ConfigError
 from shipper.labels.detect import detect
 from shipper.labels.identity import Identity
 from shipper.shape import Multiline
+from shipper.shape.presets import PRESETS
 
 
 def loaded(tmp_path: Path, multiline: str, env: Mapping[str, str] | None = None) -> Config:
@@ -28,13 +29,15 @@ def loaded(tmp_path: Path, multiline: str, env: Mapping[str, str] | None = None)
         (r"{start: '^\d{4}-'}", Multiline.of("start", r"^\d{4}-")),
         (r"{continuation: '^\s', max_lines: 9}", Multiline.of("continuation", r"^\s", max_lines=9)),
         ("{indent: true, timeout: 2s, max_bytes: 64KiB}", Multiline.of("indent", timeout=2.0, max_bytes=1 << 16)),
+        ("java", Multiline.of("continuation", PRESETS["java"])),
+        ("{preset: go, max_lines: 9}", Multiline.of("continuation", PRESETS["go"], max_lines=9)),
         ("", None),
     ],
 )
 def test_a_rule_of_the_file_reaches_the_tailer(tmp_path: Path, multiline: str, rule: Multiline | None) -> None:
     """Each way, its time-out and its limits become the rule that files of the group are read with."""
     config = loaded(tmp_path, multiline)
-    (group,) = file_settings(config, identity(config).attributes()).groups
+    group = file_settings(config, identity(config).attributes()).groups[0]
     assert group.multiline == rule
 
 
@@ -45,7 +48,7 @@ def identity(config: Config) -> Identity:
 @pytest.mark.parametrize(
     ("multiline", "place", "problem"),
     [
-        ("{timeout: 1s}", "files[0].multiline", "exactly one of start, continuation and indent: true, not none"),
+        ("{timeout: 1s}", "files[0].multiline", "exactly one of preset, start, continuation and indent: true, not none"),
         ("{start: a, indent: true}", "files[0].multiline", "not start and indent"),
         ("{start: '('}", "files[0].multiline.start", "is no regular expression: missing )"),
         ("{continuation: '*'}", "files[0].multiline.continuation", "is no regular expression: nothing to repeat"),
@@ -53,7 +56,9 @@ def identity(config: Config) -> Identity:
         ("{indent: true, max_lines: 0}", "files[0].multiline.max_lines", ">= 1"),
         ("{indent: true, max_bytes: 1}", "files[0].multiline.max_bytes", "at least 64 bytes"),
         ("{indent: true, timeout: -1}", "files[0].multiline.timeout", "-1"),
-        ("indent", "files[0].multiline", "expected a mapping"),
+        ("{preset: java, start: a}", "files[0].multiline", "not preset and start"),
+        ("cobol", "files[0].multiline.preset", "expected one of , java, python, go, dotnet, ruby"),
+        ("[java]", "files[0].multiline", "expected a mapping"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_place(tmp_path: Path, multiline: str, place: str, problem: str) -> None:

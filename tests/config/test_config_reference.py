@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from shipper.config.env import file_twins, twins
-from shipper.config.schema import Config, Destination, Files, Multiline, Section
+from shipper.config.schema import Config, Destination, Files, Multiline, Section, Shape
 
 PAGE = Path(__file__).parents[2] / "docs/configuration.md"
 
@@ -54,7 +54,9 @@ def test_every_setting_has_a_twin_in_the_environment_and_a_line_on_the_page() ->
             assert f"`{name}`" in page
     for option in Files.__struct_fields__:
         assert f"| `{option}` |" in page
-        assert option in ("include", "multiline") or f"SHIPPER_FILES_{option.upper()}" in file_twins()
+        assert option in ("include", "multiline", "shape") or f"SHIPPER_FILES_{option.upper()}" in file_twins()
     for option in Multiline.__struct_fields__:
         assert f"| `{option}` | `SHIPPER_FILES_MULTILINE_{option.upper()}` |" in page
+    for option in Shape.__struct_fields__:
+        assert f"| `{option}` | `SHIPPER_FILES_SHAPE_{option.upper()}` |" in page
     assert Destination.__struct_fields__ == ("type", "options")
