@@ -169,7 +169,7 @@ def _scalar(raw: Any, kind: Any, plain: Any) -> Any:
         if isinstance(raw, bool):
             raw = str(raw).lower()  # YAML reads a bare true as a switch
         if raw not in choices:
-            raise ValueError(f"expected one of {', '.join(map(str, choices))}; got {describe(raw)}")
+            raise ValueError(f"expected one of {', '.join(filter(None, map(str, choices)))}; got {describe(raw)}")
         return choices[choices.index(raw)]
     if plain is Any:
         return raw

@@ -151,5 +151,5 @@ def _meaning(kind: Any) -> str:
         said = next((meta.description for meta in kind.__metadata__ if getattr(meta, "description", "")), said)
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
-        choices = " One of " + ", ".join(f"`{choice}`" for choice in get_args(kind)) + "."
+        choices = " One of " + ", ".join(f"`{choice}`" for choice in get_args(kind) if choice) + "."
     return (said + choices).replace("|", "\\|")

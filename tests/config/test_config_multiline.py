@@ -57,7 +57,7 @@ def identity(config: Config) -> Identity:
         ("{indent: true, max_bytes: 1}", "files[0].multiline.max_bytes", "at least 64 bytes"),
         ("{indent: true, timeout: -1}", "files[0].multiline.timeout", "-1"),
         ("{preset: java, start: a}", "files[0].multiline", "not preset and start"),
-        ("cobol", "files[0].multiline.preset", "expected one of , java, python, go, dotnet, ruby"),
+        ("cobol", "files[0].multiline.preset", "expected one of java, python, go, dotnet, ruby"),
         ("[java]", "files[0].multiline", "expected a mapping"),
     ],
 )
