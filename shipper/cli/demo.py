@@ -6,6 +6,9 @@ import asyncio
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -13,15 +16,23 @@ from rich.console import Console
 from rich.live import Live
 
 from shipper.cli.fleet import write_page
+from shipper.cli.preview import records_of
+from shipper.demo.boards import Place, draw, given_prometheus, own_prometheus
 from shipper.demo.findings import read_findings
 from shipper.demo.show import LiveView, show_audit, show_generations
 from shipper.demo.story import Fleet, Plan
+from shipper.errors import ShipperError
 from shipper.fleet.archive import Archive
 from shipper.fleet.audit import audit
 from shipper.fleet.page.html import render
 from shipper.fleet.page.reading import read
 from shipper.fleet.page.story import story
 from shipper.fleet.table import console as table_console
+
+SECONDS, PREVIEW_SECONDS = 24.0, 90.0
+PUSH, PREVIEW_PUSH = 15.0, 1.5
+HERE = "."
+"""What ``--preview`` means by itself: a page in the directory that is kept, else in the one we are in."""
 
 
 @click.command()
@@ -32,7 +43,10 @@ from shipper.fleet.table import console as table_console
     "--rate", type=click.FloatRange(0.1, 2000), default=50.0, show_default=True, help="Requests a second to each host."
 )
 @click.option(
-    "--seconds", type=click.FloatRange(3, 600), default=24.0, show_default=True, help="Seconds of traffic in all."
+    "--seconds",
+    type=click.FloatRange(3, 600),
+    default=None,
+    help=f"Seconds of traffic in all.  [default: {SECONDS:g}, with --preview {PREVIEW_SECONDS:g}]",
 )
 @click.option(
     "--keep",
@@ -49,9 +63,9 @@ from shipper.fleet.table import console as table_console
 @click.option(
     "--push",
     type=click.FloatRange(1, 60),
-    default=15.0,
-    show_default=True,
-    help="Seconds between two pushes of a host.",
+    default=None,
+    help=f"Seconds between two pushes of a host.  [default: {PUSH:g}, with a Prometheus of the preview's own "
+    f"{PREVIEW_PUSH:g}]",
 )
 @click.option(
     "--html",
@@ -61,8 +75,25 @@ from shipper.fleet.table import console as table_console
     default=None,
     help="Write the fleet's history there, one page for a browser; with --keep it is there as fleet.html anyway.",
 )
+@click.option(
+    "--preview",
+    "boards_page",
+    is_flag=False,
+    flag_value=HERE,
+    metavar="[FILE]",
+    default=None,
+    help="Draw the dashboards of the fleet, one page for a browser: for who has no Grafana. Runs a Prometheus if one is "
+    "installed, or asks the one of --prometheus. More goes wrong in this story, so that there is something to see.",
+)
 def command(
-    hosts: int, rate: float, seconds: float, keep: Path | None, prometheus: str, push: float, page: Path | None
+    hosts: int,
+    rate: float,
+    seconds: float | None,
+    keep: Path | None,
+    prometheus: str,
+    push: float | None,
+    page: Path | None,
+    boards_page: str | None,
 ) -> None:
     """Run a fleet of ephemeral hosts, kill them in every way, and prove that nothing is missing.
 
@@ -77,10 +108,24 @@ def command(
         raise click.ClickException(f"{keep} is not empty; name a new directory")
     directory = keep.resolve() if keep is not None else Path(tempfile.mkdtemp(prefix="shipper-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
-    page = page or (directory / "fleet.html" if keep is not None else None)
+    pages = Pages(
+        page or (directory / "fleet.html" if keep is not None else None),
+        _boards_page(boards_page, keep),
+    )
     console = table_console()
+    plan = Plan(hosts, rate, seconds or SECONDS, prometheus, push=push or PUSH)
     try:
-        ok = _run(console, Plan(hosts, rate, seconds, prometheus, push), directory, page, kept=keep is not None)
+        with _place(console, pages, plan, directory, own_push=push or PREVIEW_PUSH) as place:
+            if place is not None:
+                plan = replace(
+                    plan,
+                    seconds=seconds or PREVIEW_SECONDS,
+                    prometheus=place.write_url,
+                    asked=place.url,
+                    push=place.push,
+                    eventful=True,
+                )
+            ok = _run(console, plan, directory, pages, place, kept=keep is not None)
     except KeyboardInterrupt:
         console.print("interrupted: every process of the demo is gone")
         raise SystemExit(130) from None
@@ -90,7 +135,40 @@ def command(
     raise SystemExit(0 if ok else 1)
 
 
-def _run(console: Console, plan: Plan, directory: Path, page: Path | None, *, kept: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where which page goes, None for one that nobody wants."""
+
+    fleet: Path | None
+    boards: Path | None
+
+
+def _boards_page(told: str | None, keep: Path | None) -> Path | None:
+    if told != HERE:
+        return Path(told) if told is not None else None
+    return keep / "boards.html" if keep is not None else Path("shipper-boards.html")
+
+
+@contextmanager
+def _place(console: Console, pages: Pages, plan: Plan, directory: Path, *, own_push: float) -> Iterator[Place | None]:
+    """Where the boards are asked, None where nobody wants them; where they cannot be had that is said, and the demo runs."""
+    if pages.boards is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        place = None
+        try:
+            place = (
+                given_prometheus(plan.prometheus)
+                if plan.prometheus
+                else stack.enter_context(own_prometheus(directory / "prometheus", own_push))
+            )
+        except ShipperError as problem:
+            console.print(f"no preview of the dashboards: {problem}", style="yellow", highlight=False, soft_wrap=True)
+        yield place
+
+
+def _run(console: Console, plan: Plan, directory: Path, pages: Pages, place: Place | None, *, kept: bool) -> bool:
     view = LiveView(console)
     fleet = Fleet(plan, directory, view.say)
     view.fleet = fleet
@@ -102,11 +180,27 @@ def _run(console: Console, plan: Plan, directory: Path, page: Path | None, *, ke
     report = audit(str(archive), truth=_emitted(fleet))
     findings = read_findings(Archive.open(str(archive)))
     show_generations(console, report, findings)
-    if page is not None:
-        write_page(page, render(story(read(str(archive)))))
-        console.print(f"the fleet's history as a page: {page}", highlight=False, soft_wrap=True)
+    if pages.fleet is not None:
+        write_page(pages.fleet, render(story(read(str(archive)))))
+        console.print(f"the fleet's history as a page: {pages.fleet}", highlight=False, soft_wrap=True)
+    if place is not None and pages.boards is not None:
+        _draw(console, place, fleet, pages.boards)
     show_audit(console, report, findings, archive, kept=kept)
     return report.ok and not report.totals.duplicates
+
+
+def _draw(console: Console, place: Place, fleet: Fleet, page: Path) -> None:
+    """Write the page of the boards; where it cannot be drawn that is said, for the demo is about something else."""
+    try:
+        made = draw(place, fleet, records_of(str(fleet.gateway.archive)))
+        write_page(page, made.html)
+    except (ShipperError, click.ClickException) as problem:
+        console.print(f"no preview of the dashboards: {problem}", style="yellow", highlight=False, soft_wrap=True)
+        return
+    console.print(f"the dashboards as a page: {page}", highlight=False, soft_wrap=True)
+    if made.empty:
+        names = "; ".join(panel.title for panel in made.empty)
+        console.print(f"{len(made.empty)} panels found nothing: {names}", highlight=False, soft_wrap=True)
 
 
 def _emitted(fleet: Fleet) -> dict[str, int]:

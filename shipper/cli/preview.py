@@ -18,6 +18,7 @@ from shipper.fleet.lines import line
 from shipper.fleet.records import Selection, pieces, select
 from shipper.otlp import decode
 from shipper.otlp.decode import Record
+from shipper.sources.file.severity import tells_of_errors
 
 MOST_LINES = 50
 ERROR = 17  # the severity number of ERROR, https://opentelemetry.io/docs/specs/otel/logs/data-model/
@@ -106,4 +107,7 @@ def _passed_over(_: Damage) -> None:
 
 
 def _failed(record: Record) -> bool:
-    return record.severity >= ERROR or record.status == SPAN_FAILED
+    """By its severity or status; a line that nobody has given a severity by its words."""
+    if record.severity or record.status:
+        return record.severity >= ERROR or record.status == SPAN_FAILED
+    return isinstance(record.body, str) and tells_of_errors(record.body.encode(errors="replace"))

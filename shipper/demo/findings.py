@@ -1,4 +1,4 @@
-"""What the demo counts in the archive's records when everything is over: requests and errors by generation, and exposure."""
+"""What the demo counts in the archive's records when everything is over: requests and errors by host, and exposure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EMITTED = re.compile(r"emitted_ns=(\d+)")
 
 @dataclass(slots=True)
 class Tally:
-    """Requests that a generation served, and those of them that failed."""
+    """Requests that were served, and those of them that failed."""
 
     requests: int = 0
     errors: int = 0
@@ -30,10 +30,15 @@ class Tally:
 
 @dataclass(slots=True)
 class Findings:
-    """Tallies by generation, and the exposure of every record in seconds, in order of size."""
+    """Tallies by host, and the exposure of every record in seconds, in order of size."""
 
-    generations: dict[str, Tally] = field(default_factory=dict)
+    hosts: dict[str, Tally] = field(default_factory=dict)
     exposures: list[float] = field(default_factory=list)
+
+    def of(self, hosts: Iterable[str]) -> Tally:
+        """The requests to these hosts together."""
+        counted = [self.hosts[host] for host in hosts if host in self.hosts]
+        return Tally(sum(one.requests for one in counted), sum(one.errors for one in counted))
 
     def exposure(self, share: float) -> float:
         """The exposure that ``share`` of the records did not exceed; 0 without records."""
@@ -62,7 +67,7 @@ def _once(archive: Archive) -> Iterator[Piece]:
 
 def _take(findings: Findings, records: Iterable[decode.Record], received_ns: int) -> None:
     for record in records:
-        tally = findings.generations.setdefault(labels_of(record.resource).get("generation", ""), Tally())
+        tally = findings.hosts.setdefault(labels_of(record.resource).get("host", ""), Tally())
         body = str(record.body)
         if request := _REQUEST.search(body):
             tally.requests += 1

@@ -12,13 +12,19 @@ from pathlib import Path
 from shipper.demo.host import bare
 
 START_SECONDS = 15.0
+LOOK_SECONDS = (
+    5.0  # from one verdict to the next, the least there is: a generation of the demo serves for half a minute
+)
 
 
 class GatewayProcess:
     """A real ``shipper gateway`` with a directory archive."""
 
-    def __init__(self, directory: Path, *, prometheus: str = "", push: float = 15.0) -> None:
-        """``prometheus``: where it forwards metrics to (a remote-write URL), if anywhere; ``push``: how often its own."""
+    def __init__(self, directory: Path, *, prometheus: str = "", asked: str = "", push: float = 15.0) -> None:
+        """``prometheus``: where it forwards metrics to (a remote-write URL), if anywhere; ``push``: how often its own.
+
+        ``asked``: where it asks for verdicts (a base URL), if anywhere.
+        """
         self.archive = directory / "archive"
         self.condition = "starting"
         self._directory = directory / "gateway"
@@ -32,6 +38,9 @@ class GatewayProcess:
         if prometheus:
             self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_TYPE"] = "prometheus"
             self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_URL"] = prometheus
+        if asked:
+            self._settings["SHIPPER_VERDICTS_PROMETHEUS"] = asked
+            self._settings["SHIPPER_VERDICTS_EVERY"] = f"{LOOK_SECONDS}s"
         self._process: Process | None = None
 
     @property

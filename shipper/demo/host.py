@@ -14,6 +14,7 @@ from shipper.demo.truth import Truth, read_truth
 from shipper.handoff.prepare import prepare_root
 
 STOP_SECONDS = 25.0  # what a container platform commonly grants
+START_SECONDS = 15.0
 SERVICE = "checkout"
 ENVIRONMENT = "demo"
 
@@ -40,6 +41,7 @@ class Host:
         self.requests = 0
         self.errors = 0
         self.sidecar_exit: int | None = None
+        self.has_power = True
         self._endpoint = endpoint
         self._push = push
         self._service: Process | None = None
@@ -96,6 +98,17 @@ class Host:
             "SHIPPER_DRAIN_DEADLINE": f"{STOP_SECONDS}s",
         }
 
+    async def _up(self) -> None:
+        """Wait until the sidecar answers on its socket."""
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(str(self.directory / "state" / "admin.sock"))
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
     async def serve(self, rate: float) -> None:
         """Send it ``rate`` requests a second over one connection until it goes away."""
         while not (self.directory / "port").exists():
@@ -133,6 +146,20 @@ class Host:
         await asyncio.sleep(down_seconds)
         await self._start_sidecar()
         self.condition = "serving"
+
+    async def lose_power(self) -> None:
+        """SIGKILL to everything at once: nothing on it says another word. Its disk stays."""
+        await self.destroy()
+        self.has_power = False
+        self.condition = "without power"
+
+    async def recover(self) -> None:
+        """Its disk is found: a sidecar alone sends what the host could not, and leaves."""
+        self.condition = "disk found"
+        await self._start_sidecar()
+        async with asyncio.timeout(START_SECONDS):
+            await self._up()  # a SIGTERM before it is would end it before it has looked at the disk
+        await self.terminate(kill_service=False)
 
     async def terminate(self, *, kill_service: bool) -> None:
         """End the life: SIGTERM to everything at once, or SIGKILL to the service and SIGTERM to the sidecar."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from shipper.demo.findings import Findings, Tally
+from shipper.demo.findings import Findings
 from shipper.demo.story import Fleet
 from shipper.fleet.generations import GenerationRow, generations
 from shipper.fleet.report import AuditReport
@@ -65,7 +65,7 @@ def show_generations(console: Console, report: AuditReport, findings: Findings) 
     for heading in ("first seen", "last seen"):
         table.add_column(heading)
     for row in generations(report):
-        tally = findings.generations.get(row.generation, Tally())
+        tally = findings.of(row.hosts)
         figures = (str(len(row.hosts)), f"{tally.requests:,}", f"{tally.errors:,}", f"{tally.error_ratio:.1%}")
         table.add_row(_again(row), row.release, row.image, *figures, _clock(row.first_ns), _clock(row.last_ns))
     console.print(table)
@@ -88,7 +88,7 @@ def show_audit(console: Console, report: AuditReport, findings: Findings, archiv
     _show_endings(console, report)
     console.print(
         f"exposure: p50 {findings.exposure(0.5) * 1000:.0f} ms, p99 {findings.exposure(0.99) * 1000:.0f} ms"
-        f" (the outage and the crash included), {len(findings.exposures):,} records",
+        f" (outages and crashes included), {len(findings.exposures):,} records",
         highlight=False,
     )
     where = f"archive: {archive}" if kept else "archive: removed (--keep keeps it)"

@@ -20,6 +20,7 @@ h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:26px 0 8px}p{margin:4p
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top}
 th{color:var(--dim);font-weight:600}.n{text-align:right}.scroll{overflow-x:auto;max-height:520px;overflow-y:auto}
+.lines{font-size:12px;max-height:230px}
 svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font:11px system-ui,sans-serif}
 svg .grid{stroke:var(--rule);stroke-width:1}svg .name{fill:var(--ink)}
 .legend span{display:inline-block;margin-right:14px}.legend i{display:inline-block;width:10px;height:10px;margin-right:5px}
@@ -27,6 +28,7 @@ svg .grid{stroke:var(--rule);stroke-width:1}svg .name{fill:var(--ink)}
 .notice{padding:8px 12px;border-left:4px solid #d98200;background:var(--card);margin:10px 0}
 .card{background:var(--card);padding:10px 12px;min-width:0;overflow:hidden}.card h3{font-size:13px;margin:0 0 6px}
 .board{display:grid;grid-template-columns:repeat(24,1fr);gap:8px}
+.stats{display:flex;flex-wrap:wrap;gap:4px 24px}
 .stat{font-size:22px;font-weight:600}.stat small{display:block;font-size:12px;font-weight:400;color:var(--dim)}
 @media(max-width:800px){.board{display:block}.card{margin-bottom:8px}}
 """

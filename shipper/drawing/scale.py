@@ -87,4 +87,6 @@ def number(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share of one."""
-    return f"{value * 100:.3g} %" if math.isfinite(value) else number(value)
+    if not math.isfinite(value):
+        return number(value)
+    return f"{value * 100:.3g} %" if abs(value) < 9.995 else f"{value * 100:,.0f} %"

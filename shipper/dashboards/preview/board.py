@@ -15,7 +15,7 @@ from shipper.drawing.markup import Markup, element, joined
 from shipper.drawing.page import page
 from shipper.drawing.scale import moment
 
-MARKER_STEP = 60
+MARKER_PUSHES = 4  # from one look for markers to the next: their series live on for days
 
 Records = Callable[[Mapping[str, str], Window, str], Sequence[str]]
 """The newest failing records from somewhere else than the store a panel asks: by the board's variables and time, and the type
@@ -95,7 +95,13 @@ class _Page:
         about = str(panel.get("description") or "")
         title = element("h3", filled(str(panel["title"]), shown.values, shown.window), title=about or None)
         return element(
-            "div", title, drawn.markup, class_="card", style=f"grid-column:{place['x'] + 1}/span {place['w']}"
+            "div",
+            title,
+            drawn.markup,
+            class_="card",
+            style=f"grid-column:{place['x'] + 1}/span {place['w']}",
+            data_source=source or "words",
+            data_found=drawn.found,
         )
 
     def _elsewhere(self, source: str, shown: Shown) -> Drawn:
@@ -106,7 +112,7 @@ class _Page:
         told = element(
             "p", f"{said} Instead, the newest failures in the archive; not what its query asks:", class_="dim"
         )
-        return Drawn(joined((told, element("div", joined(element("div", line) for line in lines), class_="scroll"))))
+        return Drawn(joined((told, element("div", joined(element("div", line) for line in lines), class_="scroll lines"))))
 
 
 def preview(
@@ -171,7 +177,7 @@ def _markers(
         if annotation.get("datasource", {}).get("type") != "prometheus" or not annotation.get("enable", True):
             continue
         query = filled(annotation["expr"], values, window)
-        for series in prometheus.ranged(query, window.start, window.end, MARKER_STEP):
+        for series in prometheus.ranged(query, window.start, window.end, MARKER_PUSHES * window.push):
             title = _title(str(annotation.get("titleFormat") or annotation["name"]), series.labels)
             told = _title(str(annotation.get("textFormat") or ""), series.labels)
             for value in sorted(

@@ -11,7 +11,7 @@ from typing import Any
 from shipper.dashboards.preview.asking import NotAnswered, Prometheus, Series, last
 from shipper.dashboards.preview.fields import Looks, looks
 from shipper.dashboards.preview.tables import Row, rows
-from shipper.dashboards.preview.variables import PUSH_SECONDS, Window, filled
+from shipper.dashboards.preview.variables import Window, filled
 from shipper.drawing.chart import Frame, Line, Marker, lines
 from shipper.drawing.heat import heatmap
 from shipper.drawing.lanes import Bar, Lane, lanes
@@ -19,7 +19,7 @@ from shipper.drawing.markup import Markup, element, joined
 from shipper.drawing.page import legend, table
 
 COLUMN = 50  # pixels of a chart to one of the 24 columns of a board
-LEAST_WIDTH = 420
+LEAST_WIDTH = 260
 MOST_ROWS = 200
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MINUTE = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
@@ -50,6 +50,7 @@ class _Answer:
     target: Mapping[str, Any]
     series: Sequence[Series]
     step: int
+    legend: str  # with its variables in place
 
     @property
     def ref(self) -> str:
@@ -57,9 +58,8 @@ class _Answer:
 
     def name(self, series: Series) -> str:
         """By the query's legend, else its labels as they are."""
-        told = str(self.target.get("legendFormat") or "")
-        if told and told != "__auto":
-            return _LABEL.sub(lambda match: series.labels.get(match[1], ""), told)
+        if self.legend and self.legend != "__auto":
+            return _LABEL.sub(lambda match: series.labels.get(match[1], ""), self.legend)
         inside = ", ".join(f"{name}={value}" for name, value in series.labels.items() if name != "__name__")
         return f"{series.labels.get('__name__', '')} {inside}".strip() or self.ref
 
@@ -80,13 +80,22 @@ def draw(panel: Mapping[str, Any], prometheus: Prometheus, shown: Shown) -> Draw
 
 
 def _asked(target: Mapping[str, Any], prometheus: Prometheus, shown: Shown) -> _Answer:
-    least = _seconds(str(target.get("interval") or "")) or PUSH_SECONDS
+    least = _seconds(str(target.get("interval") or "")) or None
     window, step = shown.window, shown.window.step(least)
     query = filled(str(target["expr"]), shown.values, window, least)
+    legend = filled(str(target.get("legendFormat") or ""), shown.values, window, least)
     if target.get("instant"):
-        return _Answer(target, prometheus.instant(query, window.end), step)
-    start = window.start - window.start % step
-    return _Answer(target, prometheus.ranged(query, start, window.end, step), step)
+        found = prometheus.instant(query, window.end)
+    elif step > window.end - window.start:
+        found = [_throughout(series, window) for series in prometheus.instant(query, window.end)]
+    else:
+        found = prometheus.ranged(query, window.start - window.start % step, window.end, step)
+    return _Answer(target, found, step, legend)
+
+
+def _throughout(series: Series, window: Window) -> Series:
+    """A piece of time that is longer than what is shown, as a day is of a short story: what there is of it, all along."""
+    return Series(series.labels, [(window.start, last(series)), (window.end, last(series))])
 
 
 def _seconds(text: str) -> float:
@@ -115,7 +124,7 @@ def _stat(panel: Mapping[str, Any], answers: Iterable[_Answer], shown: Shown) ->
             small = element("small", name) if several else Markup()
             style = f"border-left:6px solid {tone};padding-left:8px;margin-bottom:8px" if tone else "margin-bottom:8px"
             tiles.append(element("div", small, how.written(value), class_="stat", style=style))
-    return joined(tiles)
+    return element("div", joined(tiles), class_="stats")
 
 
 def _timeseries(panel: Mapping[str, Any], answers: Iterable[_Answer], shown: Shown) -> Markup:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shipper.dashboards.duration import duration
 from shipper.dashboards.preview.asking import Prometheus
 from shipper.drawing.scale import step_for
 
@@ -23,20 +24,21 @@ _QUERY_RESULT = re.compile(r"^query_result\((.*)\)$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that is shown, in seconds since the epoch."""
+    """The time that is shown, in seconds since the epoch. ``push``: seconds between two samples, the least step by itself."""
 
     start: float
     end: float
+    push: float = PUSH_SECONDS
 
-    def step(self, least: float = PUSH_SECONDS) -> int:
+    def step(self, least: float | None = None) -> int:
         """Seconds between two points."""
-        return max(round(least), step_for(self.end - self.start, MOST_POINTS))
+        return max(1, round(least or self.push), step_for(self.end - self.start, MOST_POINTS))
 
-    def builtin(self, least: float = PUSH_SECONDS) -> dict[str, str]:
+    def builtin(self, least: float | None = None) -> dict[str, str]:
         """What Grafana itself fills in."""
         step, seconds = self.step(least), max(1, round(self.end - self.start))
         return {
-            "__rate_interval": f"{max(step + PUSH_SECONDS, 4 * PUSH_SECONDS)}s",
+            "__rate_interval": duration(max(step + self.push, 4 * self.push)),
             "__interval": f"{step}s",
             "__interval_ms": str(step * 1000),
             "__range": f"{seconds}s",
@@ -47,7 +49,7 @@ class Window:
         }
 
 
-def filled(text: str, values: Mapping[str, str], window: Window, least: float = PUSH_SECONDS) -> str:
+def filled(text: str, values: Mapping[str, str], window: Window, least: float | None = None) -> str:
     """``text`` with its variables in place, so that no value ends the quotes it stands in; unknown names stay."""
     known = {name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in values.items()}
     known |= window.builtin(least)

@@ -102,7 +102,11 @@ def _markers(deploys: Iterable[Deploy]) -> Iterator[Marker]:
 
 
 def _legend(story: Story) -> Markup:
-    return legend((f"{one.name} {one.release}".strip(), colour(n)) for n, one in enumerate(story.generations))
+    names = [f"{one.name} {one.release}".strip() for one in story.generations]
+    return legend(
+        (f"{name} {one.image}" if names.count(name) > 1 else name, colour(number))
+        for number, (name, one) in enumerate(zip(names, story.generations, strict=True))
+    )
 
 
 def _ratios(story: Story) -> list[Line]:

@@ -190,7 +190,7 @@ def _generation(
         row.release,
         row.image,
         row.episode,
-        row.rollback or any(_is(deploy, row) and deploy.rollback for deploy in deploys),
+        _rollback(row, deploys),
         row.first_ns,
         row.last_ns,
         row.withdrawn_ns,
@@ -202,6 +202,12 @@ def _generation(
         {str(ended): count for ended, count in sorted(ends.items())},
         _outcome(number, rows, ends["alive"], deploys),
     )
+
+
+def _rollback(row: GenerationRow, deploys: Sequence[Deploy]) -> bool:
+    """As somebody told of it, else as the hosts show it: a canary that is tried again goes back to nothing."""
+    told = [deploy for deploy in deploys if _is(deploy, row) and not deploy.inferred and deploy.started_ns]
+    return any(deploy.rollback for deploy in told) if told else row.rollback
 
 
 def _is(deploy: Deploy, row: GenerationRow) -> bool:
@@ -216,7 +222,9 @@ def _outcome(number: int, rows: Sequence[GenerationRow], alive: int, deploys: Se
     following = [
         other
         for other in rows[number + 1 :]
-        if (other.service, other.environment) == (row.service, row.environment) and not other.withdrawn_ns
+        if (other.service, other.environment) == (row.service, row.environment)
+        and (other.generation, other.episode) != (row.generation, row.episode)  # the same from another image
+        and not other.withdrawn_ns
     ]
     if alive:
         said.append(f"serving on {alive} host{'s' if alive > 1 else ''}")
