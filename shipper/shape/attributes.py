@@ -26,10 +26,25 @@ class _Key:
     def __init__(self, name: str) -> None:
         self.encoded = field(1, text(name))
         self.heads = _Heads(self.encoded)
+        self.integer: Callable[[int], bytes] = _Integer(self.encoded)
         before_double = b"".join(
             (b"\x32", varint(len(self.encoded) + _DOUBLE), self.encoded, b"\x12\x09\x21")
         )  # attributes (6) of LogRecord, value (2) of KeyValue, double_value (4) of AnyValue
         self.double: Callable[[float], bytes] = _Double(before_double)
+
+
+class _Integer:
+    """An integer that is not negative as an attribute."""
+
+    def __init__(self, key: bytes) -> None:
+        values = [b"\x12" + varint(size + 1) + b"\x18" for size in range(10)]  # value (2), int_value (3)
+        self._before = [
+            b"".join((b"\x32", varint(len(key) + len(value) + size), key, value)) for size, value in enumerate(values)
+        ]
+
+    def __call__(self, value: int) -> bytes:
+        encoded = varint(value)
+        return self._before[len(encoded)] + encoded
 
 
 class _Heads(dict[int, bytes]):
@@ -76,6 +91,8 @@ def column(name: str, values: Sequence[Any]) -> list[bytes]:
             if len(distinct) * _FEW <= len(values):
                 known = {value: one(key.encoded, value) for value in distinct}
                 return list(map(known.__getitem__, values))
+        if kind is int and min(values) >= 0 and max(values) < 1 << 63:
+            return list(map(key.integer, values))
         if kind is str:
             return _texts(key, list(map(text, values)))
         if kind is bytes:

@@ -61,7 +61,7 @@ def encode(
     lengths = list(map(len, bodies))
     heads = list(map(_BODIES.__getitem__, lengths))
     sizes = map(add, map(add, map(len, heads), lengths), map(len, further))
-    records = list(map(_RECORDS.__getitem__, (size + _OBSERVED_BYTES for size in sizes)))
+    records = list(map(_RECORDS.__getitem__, map(_OBSERVED_BYTES.__add__, sizes)))
     observed = fixed64_field(11, observed_ns)
     blocks = [b""]
     for at in range(0, len(bodies), _BLOCK):

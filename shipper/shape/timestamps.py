@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -86,12 +87,11 @@ class TimeReader:
 
         ``observed_ns``: when they were read; a time without a year is the last such before, or within a day after.
         """
-        if self._fixed and not self._form:
+        if values and self._fixed and not self._form:
             heads, tails = self._heads, self._tails
-            try:
-                return [valid(heads[value[:19]] + tails[value[19:]]) for value in values]
-            except (_NotPlain, TypeError, KeyError):
-                pass
+            with suppress(_NotPlain, TypeError, KeyError):
+                found = [heads[value[:19]] + tails[value[19:]] for value in values]
+                return found if all(map(valid, (min(found), max(found)))) else list(map(valid, found))
         return [self.one(value, observed_ns) for value in values]
 
     def leading(self, texts: Sequence[bytes], observed_ns: int) -> list[int]:
