@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
-from shipper.config import Config, Role, split_address, unix_path
-from shipper.contracts import Signal, Source, StreamKind
+from shipper.config import Config, Gateway, Role, split_address, unix_path
+from shipper.config import OtlpReceiver as OtlpReceiverSettings
+from shipper.contracts import Hub, Signal, Source, Stream, StreamKind
 from shipper.errors import ConfigError
 from shipper.events import Reporter
 from shipper.ledger import Ledger, LedgerThread, StreamRow
 from shipper.otlp.encode import AttributeValue
-from shipper.pump.hub import Hub
 from shipper.spool import Fsync, Spool, SpoolStream
 
 if TYPE_CHECKING:
+    from shipper.measure.requests import RequestCounter
     from shipper.sources.listen import ListenSettings
     from shipper.sources.otlp import Listener
 
@@ -36,9 +37,9 @@ _NAME = re.compile("[a-z]{1,32}")
 class Ground:
     """What every receiver stands on.
 
-    ``attributes``: the identity that goes on every record as resource attributes; none in a gateway, whose records are those
-    of other hosts. ``stack`` closes what was opened here, after the sources themselves. ``closed``: of an earlier life: what
-    was received in it is shipped, and nothing listens.
+    ``attributes``: the identity that goes on every record as resource attributes; none in a gateway, whose records are
+    those of other hosts. ``requests``: what counts them from spans. ``stack`` closes what was opened here, after the sources
+    themselves. ``closed``: of an earlier life: what was received in it is shipped, and nothing listens.
     """
 
     config: Config
@@ -50,6 +51,7 @@ class Ground:
     clock: Clock
     report: Reporter
     stack: AsyncExitStack
+    requests: RequestCounter | None = None
     closed: bool = False
 
     def spool(self, receiver: str, signal: Signal) -> Spool:
@@ -69,25 +71,47 @@ class Ground:
     async def stream(self, receiver: str, signal: Signal, spool: Spool) -> SpoolStream:
         """The stream of a spool, known to the ledger and with the start it always had; whoever listens announces it.
 
+        Requests are counted from spans, and some traces left out, as is configured for spans that services hand over.
         No position is given away twice, even where a power cut took the end of the spool. Raises `StateError`.
         """
-        stream = SpoolStream(
-            spool,
-            id=f"{receiver}-{signal}",
-            signal=signal,
-            kind=StreamKind.DATA,
-            life=self.life,
-            name=f"{receiver} {signal}",
-        )
-        await self.make_known(stream, receiver)
+        stream = self._make(spool, signal, f"{receiver}-{signal}", f"{receiver} {signal}")
+        row = StreamRow(stream.id, stream.kind, stream.signal, receiver, stream.name, stream.start)
+        stream.start = (await self.ledger.call(Ledger.put_shrinking, row)).start
         for destination in self.config.destinations:
             spool.skip_to((await self.ledger.call(Ledger.cursor, destination, stream.id)).reach)
         return stream
 
-    async def make_known(self, stream: SpoolStream, source: str) -> None:
-        """Put a stream in the ledger; what was deleted of it because it was delivered does not move its start."""
-        row = StreamRow(stream.id, stream.kind, stream.signal, source, stream.name, stream.start)
-        stream.start = (await self.ledger.call(Ledger.put_shrinking, row)).start
+    def _make(self, spool: Spool, signal: Signal, id: str, name: str) -> SpoolStream:
+        kind, life = StreamKind.DATA, self.life
+        if signal is not Signal.TRACES or self.role == "gateway":
+            return SpoolStream(spool, id=id, signal=signal, kind=kind, life=life, name=name)
+        from shipper.measure.otlp_requests import OtlpRequests
+        from shipper.sources.otlp_traces import TracesStream
+        from shipper.sources.services.sampling import Sampling
+
+        traces = self.config.traces
+        sampling = Sampling(traces.keep, round(traces.slow * 1e9))
+        stream = TracesStream(
+            spool, id=id, kind=kind, life=life, name=name, sampling=sampling, counted=self.requests is not None
+        )
+        if self.requests is not None:
+            self.requests.follow(OtlpRequests(stream, self.requests))
+        return stream
+
+
+class CountingHub:
+    """A hub that also tells whoever counts requests of what is new in received spans."""
+
+    def __init__(self, hub: Hub, requests: RequestCounter) -> None:
+        self._hub = hub
+        self._requests = requests
+        self.add = hub.add
+        self.finished = hub.finished
+
+    def ready(self, stream: Stream) -> None:
+        """See `Hub.ready`."""
+        self._hub.ready(stream)
+        self._requests.woken(stream.id)
 
 
 Maker = Callable[[Ground], Awaitable[Source | None]]
@@ -120,26 +144,21 @@ async def _otlp(ground: Ground) -> Source | None:
     if settings is None or ground.role == "gateway" or ground.closed:
         return None
     from shipper.sources.otlp import OtlpLimits, OtlpReceiver
+    from shipper.sources.otlp_labels import Labels
 
+    doors = [_door(settings, address, "receivers.otlp") for address in (settings.http, settings.grpc)]
     receiver = OtlpReceiver(
-        listen_settings(
-            settings.http,
-            cert=settings.tls_cert,
-            key=settings.tls_key,
-            token=token(settings.token_file, "receivers.otlp.token_file"),
-            insecure=settings.insecure,
-        ),
+        *doors,
         hub=ground.hub,
-        spools={signal: ground.spool("otlp", signal) for signal in Signal},
+        streams={signal: await ground.stream("otlp", signal, ground.spool("otlp", signal)) for signal in Signal},
         ledger=ground.ledger,
         life=ground.life,
         clock=ground.clock,
         report=ground.report,
-        role=ground.role,
+        role="sidecar",
         limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+        labels=Labels(ground.attributes),
     )
-    for stream in receiver.streams.values():
-        await ground.make_known(stream, receiver.name)
     await receiver.start()
     return receiver
 
@@ -169,7 +188,31 @@ async def _forward(ground: Ground) -> Source | None:
     return receiver
 
 
-_MAKERS: tuple[Maker, ...] = (_otlp, _forward)
+async def _syslog(ground: Ground) -> Source | None:
+    """Syslog, by datagrams and streams."""
+    config = ground.config.receivers.syslog
+    if config is None or ground.closed:
+        return None
+    from shipper.sources.syslog.making import settings
+    from shipper.sources.syslog.source import NAME, SyslogReceiver
+
+    wanted = settings(config)
+    spool = ground.spool(NAME, Signal.LOGS)
+    receiver = SyslogReceiver(
+        wanted,
+        spool=spool,
+        stream=await ground.stream(NAME, Signal.LOGS, spool),
+        attributes=ground.attributes,
+        most=ground.config.receivers.spool_max,
+        hub=ground.hub,
+        clock=ground.clock,
+        report=ground.report,
+    )
+    await receiver.start()
+    return receiver
+
+
+_MAKERS: tuple[Maker, ...] = (_otlp, _forward, _syslog)
 
 
 async def gateway_receiver(ground: Ground, listener: Listener) -> Source:
@@ -177,26 +220,22 @@ async def gateway_receiver(ground: Ground, listener: Listener) -> Source:
     from shipper.sources.otlp import OtlpLimits, OtlpReceiver
 
     settings = ground.config.gateway
+    doors = [_door(settings, address, "gateway") for address in (settings.listen, settings.grpc)]
+    spools = {signal: _gateway_spool(ground, signal) for signal in Signal}
     receiver = OtlpReceiver(
-        listen_settings(
-            settings.listen,
-            cert=settings.tls_cert,
-            key=settings.tls_key,
-            token=token(settings.token_file, "gateway.token_file"),
-            insecure=settings.insecure,
-        ),
+        *doors,
         hub=ground.hub,
-        spools={signal: _gateway_spool(ground, signal) for signal in Signal},
+        streams={signal: await ground.stream("otlp", signal, spool) for signal, spool in spools.items()},
         ledger=ground.ledger,
         life=ground.life,
         clock=ground.clock,
         report=ground.report,
         path="gateway",
-        limits=OtlpLimits(max_body=settings.max_body, max_decompressed=settings.max_decompressed),
+        limits=OtlpLimits(
+            max_body=settings.max_body, max_decompressed=settings.max_decompressed, max_json=settings.max_decompressed
+        ),
         listener=listener,
     )
-    for stream in receiver.streams.values():
-        await ground.make_known(stream, receiver.name)
     await receiver.start()
     return receiver
 
@@ -214,13 +253,23 @@ def _gateway_spool(ground: Ground, signal: Signal) -> Spool:
     return spool
 
 
-def listen_settings(address: str, *, cert: str, key: str, token: str, insecure: bool) -> ListenSettings:
-    """Where to listen: ``address`` is ``host:port`` or ``unix:/path``."""
+def _door(settings: Gateway | OtlpReceiverSettings, address: str, where: str) -> ListenSettings | None:
+    """Where one of a receiver's doors is; None where it has none. Raises `ConfigError`."""
     from shipper.sources.listen import ListenSettings
 
+    if not address:
+        return None
     path = unix_path(address)
     host, port = ("", 0) if path else split_address(address)
-    return ListenSettings(host, port, cert, key, token, insecure, path)
+    return ListenSettings(
+        host,
+        port,
+        settings.tls_cert,
+        settings.tls_key,
+        token(settings.token_file, f"{where}.token_file"),
+        settings.insecure,
+        path,
+    )
 
 
 def token(path: str, where: str) -> str:

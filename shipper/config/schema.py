@@ -356,8 +356,8 @@ class SyslogReceiver(Receiver, frozen=True):
         str, Meta(description="PEM file of the authorities that must have signed the certificates of TLS clients.")
     ] = ""
     zone: Annotated[
-        str, Meta(description="Zone of times that name none: Europe/Berlin, UTC; not set: that of this machine.")
-    ] = ""
+        str, Meta(description="Zone of times that name none: local, UTC, an offset such as +02:00, or Europe/Berlin.")
+    ] = "local"
     max_message: Annotated[Size, Meta(description="A longer message is split, and its parts are marked.")] = 64 << 10
     max_connections: Annotated[int, Meta(description="Connections at once.", ge=1)] = 512
     idle: Annotated[

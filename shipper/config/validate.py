@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role
+from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
 from shipper.config.validate_shape import shape_problems
 from shipper.errors import ConfigError
 
@@ -23,6 +23,7 @@ _LEAST_SPOOL = 1 << 20
 _MOST_BUCKETS = 30
 UNIX = "unix:"
 _TOKEN_REMEDY = "set tls_cert, tls_key and token_file, or insecure: true"
+_LEAST_MESSAGE = 480  # what every receiver must be able to take (RFC 5424, 6.1)
 _KEY_REMEDY = "set tls_cert, tls_key and shared_key_file, or insecure: true"
 _LONGEST_SOCKET = 107  # bytes of a path that the kernel takes (unix(7), less the final zero)
 Problem = tuple[Path, str]
@@ -218,6 +219,8 @@ def _receivers(config: Config, role: Role | None) -> Iterator[Problem]:
         yield ("receivers", "spool_max"), "must be at least 1MiB"
     if config.receivers.forward is not None:
         yield from _forward(config, config.receivers.forward)
+    if config.receivers.syslog is not None:
+        yield from _syslog(config, config.receivers.syslog)
     otlp = config.receivers.otlp
     if otlp is None:
         return
@@ -248,6 +251,34 @@ def _forward(config: Config, forward: ForwardReceiver) -> Iterator[Problem]:
             (*path, "max_message"),
             "must be at least 64KiB, and not more than receivers.spool_max, where it has to fit",
         )
+
+
+def _syslog(config: Config, syslog: SyslogReceiver) -> Iterator[Problem]:
+    path: Path = ("receivers", "syslog")
+    if not (syslog.udp or syslog.tcp or syslog.tls or syslog.socket or syslog.stream_socket):
+        yield path, "listens nowhere: give udp, tcp, tls, socket or stream_socket"
+    known = syslog.insecure or bool(syslog.tls_client_ca)
+    for key, safe in (("udp", syslog.insecure), ("tcp", syslog.insecure), ("tls", known)):
+        if address := getattr(syslog, key):
+            host, problems = _listener((*path, key), address, unix=False)
+            yield from problems
+            if host and not safe and not is_loopback(host):
+                remedy = "set tls_client_ca, or insecure: true" if key == "tls" else "use tls, or insecure: true"
+                yield (*path, key), f"{host} can be reached from other machines: {remedy}"
+    if syslog.tls and not syslog.tls_cert:
+        yield (*path, "tls_cert"), "receivers.syslog.tls needs a certificate"
+    for key in ("socket", "stream_socket"):
+        yield from _socket((*path, key), getattr(syslog, key))
+    if not _LEAST_MESSAGE <= syslog.max_message <= config.receivers.spool_max // 2:
+        yield (*path, "max_message"), "must be at least 480 bytes, and not more than half of receivers.spool_max"
+
+
+def _socket(path: Path, name: str) -> Iterator[Problem]:
+    try:
+        if name:
+            unix_path(UNIX + name)
+    except ValueError as problem:
+        yield path, str(problem)
 
 
 def _services(config: Config) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ from shipper.sources.forward.handshake import Secrets
 from shipper.sources.forward.settings import ForwardSettings
 from shipper.sources.forward.source import ForwardReceiver
 from shipper.sources.listen import ListenSettings
+from shipper.sources.syslog.settings import SyslogSettings
+from shipper.sources.syslog.source import SyslogReceiver
 from shipper.spool import Fsync, Spool, SpoolStream
 from shipper.spool.policy import Policy
 
@@ -226,3 +228,68 @@ async def forward(
         await receiver.aclose()
         for spool in spools.values():
             spool.close()
+
+
+@dataclass
+class Syslog:
+    """A syslog receiver and everything there is to look at."""
+
+    receiver: SyslogReceiver
+    spool: Spool
+    report: Reporter
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.receiver.addresses[0]
+
+    @property
+    def udp(self) -> tuple[str, int]:
+        return "127.0.0.1", self.receiver.udp_port
+
+    def records(self) -> list[Record]:
+        return records_in(self.spool)
+
+    def refused(self, cause: str) -> float:
+        return counted(self.report.metrics.refused, "syslog", cause)
+
+    def unparsed(self, cause: str) -> float:
+        return counted(self.report.metrics.unparsed, "syslog", cause)
+
+    async def holds(self, count: int) -> list[Record]:
+        """The records, once there are so many."""
+        received = self.report.metrics.received
+        await until(lambda: counted(received, "syslog", "logs") >= count, f"{count} records are in the spool")
+        return self.records()
+
+
+@asynccontextmanager
+async def syslog(
+    directory: Path,
+    *,
+    attributes: Mapping[str, AttributeValue] = HOST,
+    most: int = 64 << 20,
+    clock: Clock | None = None,
+    **settings: Any,
+) -> AsyncIterator[Syslog]:
+    """A syslog receiver with its spool in ``directory``; by default on UDP and TCP of loopback."""
+    clock = clock or SystemClock()
+    report = Reporter(clock)
+    spool = open_spool(directory / "spool", "syslog-logs", report, most)
+    if not settings.keys() & {"udp", "socket", "streams"}:
+        settings |= {"udp": ("127.0.0.1", 0), "streams": (ListenSettings(port=0),)}
+    receiver = SyslogReceiver(
+        SyslogSettings(**settings),
+        spool=spool,
+        stream=stream_of(spool, Signal.LOGS),
+        attributes=attributes,
+        most=most,
+        hub=RecordingHub(),
+        clock=clock,
+        report=report,
+    )
+    await receiver.start()
+    try:
+        yield Syslog(receiver, spool, report)
+    finally:
+        await receiver.aclose()
+        spool.close()

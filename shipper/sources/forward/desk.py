@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from shipper.clock import Clock
 from shipper.contracts import Signal
 from shipper.events import Reporter
-from shipper.sources.forward.batch import Envelope
+from shipper.sources.batch import Envelope
 from shipper.sources.forward.chunks import Chunks
 from shipper.sources.forward.own import OwnRecords
 from shipper.sources.forward.settings import ForwardSettings

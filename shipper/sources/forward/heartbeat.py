@@ -6,6 +6,7 @@ Forward protocol v1, "Heartbeat Message". What comes is never read as records.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from shipper.errors import ConfigError
 
@@ -21,8 +22,7 @@ class Heartbeat(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.DatagramProtocol`."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # until Python 3.12 it is none by type
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """See `asyncio.DatagramProtocol`."""

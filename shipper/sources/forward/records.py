@@ -9,19 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
-from shipper.otlp.encode import MAX_DEPTH
 from shipper.otlp.wire import field as wire_field
 from shipper.otlp.wire import varint
 from shipper.shape.severity import Levels
+from shipper.sources.batch import Group
+from shipper.sources.file.lines import readable
 from shipper.sources.forward import values
-from shipper.sources.forward.batch import Group
 from shipper.sources.forward.values import Value, encode, is_text, key_bytes
+from shipper.sources.heads import Keys
 
 UNREADABLE = "shipper.forward.error"
 """Attribute of a record that was not what the protocol says: what was wrong. Its body is the whole of what came."""
 
-_KEYS = 256  # remembered, and then all are forgotten: a key may be anything
-_LENGTHS = 256  # of texts whose head is remembered
 _TIME = struct.Struct("<cQcQ").pack
 _OBSERVED = struct.Struct("<cQ").pack
 _LEVELS = {
@@ -34,45 +33,12 @@ _MEANT = frozenset((*_LEVELS, *_TRACES, *_SPANS))
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
-class _Heads(dict[int, bytes]):
-    """What stands in front of a text in an attribute of one key, by the text's length."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: bytes) -> None:
-        self._key = wire_field(1, key)
-
-    def __missing__(self, length: int) -> bytes:
-        text = b"\x0a" + varint(length)
-        inner = len(text) + length
-        value = b"\x12" + varint(inner) + text
-        head = b"\x32" + varint(len(self._key) + len(value) + length) + self._key + value
-        if length < _LENGTHS:
-            self[length] = head
-        return head
-
-    def other(self, value: Value) -> bytes:
-        """The attribute of a value that is no text."""
-        content = self._key + wire_field(2, encode(value, MAX_DEPTH))
-        return b"\x32" + varint(len(content)) + content
-
-
-class _Keys(dict[Value, _Heads]):
-    """Heads by key."""
-
-    def __missing__(self, key: Value) -> _Heads:
-        if len(self) >= _KEYS:
-            self.clear()
-        heads = self[key] = _Heads(key_bytes(key))
-        return heads
-
-
 class RecordEncoder:
     """Encodes entries. ``body``: the keys of which the first that a record has is its text."""
 
     def __init__(self, body: Sequence[str]) -> None:
         self._body = [key.encode() for key in body]
-        self._keys = _Keys()
+        self._keys = Keys(key_bytes)
 
     def encode(self, entries: Iterable[Value], tag: bytes, metadata: Value, observed_ns: int, into: Group) -> int:
         """Append a record for each entry (``[time, record]``, or ``[[time, metadata], record]``).
@@ -105,7 +71,7 @@ class RecordEncoder:
                     if type(value) is bytes and (value.isascii() or is_text(value)):
                         parts += (keys[key][len(value)], value)
                     else:
-                        parts.append(keys[key].other(value))
+                        parts.append(keys[key].of(encode(value)))
                 at = values.nanoseconds(when)
                 parts[0] = _TIME(b"\x09", at, b"\x59", observed_ns) if at else _OBSERVED(b"\x59", observed_ns)
                 parts.append(common)
@@ -136,6 +102,9 @@ class RecordEncoder:
             value = value.removesuffix(b"\n")
             text = b"\x0a" + varint(len(value))
             parts += (b"\x2a" + varint(len(text) + len(value)) + text, value)
+        elif type(value) is bytes:
+            text, original = readable(value.removesuffix(b"\n"))
+            parts += (wire_field(5, wire_field(1, text)), original)
         else:
             parts.append(wire_field(5, encode(value)))
 

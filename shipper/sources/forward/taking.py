@@ -14,7 +14,7 @@ from itertools import islice
 from shipper.contracts import Signal
 from shipper.errors import SpoolFull, StateError
 from shipper.events import DuplicateRecords, MessagesDropped, Unparsed
-from shipper.sources.forward.batch import Batch
+from shipper.sources.batch import Batch
 from shipper.sources.forward.chunks import digest
 from shipper.sources.forward.desk import Desk
 from shipper.sources.forward.messages import Message
