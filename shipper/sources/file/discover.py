@@ -86,7 +86,9 @@ class Patterns:
         tails: set[Tail] = {tail for _, include, _ in self._groups for tail in include}
         matched: dict[str, None] = {}
         self._visit("/", tails, found, matched)
-        found.files = [path for path in matched if self.group_of(path) is not None]
+        found.files = list(matched)
+        if any(exclude for _, _, exclude in self._groups):
+            found.files = [path for path in matched if self.group_of(path) is not None]
         return found
 
     def _visit(self, directory: str, tails: set[Tail], found: Found, matched: dict[str, None]) -> None:

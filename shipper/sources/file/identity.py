@@ -24,6 +24,7 @@ Key = tuple[int, int]  # device, inode
 Read = Callable[[int, int], bytes]  # (size, position) -> bytes, as os.pread
 
 _ID = re.compile(r"file-([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]{12})(?:-(\d+))?\Z")
+_PACKED = (".gz", ".gzip")
 _ROTATION = re.compile(r"[-._](?:\d[\d\-_:.T]*|old|bak|copy|prev|save)(?=\.|\Z)")
 
 
@@ -84,9 +85,14 @@ def parse_id(name: str) -> tuple[Key, Head] | None:
 
 
 def rotation_bases(path: str) -> list[str]:
-    """What files ``path`` may be a rotated form of: ``app.log.1``, ``app-20261123.log`` -> ``app.log``."""
+    """What files ``path`` may be a rotated form of: ``app.log.1``, ``app-20261123.log`` -> ``app.log``.
+
+    Of a compressed one, also what it was before: ``app.log.1.gz`` -> ``app.log.1``, ``app.log``.
+    """
     directory, name = os.path.split(path)
-    bases = (name[: part.start()] + name[part.end() :] for part in _ROTATION.finditer(name))
+    unpacked = next((name.removesuffix(suffix) for suffix in _PACKED if name.endswith(suffix)), name)
+    bases = [unpacked] if unpacked != name else []
+    bases += [unpacked[: part.start()] + unpacked[part.end() :] for part in _ROTATION.finditer(unpacked)]
     return [os.path.join(directory, base) for base in bases if base and base != name]
 
 

@@ -33,17 +33,21 @@ def written(read: Callable[[int, int], bytes], size: int, known: int) -> int:
     return end
 
 
-def gap(data: bytes, start: int, *, more: bool) -> tuple[int, int] | None:
+def gap(data: bytes, start: int, unit: int, *, more: bool) -> tuple[int, int] | None:
     """The first gap in ``data`` behind ``start``, as indices; None when there is none.
 
-    ``more``: other bytes follow. Then a gap that reaches to the end is told up to so far before it that what is left of it
-    is seen to be one.
+    ``unit``: it begins and ends so many bytes, or a multiple, behind ``start``. ``more``: other bytes follow. Then a gap that
+    reaches to the end is told up to so far before it that what is left of it is seen to be one.
     """
     begin = data.find(_GAP, start)
     if begin < 0:
         return None
     end = len(data) - len(data[begin:].lstrip(b"\0"))
-    return begin, end - RUN if more and end == len(data) else end
+    begin += (start - begin) % unit
+    if more and end == len(data):
+        end -= RUN
+    end -= (end - start) % unit
+    return (begin, end) if end - begin >= RUN else None
 
 
 def gap_at(data: bytes, index: int) -> bool:

@@ -148,6 +148,12 @@ class GzipText:
         """How many bytes of text there are, as far as that is known."""
         return 0 if self.measured is None else self.measured.size
 
+    def accept(self, measured: Measured) -> None:
+        """It was measured; what was kept of it as it was before is of no use any more."""
+        if measured != self.measured:
+            self.measured = measured
+            self.rest()
+
     def rest(self) -> None:
         """Keep nothing in memory until it is read again."""
         self._heads.clear()
