@@ -96,8 +96,6 @@ def command(
     from shipper.fleet.watching.watcher import Watcher
     from shipper.verdict_names import SERIES
 
-    keep_stop_signals()
-    set_up_logging("info", "text")
     clock = SystemClock()
     report = Reporter(clock)
     try:
@@ -106,6 +104,8 @@ def command(
     except (ConfigError, NotTold) as problem:
         raise click.UsageError(str(problem)) from problem
     lease = _lease(archive, pairs(options), clock, report) if archive else None
+    keep_stop_signals()
+    set_up_logging("info", "text")
 
     async def watch() -> None:
         watcher = Watcher(
@@ -138,7 +138,10 @@ def _writer(url: str, config_file: str | None, clock: Clock) -> Every:
     from shipper.fleet.watching.writers import ByExporter, Every
 
     if url:
-        return Every([ByExporter(_TYPE, _TYPE, {"url": url}, where="--write", clock=clock)])
+        try:
+            return Every([ByExporter(_TYPE, _TYPE, {"url": url}, where="--write", clock=clock)])
+        except ConfigError as problem:
+            raise ConfigError("--write", problem.problem) from problem
     from shipper.config import load
 
     loaded = load(config_file, env=os.environ, complete=False)

@@ -321,3 +321,28 @@ def test_a_write_that_fails_unforeseen_surfaces(watched: Watched) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(watched.turn())
     assert not isinstance(RuntimeError(), ShipperError)
+
+
+def test_who_comes_to_hold_the_lease_looks_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first look is at once, and that of a successor comes with its lease and not up to a minute after it."""
+    clock = FakeClock()
+    first, second = (Watched(monkeypatch, clock, tmp_path / "archive") for _ in range(2))
+
+    async def story() -> None:
+        running = asyncio.create_task(first.watcher.run())
+        await clock.until_sleeping(2)
+        assert first.writer.last() == [1]
+        waiting = asyncio.create_task(second.watcher.run())
+        await clock.until_sleeping(4)
+        assert second.prometheus.asked == 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await first.watcher.settled()
+        for _ in range(2):
+            clock.advance(EXPIRY / 3)
+            await clock.until_sleeping(2)
+        assert second.writer.last() == [1]
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(story())

@@ -70,6 +70,8 @@ class Watcher(Source):
 
     async def run(self) -> None:
         """See `Source.run`."""
+        if self._lease is not None:
+            await self._lease.turn()
         async with asyncio.TaskGroup() as group:
             if self._lease is not None:
                 group.create_task(self._renew(self._lease))
@@ -203,12 +205,15 @@ class Watcher(Source):
 
     async def _renew(self, lease: Lease) -> None:
         while True:
+            await self._clock.sleep(lease.every)
             if not self._stopped:
                 await lease.turn()
-            await self._clock.sleep(lease.every)
 
     async def _keep(self) -> None:
         while True:
             begun = self._clock.monotonic()
             await self.turn()
-            await self._clock.sleep(max(0.0, self._every - (self._clock.monotonic() - begun)))
+            every = self._every
+            if self._lease is not None and not self.writes():
+                every = min(every, self._lease.every)  # whoever comes to hold it looks soon
+            await self._clock.sleep(max(0.0, every - (self._clock.monotonic() - begun)))

@@ -15,7 +15,7 @@ from shipper import __version__
 from shipper.clock import Clock, Deadline
 from shipper.contracts import Batch, Cut, Exporter, ExporterContext, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Retryable, ShipperError
-from shipper.fleet.deploys.send import Endpoint, Passing, post
+from shipper.fleet.deploys.send import Endpoint, NotTold, Passing, post
 from shipper.fleet.gauges import Encoded
 from shipper.fleet.watching.aside import aside
 from shipper.ids import uuid7
@@ -105,6 +105,8 @@ class ByOtlp:
                 if deadline.remaining() <= PAUSE:
                     raise NotWritten(str(problem)) from problem
                 await self._clock.sleep(PAUSE)
+            except NotTold as problem:
+                raise NotWritten(str(problem)) from problem
             else:
                 break
         try:
