@@ -22,7 +22,7 @@ from shipper.build_life import LifeMaker
 from shipper.build_remains import RemainsMaker
 from shipper.build_sources import SourceMaker, Takers, takers
 from shipper.clock import Clock
-from shipper.config import Config, Destination, Role, Traces, split_address
+from shipper.config import Config, Destination, Role, Traces, split_address, unix_path
 from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import DeliveryError
 from shipper.events import Problem, Reporter
@@ -153,7 +153,9 @@ class _Builder:
         listens = [self.config.admin.listen] if self.config.admin.listen else []
         if self.role == "gateway":
             listens.append(self.config.gateway.listen)
-        return frozenset(split_address(listen) for listen in listens)
+        elif self.config.receivers.otlp is not None:
+            listens.append(self.config.receivers.otlp.http)
+        return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
 
     def _exporter(self, name: str, wanted: Destination, context: ExporterContext) -> Exporter:
         options = dict(wanted.options)

@@ -217,6 +217,29 @@ class RequestRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsRefused(Event):
+    """A receiver took a request but for some records of it; the sender was told. ``cause`` is a fixed word."""
+
+    level: ClassVar[int] = logging.WARNING
+    receiver: str
+    cause: str
+    records: int
+    message: str
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.receiver}: left out {self.records} records of a request: {self.message}"
+
+    def subject(self) -> str:
+        """See `Event.subject`."""
+        return f"{self.receiver} {self.cause}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.refused.labels(self.receiver, self.cause).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionEnded(Event):
     """A receiver closed a connection, or did not take it, for what the client did. ``cause`` is a fixed word."""
 

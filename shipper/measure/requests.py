@@ -135,7 +135,11 @@ class RequestCounter:
 
     def ready(self, stream: MeasuredStream) -> None:
         """There may be something new in it."""
-        feed = self._feeds.get(stream.id)
+        self.woken(stream.id)
+
+    def woken(self, stream: str) -> None:
+        """As `ready`, for the stream of this id; nothing where none is read that has it."""
+        feed = self._feeds.get(stream)
         if feed is not None:
             feed.waiting = True
             self._news.set()

@@ -7,6 +7,7 @@ import gzip
 import io
 from dataclasses import dataclass
 
+import cramjam
 from aiohttp import web
 from isal import igzip, isal_zlib
 
@@ -55,15 +56,20 @@ class Held:
 
 
 def coding(header: str) -> str:
-    """``gzip``, ``deflate`` or ``identity``. Raises a `Refusal` (415) for another content coding.
+    """``gzip``, ``deflate``, ``zstd`` or ``identity``. Raises a `Refusal` (415) for another content coding.
 
-    OTLP asks for gzip only; deflate is what the stock Python exporter can also be told to send.
+    OTLP asks for gzip only; deflate is what the stock Python exporter can also be told to send, zstd a Collector.
     """
     name = header.strip().lower() or "identity"
     if name not in (*_UNPACKERS, "identity"):
-        message = f"Content-Encoding {name[:40]!r} is not taken; use gzip, deflate or none"
-        raise Refusal(415, INVALID_ARGUMENT, "encoding", message, {"Accept-Encoding": "gzip, deflate"})
+        message = f"Content-Encoding {name[:40]!r} is not taken; use gzip, deflate, zstd or none"
+        raise Refusal(415, INVALID_ARGUMENT, "encoding", message, {"Accept-Encoding": "gzip, deflate, zstd"})
     return name
+
+
+def unpack(how: str, wire: bytes, limit: int) -> bytes:
+    """A body of this coding, decompressed to no more than ``limit`` bytes. Raises a `Refusal`: 413 beyond, 400 when broken."""
+    return wire if how == "identity" else _UNPACKERS[how](wire, limit)
 
 
 async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decompressed: int, seconds: float) -> bytes:
@@ -84,11 +90,15 @@ async def read(request: web.BaseRequest, held: Held, *, max_body: int, max_decom
         raise bad("broken_off", f"the body broke off: {error}") from None
     if how == "identity":
         return wire
-    unpack = _UNPACKERS[how]
+    return await unpacked(how, wire, held, max_decompressed)
+
+
+async def unpacked(how: str, wire: bytes, held: Held, limit: int) -> bytes:
+    """As `unpack`, beside other work when it may take long; what it takes is ``held``."""
     if len(wire) < _INLINE:
-        body = unpack(wire, max_decompressed)
+        body = unpack(how, wire, limit)
     else:
-        body = await asyncio.to_thread(unpack, wire, max_decompressed)
+        body = await asyncio.to_thread(unpack, how, wire, limit)
     held.take(len(body))
     return body
 
@@ -116,6 +126,20 @@ def _gunzip(wire: bytes, limit: int) -> bytes:
     """All members of a gzip body, never more than ``limit`` bytes and one piece in memory."""
     if not wire:
         return b""
+    unpacker = isal_zlib.decompressobj(wbits=31)
+    try:
+        body = unpacker.decompress(wire, limit + 1)
+    except _GzipError as error:
+        raise bad("gzip", f"the body is not valid gzip: {error}") from None
+    if len(body) > limit:
+        raise _larger(limit)
+    if not unpacker.eof:
+        raise bad("gzip", "the gzip body is cut short")
+    return _gunzip_members(wire, limit) if unpacker.unused_data else bytes(body)
+
+
+def _gunzip_members(wire: bytes, limit: int) -> bytes:
+    """The same for a body of several members, which hardly anybody sends."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -123,7 +147,7 @@ def _gunzip(wire: bytes, limit: int) -> bytes:
             while piece := file.read(_PIECE):
                 size += len(piece)
                 if size > limit:
-                    raise too_large(f"the body is larger than {limit} bytes when decompressed")
+                    raise _larger(limit)
                 pieces.append(piece)
     except EOFError:
         raise bad("gzip", "the gzip body is cut short") from None
@@ -140,10 +164,32 @@ def _inflate(wire: bytes, limit: int) -> bytes:
     except _GzipError as error:
         raise bad("deflate", f"the body is not valid deflate: {error}") from None
     if len(body) > limit:
-        raise too_large(f"the body is larger than {limit} bytes when decompressed")
+        raise _larger(limit)
     if wire and not unpacker.eof:
         raise bad("deflate", "the deflate body is cut short")
     return bytes(body)
 
 
-_UNPACKERS = {"gzip": _gunzip, "deflate": _inflate}
+def _unzstd(wire: bytes, limit: int) -> bytes:
+    """A zstd body (RFC 8878), written into room that grows until it is enough, and never beyond ``limit``."""
+    if not wire:
+        return b""
+    room = min(limit, max(_PIECE, 4 * len(wire)))
+    while True:
+        buffer = bytearray(room)
+        try:
+            return bytes(memoryview(buffer)[: cramjam.zstd.decompress_into(wire, buffer)])
+        except cramjam.DecompressionError as error:
+            if str(error) != _NO_ROOM:
+                raise bad("zstd", f"the body is not valid zstd: {error}") from None
+        if room >= limit:
+            raise _larger(limit)
+        room = min(limit, room * 8)
+
+
+def _larger(limit: int) -> Refusal:
+    return too_large(f"the body is larger than {limit} bytes when decompressed")
+
+
+_NO_ROOM = "failed to write whole buffer"  # what cramjam says of a buffer that is too small
+_UNPACKERS = {"gzip": _gunzip, "deflate": _inflate, "zstd": _unzstd}

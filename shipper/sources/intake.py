@@ -9,44 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from shipper.clock import Clock
 from shipper.contracts import Member, Signal, StreamKind
 from shipper.errors import MalformedOtlp, SpoolFull, StateError
-from shipper.events import DuplicateRecords, Problem, Received, Reporter
+from shipper.events import DuplicateRecords, Problem, Received, RecordsRefused, Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp import decode
-from shipper.otlp.scan import scan
-from shipper.otlp.splice import units
 from shipper.sources.listing import Listed, Origin
+from shipper.sources.otlp_check import PIECE, Held, PieceByPiece, check
+from shipper.sources.otlp_salvage import salvage
 from shipper.sources.refusal import bad, later
 from shipper.spool import FrameHeader, Spool
 
 KEPT_NS = 7 * 86_400 * 1_000_000_000  # how long a life's intervals are remembered after its last sign
-_INLINE = 64 << 10  # bodies below this are checked and written on the event loop: a thread's hop would cost more
+_INLINE = 1 << 20  # bodies below this are written on the event loop: a thread's hop would cost more
+_INDEX_BYTES = 16 << 20  # of a spool without batches of other hosts, between two notes of how far it is indexed
 _REINDEX_BYTES = 4 << 20
 
 Row = tuple[str, str, int, int, int]  # life, stream, start, end, received_ns
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """What a body was found to hold."""
-
-    records: int
-    units: int
 
 
 class Intake:
     """Stores requests of all three signals, each signal in a spool of its own."""
 
     def __init__(
-        self, name: str, spools: Mapping[Signal, Spool], ledger: LedgerThread, clock: Clock, report: Reporter
+        self,
+        name: str,
+        spools: Mapping[Signal, Spool],
+        ledger: LedgerThread,
+        clock: Clock,
+        report: Reporter,
+        put_on: Callable[[bytes], bytes] | None = None,
     ) -> None:
+        """``put_on``: puts something on every resource of a request that is sound; may raise a `Refusal`."""
+        self._put_on = put_on
         self._name = name
         self._spools = spools
         self._ledger = ledger
@@ -54,6 +54,7 @@ class Intake:
         self._report = report
         self._busy: dict[tuple[str, str], list[tuple[int, int, asyncio.Future[None]]]] = {}
         self._indexed = {signal: IntervalSet() for signal in spools}
+        self._noted: dict[Signal, int] = {}  # how far it is indexed, as the ledger knows it
         self._unindexed: list[Row] = []  # in the spool, but the ledger could not be written
 
     async def start(self) -> None:
@@ -72,25 +73,50 @@ class Intake:
                 at = frames[-1].end
                 await self._ledger.call(_index, rows, spool.name, at)
             self._indexed[signal].add(0, max(at, spool.frontier()))
+            self._noted[signal] = at
 
-    async def take(self, signal: Signal, body: bytes, origin: Origin) -> None:
-        """Store what is new in ``body``; return when it is durable.
+    async def take(self, signal: Signal, body: bytes, origin: Origin) -> int:
+        """Store what is new in ``body``; return when it is durable: how many records were left out as they are broken.
 
         Raises a `Refusal`: 400 when the bytes are not what they claim to be, 503 when they cannot be stored now.
         """
         now = self._clock.wall_ns()
-        checked = await self._checked(signal, body, origin)
         if not origin.batches:
-            if checked.records:
-                header = FrameHeader(checked.records, checked.units, self._observed(origin, now))
-                span = await self._store(signal, body, header)
-                await self._remember(signal, span, [], "", now)
-                self._report(Received(self._name, signal.value, checked.records))
-            return
+            return await self._take_unlisted(signal, body, origin, now)
+        try:
+            held = await _check_listed(signal, body, origin)
+        except MalformedOtlp as error:
+            raise bad("malformed", str(error)) from error
         async with self._claimed(origin):
             kept = await self._new(origin)
             if kept:
-                await self._keep(signal, body, origin, kept, checked, now)
+                await self._keep(signal, body, origin, kept, held, now)
+        return 0
+
+    async def _take_unlisted(self, signal: Signal, body: bytes, origin: Origin, now: int) -> int:
+        """Take what a sender that is no Shipper sends: of it a broken record costs only itself."""
+        rejected = 0
+        try:
+            held = await _check(signal, body)
+        except MalformedOtlp as error:
+            saved = await asyncio.to_thread(salvage, signal, body)
+            if saved is None:
+                raise bad("malformed", str(error)) from error
+            body, held, rejected = saved
+            self._report(RecordsRefused(self._name, "malformed", rejected, str(error)))
+        if held.records:
+            body = body if self._put_on is None else self._put_on(body)
+            header = FrameHeader(held.records, held.units, self._observed(origin, now))
+            span = await self._store(signal, body, header)
+            if span[1] - self._noted.get(signal, 0) >= _INDEX_BYTES or self._unindexed:
+                await self._remember(signal, span, [], "", now)
+            self._report(Received(self._name, signal.value, held.records))
+        return rejected
+
+    async def close(self) -> None:
+        """Note how far the spools are indexed. Raises `StateError`."""
+        for signal, spool in self._spools.items():
+            await self._ledger.call(Ledger.set_spool_indexed, spool.name, self._indexed[signal].prefix(0))
 
     async def forget_old(self) -> None:
         """Forget the intervals of lives that gave no sign for seven days. Raises `StateError`."""
@@ -104,16 +130,8 @@ class Intake:
                 found.setdefault(stream, IntervalSet()).add(start, end)
         return found
 
-    async def _checked(self, signal: Signal, body: bytes, origin: Origin) -> _Checked:
-        try:
-            if len(body) < _INLINE:
-                return _check(signal, body, origin)
-            return await asyncio.to_thread(_check, signal, body, origin)
-        except MalformedOtlp as error:
-            raise bad("malformed", str(error)) from error
-
     async def _keep(
-        self, signal: Signal, body: bytes, origin: Origin, kept: Sequence[Listed], checked: _Checked, now: int
+        self, signal: Signal, body: bytes, origin: Origin, kept: Sequence[Listed], held: Sequence[Held], now: int
     ) -> None:
         """Put batches in one frame, and into the index."""
         members: list[Member] = []
@@ -134,11 +152,10 @@ class Intake:
             )
             offset += batch.length
         records = sum(batch.records for batch in kept)
-        count = checked.units
         if len(kept) < len(origin.batches):
             body = b"".join(body[batch.offset : batch.offset + batch.length] for batch in kept)
-            count = units(signal, body) if signal is Signal.METRICS else records
-        header = FrameHeader(records, count, self._observed(origin, now), members=tuple(members))
+        units = sum(found.units for batch, found in zip(origin.batches, held, strict=True) if batch in kept)
+        header = FrameHeader(records, units, self._observed(origin, now), members=tuple(members))
         span = await self._store(signal, body, header)
         rows = [_row(member) for member in members]
         ended = signal is Signal.LOGS and self._says_farewell(body, members)
@@ -168,6 +185,7 @@ class Intake:
         position = self._indexed[signal].prefix(0)
         try:
             await self._ledger.call(_index, rows, self._spools[signal].name, position, ended, now)
+            self._noted[signal] = position
         except StateError as error:
             self._unindexed += rows
             self._indexed[signal].remove(*span)
@@ -246,22 +264,30 @@ class Intake:
             return []
 
 
-def _check(signal: Signal, body: bytes, origin: Origin) -> _Checked:
-    """Check the whole body, and each listed batch by itself. Raises `MalformedOtlp`, and a `Refusal` for a wrong list."""
-    decode.parse(signal, body)
-    records = sum(_check_batch(signal, body, batch) for batch in origin.batches)
-    if not origin.batches:
-        records = scan(signal, body).records
-    return _Checked(records, units(signal, body) if signal is Signal.METRICS else records)
+async def _check(signal: Signal, data: bytes) -> Held:
+    """Check a request of any size, letting others work in between. Raises `MalformedOtlp`."""
+    if len(data) <= PIECE:
+        return check(signal, data)
+    pieces = PieceByPiece(signal, data)
+    for _ in pieces:
+        await asyncio.sleep(0)
+    return pieces.held
 
 
-def _check_batch(signal: Signal, body: bytes, batch: Listed) -> int:
-    try:
-        found = scan(signal, body[batch.offset : batch.offset + batch.length]).records
-    except MalformedOtlp as error:
-        raise MalformedOtlp(f"batch {batch.stream}: {error.problem}", batch.offset + error.offset) from error
-    if found != batch.records:
-        raise bad("headers", f"Shipper-Batches lists {batch.records} records of {batch.stream}, the body has {found}")
+async def _check_listed(signal: Signal, body: bytes, origin: Origin) -> list[Held]:
+    """Check each listed batch by itself; what they hold. Raises `MalformedOtlp`, and a `Refusal` for a wrong list."""
+    found: list[Held] = []
+    for batch in origin.batches:
+        try:
+            held = await _check(signal, body[batch.offset : batch.offset + batch.length])
+        except MalformedOtlp as error:
+            raise MalformedOtlp(f"batch {batch.stream}: {error.problem}", batch.offset + error.offset) from error
+        if held.records != batch.records:
+            raise bad(
+                "headers",
+                f"Shipper-Batches lists {batch.records} records of {batch.stream}, the body has {held.records}",
+            )
+        found.append(held)
     return found
 
 

@@ -26,6 +26,11 @@ class SpoolStream(Stream):
         self.start = spool.first()
         self._spool = spool
 
+    @property
+    def spool(self) -> Spool:
+        """What it is the stream of."""
+        return self._spool
+
     def frontier(self) -> int:
         """See `Stream.frontier`: what may be read, see `Spool.frontier`."""
         return self._spool.frontier()

@@ -11,14 +11,16 @@ from typing import BinaryIO
 import aiohttp
 
 from shipper.clock import Clock, SystemClock
-from shipper.contracts import Batch, Signal, Stream
+from shipper.config import Role
+from shipper.contracts import Batch, Signal, Stream, StreamKind
 from shipper.events import Reporter
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.decode import records
 from shipper.otlp.encode import LineEncoder, resource, scope
 from shipper.sources.listen import ListenSettings
 from shipper.sources.otlp import OtlpLimits, OtlpReceiver
-from shipper.spool import Frame, FrameHeader, Fsync, Spool
+from shipper.sources.otlp_labels import Labels
+from shipper.spool import Frame, FrameHeader, Fsync, Spool, SpoolStream
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 JSON = {"Content-Type": "application/json"}
@@ -122,6 +124,9 @@ async def gateway(
     max_bytes: int = 1 << 28,
     life: str = "gateway-life",
     clock: Clock | None = None,
+    grpc: ListenSettings | None = None,
+    role: Role = "gateway",
+    labels: Labels | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start a receiver on a free port; on leaving, stop it and close everything, as a sidecar does."""
     clock = clock or SystemClock()
@@ -139,15 +144,24 @@ async def gateway(
     }
     ledger = LedgerThread(Ledger.open(directory / "ledger.db", report=report))
     hub = RecordingHub()
+    streams = {
+        signal: SpoolStream(
+            spool, id=f"otlp-{signal}", signal=signal, kind=StreamKind.DATA, life=life, name=f"otlp {signal}"
+        )
+        for signal, spool in spools.items()
+    }
     receiver = OtlpReceiver(
         listen or ListenSettings(port=0),
+        grpc,
         hub=hub,
-        spools=spools,
+        streams=streams,
         ledger=ledger,
         life=life,
         clock=clock,
         report=report,
         limits=limits,
+        role=role,
+        labels=labels,
     )
     try:
         await receiver.start()

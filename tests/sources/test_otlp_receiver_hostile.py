@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def settled(gw: Gateway) -> None:
     """Wait until no request is under way and nothing is held."""
     await until(lambda: gw.receiver.silent(0.0))
-    assert gw.receiver._budget.used == 0
+    assert gw.receiver._desk.budget.used == 0
 
 
 @pytest.mark.parametrize("length", [None, 5000])
@@ -141,7 +141,7 @@ def test_too_much_at_once_is_put_off(tmp_path: Path) -> None:
             async with raw(gw) as (_, writer):
                 writer.write(head(9_500) + bytes(9_000))
                 await writer.drain()
-                await until(lambda: gw.receiver._budget.used == 9_000)
+                await until(lambda: gw.receiver._desk.budget.used == 9_000)
                 answer = await gw.post(logs("x" * 2000))
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
                 assert gw.refused("busy") == 1
@@ -214,9 +214,7 @@ def test_connections_beyond_the_limit_are_closed(tmp_path: Path) -> None:
                 async with raw(gw) as (reader, _):
                     with contextlib.suppress(ConnectionResetError):
                         assert await reader.read() == b""
-            http = gw.receiver._http
-            assert http is not None
-            await until(lambda: not http.connections)
+            await until(lambda: not gw.receiver._doors[0].connected())
             await works(gw)
 
     asyncio.run(main())

@@ -5,6 +5,7 @@ import gzip
 import json
 from pathlib import Path
 
+import cramjam
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -19,7 +20,12 @@ from shipper.testing.clock import FakeClock
 from tests.sources.receiver_kit import JSON, PROTOBUF, gateway, listing, logs
 
 GZIP = {**PROTOBUF, "Content-Encoding": "gzip"}
+ZSTD = {**PROTOBUF, "Content-Encoding": "zstd"}
 TEXT = b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"from JSON"}}]}]}]}'
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(cramjam.zstd.compress(data))
 
 
 def test_each_signal_goes_to_a_stream_of_its_own(tmp_path: Path) -> None:
@@ -67,6 +73,20 @@ def test_gzip_is_taken(tmp_path: Path, wire: bytes) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("lines", [2, 20_000])
+def test_zstd_is_taken(tmp_path: Path, lines: int) -> None:
+    """A Collector may be told to send zstd; how much it becomes is found out as it is decompressed."""
+    body = logs(*[f"line {n}" for n in range(lines)])
+
+    async def main() -> None:
+        async with gateway(tmp_path) as gw:
+            assert (await gw.post(zstd(body), ZSTD)).status == 200
+            assert (await gw.post(zstd(body) + zstd(body), ZSTD)).status == 200
+            assert len(gw.lines()) == 3 * lines
+
+    asyncio.run(main())
+
+
 def test_json_is_taken_and_answered_in_json(tmp_path: Path) -> None:
     """The answer has the type of the request, for success and for errors; parameters of the type do not matter."""
 
@@ -109,7 +129,9 @@ REFUSED = [
     ("post of a question", "POST", "/shipper/v1/hello", PROTOBUF, b"", 405, "method"),
     ("no type", "POST", "/v1/logs", {}, logs("a"), 415, "content_type"),
     ("text", "POST", "/v1/logs", {"Content-Type": "text/plain"}, logs("a"), 415, "content_type"),
-    ("zstd", "POST", "/v1/logs", {**PROTOBUF, "Content-Encoding": "zstd"}, b"x", 415, "encoding"),
+    ("brotli", "POST", "/v1/logs", {**PROTOBUF, "Content-Encoding": "br"}, b"x", 415, "encoding"),
+    ("not zstd", "POST", "/v1/logs", ZSTD, logs("a"), 400, "zstd"),
+    ("zstd cut short", "POST", "/v1/logs", ZSTD, zstd(logs("a" * 99, "b" * 999))[:-4], 400, "zstd"),
     ("not gzip", "POST", "/v1/logs", GZIP, logs("a"), 400, "gzip"),
     ("gzip cut short", "POST", "/v1/logs", GZIP, gzip.compress(logs("a"))[:-4], 400, "gzip"),
     ("gzip damaged", "POST", "/v1/logs", GZIP, gzip.compress(bytes(range(99)))[:20] + b"\xff" * 60, 400, "gzip"),
@@ -119,6 +141,7 @@ REFUSED = [
     ("another message", "POST", "/v1/traces", PROTOBUF, b"\x0a\x02\xff\xff", 400, "malformed"),
     ("too large", "POST", "/v1/logs", PROTOBUF, bytes(3001), 413, "too_large"),
     ("bomb", "POST", "/v1/logs", GZIP, gzip.compress(bytes(1 << 20)), 413, "too_large"),
+    ("bomb of zstd", "POST", "/v1/logs", ZSTD, zstd(bytes(1 << 20)), 413, "too_large"),
 ]
 
 

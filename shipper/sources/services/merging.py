@@ -47,11 +47,16 @@ class Merging:
         # "unknown_service" is no knowledge: it yields to anybody's guess
         self._unknown = {SERVICE} if attributes.get(SERVICE) == UNKNOWN_SERVICE else set()
 
-    def merge(self, stated: bytes, guessed: bytes, owner: str) -> bytes:
-        """The content of the Resource: stated, then what the host knows, then guessed. Raises `MalformedOtlp`."""
+    def merge(self, stated: bytes, guessed: bytes, owner: str | None) -> bytes:
+        """The content of the Resource: stated, then what the host knows, then guessed. Raises `MalformedOtlp`.
+
+        ``owner``: whose word the rest is; None where that cannot be known: then what is stated of it stays.
+        """
         mine = {LIFE: self._host[LIFE]} if LIFE in self._host else {}
-        mine[OWNER] = field(1, key_value(OWNER, owner))
-        merged = {key: value for key, value in split(stated).items() if key not in OURS}
+        if owner is not None:
+            mine[OWNER] = field(1, key_value(OWNER, owner))
+        ours = OURS if owner is not None else {LIFE}
+        merged = {key: value for key, value in split(stated).items() if key not in ours}
         for key, value in self._host.items():
             if key not in OURS and key not in self._unknown:
                 merged.setdefault(key, value)

@@ -22,7 +22,13 @@ class Sampling:
         """The frames to ship, in order. An error or a slow span keeps all spans of its trace in ``frames``."""
         if self.keep >= 1.0:
             return frames
-        below = int(self.keep * (1 << 64))
-        slow = self.slow_ns or _MASK
-        wanted = {frame.trace for frame in frames if frame.flags & ERROR or frame.duration_ns >= slow}
-        return [frame for frame in frames if frame.trace in wanted or frame.trace * _SPREAD & _MASK < below]
+        wanted = {frame.trace for frame in frames if frame.flags & ERROR or self.slow(frame.duration_ns)}
+        return [frame for frame in frames if frame.trace in wanted or self.lucky(frame.trace)]
+
+    def slow(self, duration_ns: int) -> bool:
+        """Whether a span that took so long keeps its trace."""
+        return duration_ns >= (self.slow_ns or _MASK)
+
+    def lucky(self, trace: int) -> bool:
+        """Whether a trace is kept whatever its spans are like. ``trace``: the low 64 bits of its id."""
+        return trace * _SPREAD & _MASK < int(self.keep * (1 << 64))

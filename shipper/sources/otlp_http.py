@@ -1,0 +1,178 @@
+"""OTLP/HTTP (opentelemetry-proto docs/specification.md, "OTLP/HTTP"): paths, types, codings, statuses and bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from shipper import __version__
+from shipper.contracts import Signal
+from shipper.errors import MalformedOtlp, StateError
+from shipper.events import Reporter
+from shipper.intervals import IntervalSet
+from shipper.otlp import answer, decode
+from shipper.sources import body
+from shipper.sources.listen import Closed, HttpLog, ListenSettings, listen
+from shipper.sources.listing import LIFE, Origin, read_origin
+from shipper.sources.otlp_desk import Desk
+from shipper.sources.refusal import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal, bad, later
+
+_PROTOBUF = "application/x-protobuf"
+_JSON = "application/json"
+_HEADER_BYTES = 256 << 10  # of one header: a request of many small streams lists them all
+_READ_BYTES = 512 << 10  # of a body read ahead, before the sender has to wait
+_SIGNALS = {f"/v1/{signal}": signal for signal in Signal}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What only a gateway is asked by other Shippers: who it is, and what it has of a life, by stream."""
+
+    life: str
+    known: Callable[[str], Awaitable[Mapping[str, IntervalSet]]]
+
+
+class HttpDoor:
+    """See `shipper.sources.otlp.Door`."""
+
+    def __init__(self, settings: ListenSettings, desk: Desk, path: str, asked: Asked | None, report: Reporter) -> None:
+        """``asked``: see there; None: this is no gateway, and a Shipper that sends here is treated like anybody."""
+        self.addresses: list[tuple[str, int]] = []
+        self._settings = settings
+        self._desk = desk
+        self._path = path
+        self._asked = asked
+        self._report = report
+        self._http: web.Server | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """See `Door.start`."""
+        limits = self._desk.limits
+        http = web.Server(
+            self._handle,
+            access_log=None,
+            logger=HttpLog(self._desk.name, self._report).logger(),
+            auto_decompress=False,
+            keepalive_timeout=limits.idle_seconds,
+            max_field_size=_HEADER_BYTES,
+            read_bufsize=_READ_BYTES,
+        )
+        self._http = http
+
+        def connection() -> asyncio.Protocol:
+            return http() if len(http.connections) < limits.max_connections else Closed()
+
+        self._server, self.addresses = await listen(self._settings, self._path, connection)
+
+    def connected(self) -> bool:
+        """See `Door.connected`."""
+        return self._http is not None and bool(self._http.connections)
+
+    async def aclose(self) -> None:
+        """See `Door.aclose`."""
+        if self._server is not None:
+            self._server.close()
+        if self._http is not None:
+            self._http.pre_shutdown()  # ends idle connections, which shutdown alone would wait for
+            await self._http.shutdown(2.0)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        as_json = _media_type(request) != _PROTOBUF
+        with self._desk.request() as held:
+            try:
+                response = await self._answer(request, held, as_json)
+            except Refusal as refusal:
+                self._desk.refuse(refusal)
+                response = _refused(refusal, as_json)
+        if self._asked is not None:
+            response.headers["Shipper-Gateway"] = self._asked.life
+        return response
+
+    async def _answer(self, request: web.BaseRequest, held: body.Held, as_json: bool) -> web.Response:
+        path = request.rel_url.path
+        signal = _SIGNALS.get(path)
+        if signal is None and (self._asked is None or not path.startswith("/shipper/v1/")):
+            raise _nowhere(f"{path[:80]} is not here; OTLP goes to /v1/logs, /v1/traces, /v1/metrics")
+        method = "POST" if signal else "GET"
+        if request.method != method:
+            message = f"{request.method[:20]} is not for {path[:80]}; use {method}"
+            raise Refusal(405, UNIMPLEMENTED, "method", message, {"Allow": method})
+        self._desk.authorise(request.headers.get("Authorization", ""))
+        if signal is None:
+            return await self._tell(path)
+        self._desk.check_open()
+        rejected = await self._take(signal, request, held, as_json)
+        said = f"{rejected} records are not valid OTLP and were left out" if rejected else ""
+        return web.Response(
+            body=answer.encode_response(signal, rejected, said, json=as_json),
+            content_type=_JSON if as_json else _PROTOBUF,
+        )
+
+    async def _take(self, signal: Signal, request: web.BaseRequest, held: body.Held, as_json: bool) -> int:
+        """Read and store the body of a POST."""
+        if _media_type(request) not in (_PROTOBUF, _JSON):
+            told = _media_type(request)[:80]
+            message = f"Content-Type {told!r} is not taken; use {_PROTOBUF} or {_JSON}"
+            raise Refusal(415, INVALID_ARGUMENT, "content_type", message)
+        limits = self._desk.limits
+        data = await body.read(
+            request,
+            held,
+            max_body=limits.max_body,
+            max_decompressed=min(limits.max_decompressed, limits.max_json) if as_json else limits.max_decompressed,
+            seconds=limits.body_seconds,
+        )
+        if as_json:
+            if self._asked is not None and "Shipper-Batches" in request.headers:
+                raise bad("headers", "Shipper-Batches counts bytes of protobuf; it cannot go with JSON")
+            data = await _from_json(signal, data)
+        origin = read_origin(request.headers, len(data)) if self._asked is not None else Origin()
+        return await self._desk.take(signal, data, held, origin)
+
+    async def _tell(self, path: str) -> web.Response:
+        """The two questions another Shipper asks."""
+        assert self._asked is not None
+        if path == "/shipper/v1/hello":
+            return _json({"life": self._asked.life, "version": __version__, "role": "gateway"})
+        match path.split("/"):
+            case ["", "shipper", "v1", "lives", life, "intervals"] if LIFE.fullmatch(life):
+                try:
+                    known = await self._asked.known(life)
+                except StateError as error:
+                    raise later("ledger", str(error)) from error
+                return _json({"streams": {stream: intervals.pairs() for stream, intervals in known.items()}})
+        raise _nowhere(f"{path[:80]} is not here")
+
+
+def _refused(refusal: Refusal, as_json: bool) -> web.Response:
+    return web.Response(
+        status=refusal.status,
+        body=answer.encode_status(str(refusal), json=as_json, code=refusal.code),
+        content_type=_JSON if as_json else _PROTOBUF,
+        headers=refusal.headers,
+    )
+
+
+def _nowhere(message: str) -> Refusal:
+    return Refusal(404, NOT_FOUND, "path", message)
+
+
+def _media_type(request: web.BaseRequest) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def _from_json(signal: Signal, data: bytes) -> bytes:
+    try:
+        return await asyncio.to_thread(decode.from_json, signal, data) if data else b""
+    except MalformedOtlp as error:
+        raise bad("malformed", str(error)) from error
+
+
+def _json(value: Mapping[str, object]) -> web.Response:
+    return web.Response(body=json.dumps(value).encode(), content_type=_JSON)
