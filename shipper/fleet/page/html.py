@@ -14,6 +14,7 @@ from shipper.drawing.page import BAD, GOOD, PALETTE, QUIET, WARNING, legend, pag
 from shipper.drawing.scale import duration, moment, percent
 from shipper.fleet.deploys.model import Deploy
 from shipper.fleet.page.story import SECOND, Generation, Life, Story
+from shipper.fleet.page.table import NO_AUDIT
 from shipper.fleet.table import remarks, verdict
 
 MOST_LIVES = (
@@ -50,8 +51,7 @@ def render(story: Story) -> str:
         *_deploys(story.deploys),
         element("h2", "Lives of hosts"),
         *_lives(story, frame),
-        element("h2", "Audit"),
-        *_audit(story),
+        *(_audit(story) if story.audited else ()),
     )
 
 
@@ -70,9 +70,12 @@ def _head(story: Story) -> Iterator[Markup]:
         f"{moment(story.end_ns / SECOND)} (all times UTC). Read {moment(report.at_ns / SECOND)} by shipper {__version__}.",
         class_="dim",
     )
-    yield element("p", verdict(report), class_="verdict", style=f"border-color:{GOOD if report.ok else BAD}")
+    if story.audited:
+        yield element("p", verdict(report), class_="verdict", style=f"border-color:{GOOD if report.ok else BAD}")
+    else:
+        yield element("p", f"From what hosts pushed to a Prometheus; {NO_AUDIT}.", class_="dim")
     alive = sum(life.report.ended == "alive" for life in story.lives)
-    if alive:
+    if alive and story.audited:
         yield element(
             "p",
             f"{alive} lives are not over: this archive is still being written, and what comes later is not on this page.",
@@ -248,6 +251,7 @@ def _bar(story: Story, life: Life) -> Bar:
 
 def _audit(story: Story) -> Iterator[Markup]:
     report = story.report
+    yield element("h2", "Audit")
     yield element(
         "p",
         f"Objects {report.objects:,}. The bytes of every batch were compared with their checksum, and the records of a batch "

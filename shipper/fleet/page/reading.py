@@ -27,11 +27,15 @@ CLOCKS_SET_NS = 946_684_800 * 1_000_000_000  # 2000-01-01: a birth before it was
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a pass found: the lives with their accounts, requests over time, and what pipelines told of deploys."""
+    """What a pass found: the lives with their accounts, requests over time, and what pipelines told of deploys.
+
+    ``audited``: an archive was compared with the accounts, so that it is known what is missing.
+    """
 
     report: AuditReport
     traffic: Traffic
     deploys: tuple[DeployEvent, ...]
+    audited: bool = True
 
 
 class _Pass:

@@ -1,4 +1,4 @@
-"""What an archive tells of a fleet, as values: generations with their requests and their end, deploys, and lives of hosts.
+"""What an archive, or a Prometheus, tells of a fleet, as values: generations with requests and end, deploys, lives of hosts.
 
 ``as_json`` is the machine form that ``shipper fleet --json`` prints. Fields may be added to it; none changes its meaning
 while ``version`` stays 1. Times are ns since the epoch, 0 for none; requests are null where no host counted any.
@@ -71,7 +71,10 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The whole history. ``tallies``: by place in ``generations`` the requests of each bin."""
+    """The whole history. ``tallies``: by place in ``generations`` the requests of each bin.
+
+    ``audited``: see `Read`. Where it is False nobody compared what was sent with what arrived: ``report`` says nothing of it.
+    """
 
     report: AuditReport
     generations: tuple[Generation, ...]
@@ -80,6 +83,7 @@ class Story:
     bins: Bins
     tallies: dict[int, list[Tally]]
     unplaced: int  # requests of hosts that belong to no generation seen here
+    audited: bool = True
 
     @property
     def start_ns(self) -> int:
@@ -105,16 +109,19 @@ class Story:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Of builtin types only."""
+        """Of builtin types only. What only an audit knows is null where there was none."""
+        report, unknown = self.report, {} if self.audited else {"records": None}
         return {
             "version": 1,
-            "archive": self.report.archive,
-            "at_ns": self.report.at_ns,
-            "ok": self.report.ok,
-            "totals": asdict(self.report.totals),
-            "damage": [asdict(damage) for damage in self.report.damage],
+            "source": "archive" if self.audited else "prometheus",
+            "archive": report.archive if self.audited else None,
+            "prometheus": None if self.audited else report.archive,
+            "at_ns": report.at_ns,
+            "ok": report.ok if self.audited else None,
+            "totals": asdict(report.totals) if self.audited else None,
+            "damage": [asdict(damage) for damage in report.damage],
             "unplaced_requests": self.unplaced,
-            "generations": [{**asdict(one), "error_ratio": one.ratio} for one in self.generations],
+            "generations": [{**asdict(one), "error_ratio": one.ratio, **unknown} for one in self.generations],
             "deploys": [{**asdict(one), "at_ns": one.at_ns} for one in self.deploys],
             "lives": [self._life(life) for life in self.lives],
         }
@@ -129,9 +136,9 @@ class Story:
             "end_ns": life.end_ns,
             "ended": report.ended,
             "reason": report.reason,
-            "ok": report.ok,
-            "archived": report.counts.archived,
-            "missing": report.counts.missing,
+            "ok": report.ok if self.audited else None,
+            "archived": report.counts.archived if self.audited else None,
+            "missing": report.counts.missing if self.audited else None,
         }
 
 
@@ -152,7 +159,7 @@ def story(read: Read) -> Story:
     told = tuple(_generation(number, rows, lives, counted.get(number), deploys) for number in range(len(rows)))
     bins = _bins([*_moments(lives, deploys)], report.at_ns)
     unplaced = sum(tally.requests for whose, tally in totals.items() if whose not in groups)
-    return Story(report, told, deploys, lives, bins, read.traffic.over(bins, groups), round(unplaced))
+    return Story(report, told, deploys, lives, bins, read.traffic.over(bins, groups), round(unplaced), read.audited)
 
 
 def _group(whose: Whose, place: dict[str, int], rows: Sequence[GenerationRow]) -> int | None:

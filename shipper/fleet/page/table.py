@@ -9,6 +9,8 @@ from shipper.fleet.lines import printable
 from shipper.fleet.page.story import SECOND, Generation, Life, Story
 from shipper.fleet.table import console, moment, new_table, verdict
 
+NO_AUDIT = "no archive was read: whether all of it arrived, shipper audit says"
+
 MOST_LIVES = 50  # listed; all of them are in the JSON and, as lines, on the page
 
 
@@ -32,7 +34,8 @@ def show(story: Story, out: Console | None = None) -> None:
     lived = new_table("Hosts: those that did not end well first", plain=plain)
     for name in ("host", "generation", "born", "lived", "ended"):
         lived.add_column(name, no_wrap=name != "ended")
-    lived.add_column("archived", justify="right")
+    if story.audited:
+        lived.add_column("archived", justify="right")
     for life in listed[:MOST_LIVES]:
         lived.add_row(*_life(story, life), style="" if life.report.ok else "red")
     out.print(lived)
@@ -41,10 +44,13 @@ def show(story: Story, out: Console | None = None) -> None:
     for damage in story.report.damage:
         out.print(printable(f"damaged: {damage.key}: {damage.problem}"), soft_wrap=True)
     alive = sum(life.report.ended == "alive" for life in story.lives)
-    if alive:
+    if alive and story.audited:
         out.print(f"{alive} lives are not over: the archive is still being written")
     if story.unplaced:
         out.print(f"{story.unplaced:,} requests were counted by hosts of no generation seen here; no figure has them")
+    if not story.audited:
+        out.print(NO_AUDIT, style="dim")
+        return
     out.print(verdict(story.report), style="bold green" if story.report.ok else "bold red")
 
 
@@ -62,4 +68,5 @@ def _life(story: Story, life: Life) -> tuple[str, ...]:
     ended = report.ended + (f", {report.reason}" if report.reason else "")
     lived = duration((life.end_ns - life.born_ns) / SECOND)
     words = (report.host or report.life, story.generations[life.generation].name, moment(life.born_ns), lived)
-    return (*map(printable, words), printable(ended), f"{report.counts.archived:,}")
+    archived = (f"{report.counts.archived:,}",) if story.audited else ()
+    return (*map(printable, words), printable(ended), *archived)

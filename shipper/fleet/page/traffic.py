@@ -7,7 +7,7 @@ that it counted, not an estimate; where a sample is not in the archive only the 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,13 +117,20 @@ class Traffic:
         if point.flags & _NO_RECORDED_VALUE:
             return
         attributes = decode.attributes_of(point.attributes)
-        key = (whose, repr((instance, sorted((name, str(value)) for name, value in attributes.items()))))
-        counter = self._series.get(key)
+        name = repr((instance, sorted((name, str(value)) for name, value in attributes.items())))
+        value = float(point.as_int if point.HasField("as_int") else point.as_double)
+        failed = attributes.get("outcome") == "error"
+        self.put(whose, name, failed, point.start_time_unix_nano, [(point.time_unix_nano, value)])
+
+    def put(self, whose: Whose, name: str, failed: bool, start_ns: int, points: Iterable[tuple[int, float]]) -> None:
+        """Samples of one counter, told from others of the same host by its ``name``; it was zero at ``start_ns``."""
+        counter = self._series.get((whose, name))
         if counter is None:
-            counter = self._series[key] = _Counter(attributes.get("outcome") == "error")
-        counter.start_ns = min(counter.start_ns or point.start_time_unix_nano, point.start_time_unix_nano)
-        counter.times.append(point.time_unix_nano)
-        counter.values.append(float(point.as_int if point.HasField("as_int") else point.as_double))
+            counter = self._series[whose, name] = _Counter(failed)
+        counter.start_ns = min(counter.start_ns or start_ns, start_ns)
+        for at_ns, value in points:
+            counter.times.append(at_ns)
+            counter.values.append(value)
 
     def totals(self) -> dict[Whose, Tally]:
         """All requests of each."""
