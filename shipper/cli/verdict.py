@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
+import traceback
 from dataclasses import replace
+from types import FrameType
 
 import click
 
@@ -70,6 +73,7 @@ def command(
     """
     if candidate == baseline:
         raise click.UsageError("--candidate and --baseline are the same generation")
+    signal.signal(signal.SIGINT, _interrupt)
     clock = SystemClock()
     seconds = timeout if timeout is not None else 1800.0 if watches else SECONDS
     deadline = Deadline.after(clock, seconds)
@@ -90,7 +94,15 @@ def command(
             tell(judgement)
     except (ConfigError, NotTold) as problem:
         raise click.UsageError(str(problem)) from problem
+    except Exception:  # the border: a 1 takes releases back, so nothing that breaks here may end with it
+        traceback.print_exc()
+        raise SystemExit(EXIT[Kind.CANNOT_TELL]) from None
     raise SystemExit(EXIT[judgement.kind])
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """End at once, also within a question, and as shells have it: click would make a 1 of it, which means worse."""
+    raise SystemExit(128 + number)
 
 
 def _tell(judgement: Judgement) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +102,32 @@ def test_wrong_calls() -> None:
     assert (done.returncode, "cannot read the token" in done.stderr) == (2, True)
     done = verdict(*common, "--prometheus", "http://127.0.0.1:1")
     assert (done.returncode, "cannot be asked" in done.stdout, done.stderr) == (3, True, "")
+
+
+def test_whatever_breaks_is_not_worse(tmp_path: Path) -> None:
+    """A fault of our own ends with 3 and its traceback: a pipeline that goes back on a 1 must not go back for it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import shipper.fleet.verdict.client as client\n"
+        "def ask(*_): raise ZeroDivisionError('a fault')\n"
+        "client.Client.instant = ask\n"
+    )
+    words = ("--service", "shop", "--candidate", "2", "--prometheus", "http://127.0.0.1:1")
+    done = verdict(*words, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, "ZeroDivisionError: a fault" in done.stderr) == (3, True), done.stderr
+
+
+def test_an_interrupt_is_not_worse() -> None:
+    """A watch that is interrupted ends as shells have it, not with a 1."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        words = ("--service", "shop", "--candidate", "2", "--watch", "--prometheus", url)
+        with subprocess.Popen([sys.executable, "-m", "shipper", "verdict", *words], start_new_session=True) as process:
+            asked, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+            asked.close()
+    assert process.returncode == 130
 
 
 def test_the_base_install_is_enough(tmp_path: Path) -> None:

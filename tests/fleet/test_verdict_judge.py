@@ -107,6 +107,8 @@ def test_a_cold_start_like_others_is_no_difference() -> None:
     assert "with its first minutes it has 5.0 times the ratio of generation 41, as a cold start may" in sentence(usual)
     unknown = judge(Sides(candidate, baseline))
     assert unknown.kind is Kind.NOT_ENOUGH
+    assert unknown.needed is not None
+    assert 1000 < unknown.needed < 12_000  # none of those that there are counts
     assert "as fewer than 3 earlier starts are known, the first 8 minutes of each host are left out" in sentence(
         unknown
     )

@@ -151,6 +151,13 @@ def test_alone_it_is_held_against_earlier_generations(server: Prometheus) -> Non
     assert verdict.baseline_requests < 6 * 17_000
 
 
+def test_of_several_beside_it_the_one_that_served_most(server: Prometheus) -> None:
+    """Who serves most in its minutes is the baseline; of equals, the oldest, whatever its name is."""
+    lives = [*hosts("a", 2, minutes_ago(40)), *hosts("b", 2, minutes_ago(50)), *hosts("d", 2, minutes_ago(10))]
+    assert judged(server, lives, "d").errors.baseline == "b"
+    assert judged(server, hosts("c", 3, minutes_ago(20)), "d").errors.baseline == "c"
+
+
 def test_what_is_not_known_is_said(server: Prometheus) -> None:
     """No such generation, service or baseline, several environments, and silence are each a sentence."""
     lives = [*hosts("1", 2, minutes_ago(50), ends=minutes_ago(8)), *hosts("2", 2, minutes_ago(30), ends=minutes_ago(8))]

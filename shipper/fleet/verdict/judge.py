@@ -148,7 +148,9 @@ def _undecided(blank: Verdict, main: _Found, everything: Mapping[Cell, Stratum],
         return verdict
     if not main.score.new.total:  # no host is warm yet: what there is is shown, but nothing was judged by it
         verdict = replace(_told(blank, Kind.NO_DIFFERENCE, _Found(_Span(1.0, everything), whole)), seen=None)
-    shape, ratio = main.score.shape if main.score.shape.weight > 0 else whole.shape, _ratio(whole)
+    shape, ratio = main.score.shape, _ratio(whole)
+    if not shape.weight:
+        shape = whole.shape.times(0.001)  # what comes will be spread like what there is, of which nothing counts
     needed = mantel.requests_needed(shape, ratio, max(ENOUGH, FLOOR / ratio), math.log(main.span.weight))
     return replace(verdict, kind=Kind.NOT_ENOUGH, needed=needed)
 

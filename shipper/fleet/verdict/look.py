@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -48,7 +49,7 @@ def look(client: Client, series: Series, asked: Asked, candidate: str, baseline:
 
 
 def _judged(known: Known, served: Served, series: Series, candidate: str, baseline: str, first: int) -> Judgement:
-    against = baseline or _beside(served.errors, candidate)
+    against = baseline or _beside(served.errors, known.generations, candidate)
     past = _past(known, candidate, first, series.requests_first, series.errors_first)
     errors = judge(Sides(served.errors.get(candidate, Group(candidate)), _group(served.errors, against), past))
     notes = [*_notes(served, (candidate, against))]
@@ -120,8 +121,8 @@ def _count(about: Generation, total: str, bad: str) -> Count:
     return Count(round(about.first[total]), round(min(about.first.get(bad, 0.0), about.first[total])))
 
 
-def _beside(groups: Mapping[str, Group], candidate: str) -> str:
-    """Who served most in the candidate's minutes; empty: nobody did."""
+def _beside(groups: Mapping[str, Group], generations: Mapping[str, Generation], candidate: str) -> str:
+    """Who served most in the candidate's minutes, of equals the oldest; empty: nobody did."""
     own = groups.get(candidate)
     if own is None:
         return ""
@@ -131,7 +132,8 @@ def _beside(groups: Mapping[str, Group], candidate: str) -> str:
         for name, group in groups.items()
         if name not in (candidate, "")
     }
-    most = max(served, key=lambda name: served[name], default="")
+    since = {name: about.started for name, about in generations.items() if about.started is not None}
+    most = max(served, key=lambda name: (served[name], -since.get(name, math.inf)), default="")
     return most if most and served[most] else ""
 
 

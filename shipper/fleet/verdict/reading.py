@@ -118,7 +118,7 @@ def read_hosts(found: Iterable[Found], first: int, last: int, now: float) -> Ser
         else:
             slow_left[generation] += slow_lost
             latency[generation].append(Host(name, slow, born))
-    groups = {name: Group(name, tuple(errors[name]), left[name]) for name in {name for name, _ in hosts}}
+    groups = {name: Group(name, tuple(errors[name]), left[name]) for name in sorted({name for name, _ in hosts})}
     slow_groups = {name: Group(name, tuple(some), slow_left[name]) for name, some in latency.items()}
     return Served(groups, slow_groups, dict(no_buckets), dict(resets), tuple(fast), newest)
 
