@@ -36,6 +36,7 @@ class Life:
     silent: frozenset[int] = frozenset()
     ahead: int = 0
     env: str = "prod"
+    service: str = "shop"
     turns_bad: int = 10**11
     after: int = 0
     samples: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Life:
         return self.samples
 
     def _add(self, name: str, labels: Mapping[str, str], at: int, value: float) -> None:
-        whole = {"__name__": name, "service": "shop", "env": self.env, "generation": self.generation}
+        whole = {"__name__": name, "service": self.service, "env": self.env, "generation": self.generation}
         key = tuple(sorted({**whole, "instance": self.name, **labels}.items()))
         self.samples.setdefault(key, []).append((at + self.ahead, value))
 
