@@ -39,6 +39,9 @@ KEPT_DEPLOYS = 50
 DEPLOY_SERIES = 3
 """Started, finished, desired hosts; a withdrawal is one more."""
 
+VERDICT_SERIES = 18
+"""Of the newest generation of a service, where verdicts are computed: its word and numbers, for errors and latency."""
+
 STORED_BYTES = 1.9
 """Of one sample in a block of Prometheus, index included; as ``fleet-series`` measured it."""
 
@@ -168,6 +171,9 @@ def _recorded(config: BoardConfig, fleet: FleetSize) -> Iterator[Line]:
     )
     kept = min(KEPT_DEPLOYS * fleet.services, fleet.deploys * 14)
     yield Line(part, "series of deploys", kept * DEPLOY_SERIES, "", "kept alive by a gateway, for 14 days at most")
+    yield Line(
+        part, "series of verdicts", fleet.services * VERDICT_SERIES, "", "where they are computed; one a minute each"
+    )
     yield Line(
         part,
         "samples",

@@ -181,9 +181,9 @@ def test_the_newest_are_found_with_rules_and_without(server: Prometheus) -> None
     """Where rules run they say it; else it is the generation of the hosts that began last; and only those that are wanted."""
     client = Client(server.url)
     found = read_newest(client.instant(about_newest(SERIES, Wanted())))
-    assert [(one.service, one.env, one.generation) for one in found] == [
-        ("shop", env, "2") for env in sorted([*EXPECTED, "unruled"])
+    assert [(one.service, one.env, one.generation, serving) for one, serving in found.items()] == [
+        ("shop", env, "2", {"alone": 1, "unruled": 0}.get(env, 2)) for env in sorted([*EXPECTED, "unruled"])
     ]
     only = read_newest(client.instant(about_newest(SERIES, Wanted(["shop", "a.b|c\\"], ["bad", "alone"]))))
     assert [one.env for one in only] == ["alone", "bad"]
-    assert read_newest(client.instant(about_newest(SERIES, Wanted(["sho."])))) == []
+    assert read_newest(client.instant(about_newest(SERIES, Wanted(["sho."])))) == {}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shipper.errors import ShipperError
+from shipper.dashboards.cost import VERDICT_SERIES
 from shipper.fleet.deploys.lease import EXPIRY, Lease
 from shipper.fleet.store import open_store
 from shipper.fleet.verdict.model import Judgement, Kind
-from shipper.fleet.watching import watcher as watching
+from shipper.fleet.watching import looks
 from shipper.fleet.watching.newest import Wanted
 from shipper.fleet.watching.watcher import EVERY, KEEPS, LEASE_KEY, Watcher
 from shipper.testing.clock import START_WALL_NS, FakeClock
@@ -56,7 +56,7 @@ class Watched:
             self.looked.append((asked.service, asked.env, candidate))
             return self.says(asked.service, candidate)
 
-        monkeypatch.setattr(watching, "look", look)
+        monkeypatch.setattr(looks, "look", look)
 
     async def turn(self) -> None:
         """A minute later."""
@@ -90,7 +90,7 @@ def test_every_number_of_the_sentence_is_a_series(watched: Watched) -> None:
     }.items():  # fmt: skip
         assert watched.writer.last(f"shipper.verdict{name}", subject="errors", **about) == [value]
     assert watched.writer.last(subject="latency", **about) == [0]
-    assert len(watched.writer.requests[-1]) == 18
+    assert len(watched.writer.requests[-1]) == VERDICT_SERIES
     assert watched.said("shop in prod, generation 2: errors: worse (×8.1, 95 % interval 5.9 to 11") == 1
 
 
@@ -227,6 +227,36 @@ def test_a_fault_in_one_judgement_ends_nothing(watched: Watched) -> None:
     assert ("cart", "", "7") in watched.looked  # the empty environment is one, and not all of them
 
 
+def test_what_no_longer_changes_is_not_asked_again(watched: Watched) -> None:
+    """Alone for more than an hour, a verdict stays and is written on; with another beside it, it is asked for again."""
+
+    async def story() -> None:
+        for _ in range(100):
+            await watched.turn()
+        asked = len(watched.looked)
+        assert 60 < asked < 75
+        assert watched.writer.last() == [1]
+        assert watched.prometheus.asked == 100
+        watched.prometheus.serving = 2
+        for _ in range(100):
+            await watched.turn()
+        assert len(watched.looked) == asked + 100
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_told_is_asked_again(watched: Watched) -> None:
+    """However long it serves alone: the data may come yet."""
+    watched.says = lambda *_: judgement(Kind.CANNOT_TELL)
+
+    async def story() -> None:
+        for _ in range(100):
+            await watched.turn()
+
+    asyncio.run(story())
+    assert len(watched.looked) == 100
+
+
 def test_no_time_is_left_to_ask_about_all(watched: Watched) -> None:
     """Where a Prometheus is so slow that the minute is over, the rest is 'cannot tell' and not the last minute's verdict."""
 
@@ -320,7 +350,6 @@ def test_a_write_that_fails_unforeseen_surfaces(watched: Watched) -> None:
     watched.writer.write = broken  # type: ignore[method-assign,assignment]
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(watched.turn())
-    assert not isinstance(RuntimeError(), ShipperError)
 
 
 def test_who_comes_to_hold_the_lease_looks_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Where the rules run they say it. Where they do not, it is the generation of the 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,18 +46,26 @@ class Wanted:
 
 
 def about_newest(series: Series, wanted: Wanted) -> str:
-    """One series for each service and environment, with its newest generation."""
+    """One series for each service and environment, with its newest generation; its value: how many serve, 0 for not known."""
+    serving = f"count by (env, service) ({series.hosts}{{{wanted.matchers}}})"
+    newest = f"{series.newest}{{{wanted.matchers}}}"
     there = f"min by ({_BY}) ({series.generation_started}{{{wanted.matchers}}})"
-    return f"{series.newest}{{{wanted.matchers}}}\nor on (env, service)\ntopk by (env, service) (1, {there})"
+    parts = (
+        f"{newest} * on (env, service) group_left () {serving}",
+        f"0 * {newest}",
+        f"0 * topk by (env, service) (1, {there})",
+    )
+    return "\nor on (env, service)\n".join(parts)
 
 
-def read_newest(found: Iterable[Found]) -> list[Newest]:
+def read_newest(found: Iterable[Found]) -> dict[Newest, int]:
     """The answer, in a fixed order; of two newest generations of one service the one of the larger name."""
-    by_service: dict[tuple[str, str], Newest] = {}
+    by_service: dict[tuple[str, str], tuple[Newest, int]] = {}
     for one in found:
         named = one.labels
         newest = Newest(named.get("service", ""), named.get("env", ""), named.get("generation", ""))
-        if newest.service and newest.generation:
+        value = one.points[-1][1] if one.points else math.nan
+        if newest.service and newest.generation and math.isfinite(value):
             key = newest.service, newest.env
-            by_service[key] = max(newest, by_service.get(key, newest))
-    return sorted(by_service.values())
+            by_service[key] = max((newest, round(value)), by_service.get(key, (newest, 0)))
+    return dict(sorted(by_service.values()))
