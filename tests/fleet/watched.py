@@ -62,13 +62,14 @@ class Told(Client):
         self.at = at
         self.problem = ""
         self.asked = 0
+        self.serving = 1
 
     def instant(self, query: str) -> list[Found]:
         self.asked += 1
         if self.problem:
             raise NoAnswer(self.problem)
         return [
-            Found({"service": service, "env": env, "generation": generation}, ((self.at, 1.0),))
+            Found({"service": service, "env": env, "generation": generation}, ((self.at, float(self.serving)),))
             for (service, env), generation in self.newest.items()
         ]
 
