@@ -1,7 +1,7 @@
 """``python -m bench [--runs N] [--size MB] [CASE ...]``: run cases, print a Markdown table with the median and the spread.
 
-``python -m bench drain-matrix``, ``fleet-series`` and ``verdict`` are tables of their own: `bench.drain_matrix`,
-`bench.fleet_series`, `bench.verdict`.
+``python -m bench drain-matrix``, ``fleet-page``, ``fleet-series`` and ``verdict`` are tables of their own:
+`bench.drain_matrix`, `bench.fleet_page`, `bench.fleet_series`, `bench.verdict`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bench import drain_matrix, fleet_series, verdict
+from bench import drain_matrix, fleet_page, fleet_series, verdict
 from bench.cases import CASES
 
 
 def main() -> None:
     if sys.argv[1:2] == ["drain-matrix"]:
         sys.exit(drain_matrix.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["fleet-page"]:
+        sys.exit(fleet_page.main(sys.argv[2:]))
     if sys.argv[1:2] == ["fleet-series"]:
         sys.exit(fleet_series.main(sys.argv[2:]))
     if sys.argv[1:2] == ["verdict"]:
