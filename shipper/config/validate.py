@@ -46,6 +46,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_services(config),
         *_requests(config),
         *_metrics(config),
+        *_verdicts(config),
     ]
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
     metrics = config.metrics
@@ -347,15 +348,32 @@ def _metrics(config: Config) -> Iterator[Problem]:
 
 def _scrape_problem(url: str, allow_remote: bool) -> str:
     """What is wrong with a URL to scrape; empty: nothing."""
+    if problem := _url_problem(url, "http://127.0.0.1:8000/metrics"):
+        return problem
+    host = urlsplit(url).hostname or ""
+    if not allow_remote and not is_loopback(host):
+        return f"{host} is not this host; set metrics.allow_remote: true if its numbers shall get this host's identity"
+    return ""
+
+
+def _verdicts(config: Config) -> Iterator[Problem]:
+    settings = config.verdicts
+    if settings.prometheus:
+        if problem := _url_problem(settings.prometheus, "http://prometheus:9090"):
+            yield ("verdicts", "prometheus"), problem
+    elif settings.token_file:
+        yield ("verdicts", "token_file"), "is for verdicts.prometheus, which is not given"
+
+
+def _url_problem(url: str, example: str) -> str:
+    """What is wrong with a URL; empty: nothing."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as problem:
         return f"is no URL: {problem}"
     if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
-        return f"expected a URL such as http://127.0.0.1:8000/metrics, got '{url}'"
+        return f"expected a URL such as {example}, got '{url}'"
     if parts.username or parts.password:
         return "a URL must not hold a user or a password: it is shown and shipped"
-    if not allow_remote and not is_loopback(host):
-        return f"{host} is not this host; set metrics.allow_remote: true if its numbers shall get this host's identity"
     return ""

@@ -91,9 +91,14 @@ def test_an_archive_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"verdicts.prometheus": "prometheus"}, r"verdicts\.prometheus: 'prometheus' is no URL"),
-        ({"verdicts.prometheus": "http://u:p@x"}, r"verdicts\.prometheus: has a password in it; use a token file"),
+        (
+            {"verdicts.prometheus": "prometheus"},
+            r"verdicts\.prometheus: expected a URL such as http://prometheus:9090, got 'prometheus'",
+        ),
+        ({"verdicts.prometheus": "http://u:p@x"}, r"verdicts\.prometheus: a URL must not hold a user or a password"),
         (ASKS | {"verdicts.token_file": "/no/such"}, r"verdicts\.token_file: cannot read the token"),
+        ({"verdicts.prometheus": "http://x/?y"}, r"verdicts\.prometheus: 'http://x/\?y' is no URL"),
+        ({"verdicts.token_file": "/x"}, r"verdicts\.token_file: is for verdicts\.prometheus, which is not given"),
         (ASKS | {"verdicts.every": "1s"}, r"verdicts\.every"),
     ],
 )
