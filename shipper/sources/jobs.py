@@ -59,7 +59,7 @@ def group_of_runs(root: str, host: Mapping[str, AttributeValue], stream: str) ->
         return None if job is None else resource({**host, **attributes_of(job)})
 
     return FileGroup(
-        include=(os.path.join(root, "job-*", stream),), resource_of=resource_of, admits=belongs, multiline=None
+        include=(os.path.join(root, "job-*", stream),), resource_of=resource_of, admits=belongs, format="plain"
     )
 
 

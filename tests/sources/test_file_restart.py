@@ -35,7 +35,7 @@ def test_resumes_where_the_destination_stands(tmp_path: Path) -> None:
             async with tailing(logs, sink=sink) as tail:
                 await tail.lines(turn * 11 + 10)
                 append(logs / "a.log", b"half")
-                await tail.until(lambda: tail.file("a.log").unfinished)
+                await tail.until(lambda: tail.file("a.log").content.unfinished)
                 await tail.pass_time(1)
             append(logs / "a.log", b"\n")
         assert [body for body in sink.bodies if body != "half"] == names(0, 40)

@@ -19,7 +19,9 @@ from shipper.handoff.frame import ERROR
 from shipper.intervals import IntervalSet
 from shipper.otlp.encode import export_logs, log_record, resource, scope
 from shipper.shape import Multiline
+from shipper.sources.file import FileGroup
 from shipper.sources.file.handles import Descriptors, TailedFile
+from shipper.sources.file.kind import PLAIN_TEXT, Surroundings, make_content
 from shipper.sources.file.severity import tells_of_errors
 from shipper.sources.file.stream import FileStream
 from shipper.spool import Fsync, Spool, SpoolStream
@@ -49,29 +51,19 @@ def file_stream(directory: str, data: bytes, rule: Multiline | None) -> FileStre
     Path(path).write_bytes(data)
     status = os.stat(path)
     file = TailedFile(Descriptors(8, Gauge("open", "open", registry=None)), (status.st_dev, status.st_ino), path)
-    stream = FileStream(
-        "f",
-        name=path,
-        start=0,
-        life=LIFE,
-        resource=resource({}),
-        scope=scope("test"),
-        line_limit=LINE_LIMIT,
-        hold=0.0,
-        clock=FakeClock(),
-        suspicious=lambda stream: None,
-        idle=lambda stream: None,
-        multiline=rule,
-    )
-    stream.begin(file, len(data), data[:1024], 0.0)
+    group = FileGroup((path,), max_line_bytes=LINE_LIMIT, hold=0.0, multiline=rule)
+    around = Surroundings(LIFE, resource({}), FakeClock(), lambda content: None, lambda content: None)
+    content = make_content({"": "f"}, path, 0, group, PLAIN_TEXT, around)
+    content.begin(file, len(data), data[:1024], 0.0)
+    (stream,) = content.streams
     stream.close_events()
     return stream
 
 
 def close(stream: FileStream) -> None:
     """Give its descriptor back."""
-    assert stream.file is not None
-    stream.file.pool.close_all()
+    assert stream.content.file is not None
+    stream.content.file.pool.close_all()
 
 
 def records(batches: list[Batch]) -> list[tuple[bytes, list[str]]]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile
-from shipper.sources.file.stream import FileStream
 
 
 class Announcer(Protocol):
     """Who wants to know."""
 
-    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
+    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> Content | None:
         """Make a stream for ``file`` from position ``start``; None when its content is not to be read."""
 
-    def grew(self, stream: FileStream) -> None:
+    def grew(self, content: Content) -> None:
         """There may be something new to cut."""
 
-    def moved(self, stream: FileStream) -> None:
+    def moved(self, content: Content) -> None:
         """What is kept of it (path, head, size) changed."""
 
-    def ended(self, stream: FileStream) -> None:
+    def ended(self, content: Content) -> None:
         """It will never grow again."""
 
     def follow(self, file: TailedFile) -> None:

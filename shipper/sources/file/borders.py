@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from shipper.clock import Clock
@@ -19,6 +20,7 @@ from shipper.events import Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, StreamRow
 from shipper.shape import Multiline
+from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import (
     GUARD_BYTES,
@@ -30,10 +32,22 @@ from shipper.sources.file.identity import (
     remembered_id,
     stream_id,
 )
+from shipper.sources.file.kind import base_id, base_ids, ids_of
 from shipper.sources.file.known import READABLE, Resumed
-from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, TAKEN, Memory, Recovery, Remembered, recall, row_of
+from shipper.sources.file.recognise import Recogniser
+from shipper.sources.file.recovery import (
+    COPIES,
+    SOURCE,
+    STARTED,
+    TAKEN,
+    Memory,
+    Recovery,
+    Remembered,
+    recall,
+    row_of,
+    together,
+)
 from shipper.sources.file.settings import FileSettings
-from shipper.sources.file.stream import FileStream
 
 BORDERS = "file.borders"
 _WINDOW = 1 << 20  # before the last size seen, in which a border is looked for
@@ -83,13 +97,17 @@ def draw(
 
 def told_only(told: Mapping[str, IntervalSet]) -> str:
     """The borders of a life whose ledger is gone, by what destinations say they have of it: nothing of that is read again."""
-    entries: Entries = {}
+    reached: dict[str, int] = {}
     for stream, ranges in told.items():
-        parsed = parse_id(stream)
-        if parsed is not None and ranges:
+        if ranges:  # of two streams of a file neither may have bytes left
+            base, end = base_id(stream), ranges.pairs()[0][1]
+            reached[base] = min(end, reached.get(base, end))
+    entries: Entries = {}
+    for base, end in reached.items():
+        parsed = parse_id(base)
+        if parsed is not None:
             key, head = parsed
-            first = ranges.pairs()[0]
-            entries[key] = max(entries.get(key, (0, head)), (first[1], head), key=lambda entry: entry[0])
+            entries[key] = max(entries.get(key, (0, head)), (end, head), key=lambda entry: entry[0])
     return _dump(entries, entries, started=bool(entries))
 
 
@@ -145,17 +163,17 @@ class _Surveyor:
         table.copies.known.update(memory.copies)
         paths = self._resumed.patterns.walk().files
         recovery = Recovery(table, self._clock, paths)
-        ended: dict[str, _Ended] = {}
+        ended: dict[str, list[_Ended]] = {}
         cut_short: Entries = {}
         for known in memory.streams:
-            stream = self._resumed.make(known)
+            content = self._resumed.make(known)
             shorter = None if known.row.finished else self._cut_short(known)
             if shorter is None:
-                recovery.resume(stream, known)
-                self._close(stream)
+                recovery.resume(content, known)
+                self._close(content)
             else:
                 cut_short[known.key] = shorter
-                ended[known.row.id] = _Ended(known.row, known.size, shorter[0])
+                ended[known.row.id] = [_Ended(each.row, known.size, shorter[0]) for each in known.streams]
         recovery.finish()
         borders: Entries = {}
         for known in memory.streams:
@@ -164,11 +182,11 @@ class _Surveyor:
         borders = {**cut_short, **borders}
         self._over(recovery, {**table.copies.known, **borders})
         unseen = self._unseen(paths, borders) if memory.started else []
-        return [*ended.values(), *unseen], table.copies.known, borders
+        return [*chain.from_iterable(ended.values()), *unseen], table.copies.known, borders
 
-    def _close(self, stream: FileStream) -> None:
-        if stream.file is not None:
-            self._resumed.pool.close(stream.file)  # as many as there are files may be more than can be open
+    def _close(self, content: Content) -> None:
+        if content.file is not None:
+            self._resumed.pool.close(content.file)  # as many as there are files may be more than can be open
 
     def _cut_short(self, known: Remembered) -> tuple[int, Head] | None:
         """A file that a power cut left shorter than it was seen, and otherwise the same: its size and head."""
@@ -191,88 +209,107 @@ class _Surveyor:
             return None
         return status.st_size, Head.of(head[: status.st_size])
 
-    def _end(self, known: Remembered, borders: Entries) -> _Ended:
-        """The end of one stream; where it is on its file, also what of that is not the new life's."""
-        stream = self._resumed.streams[known.row.id]
-        if stream.finished or stream.file is None:
-            if not stream.finished and known.size:  # it cannot be opened now: what the ledger knows has to do
+    def _end(self, known: Remembered, borders: Entries) -> list[_Ended]:
+        """The end of the streams of one content; where it is on its file, also what of that is not the new life's."""
+        content = self._resumed.contents[known.row.id]
+        if content.finished or content.file is None:
+            if not content.finished and known.size:  # it cannot be opened now: what the ledger knows has to do
                 length, fingerprint = known.row.meta["head"]
                 borders[known.key] = (known.size, Head(int(length), str(fingerprint)))
-                return _Ended(known.row, known.size)
-            destroyed = not known.row.finished and stream.extent < stream.size
-            return _Ended(row_of(stream), stream.size, stream.extent if destroyed else None)
-        border = self._border(stream, stream.file, known)
-        stream.head = Head.of(stream.file.read(min(HEAD_BYTES, border), 0))
-        self._close(stream)
+                return [_Ended(each.row, known.size) for each in known.streams]
+            destroyed = not known.row.finished and content.extent < content.size
+            readable = content.extent if destroyed else None
+            return [_Ended(row_of(stream), content.size, readable) for stream in content.streams]
+        border = self._border(content.file, known)
+        content.head = Head.of(content.file.read(min(HEAD_BYTES, border), 0))
+        self._close(content)
         if border:
-            borders[stream.file.key] = (border, stream.head)
-        return _Ended(row_of(stream), border)
+            borders[content.file.key] = (border, content.head)
+        return [_Ended(row_of(stream), border) for stream in content.streams]
 
-    def _border(self, stream: FileStream, file: TailedFile, known: Remembered) -> int:
+    def _border(self, file: TailedFile, known: Remembered) -> int:
         status = file.status()
         if status.st_size <= known.size or status.st_mtime_ns < self._boot_ns:
             return status.st_size
         low = max([known.row.start, *(cursor.reach for cursor in known.cursors)])
-        told = self._told.get(known.row.id)
-        if told:
-            low = max(low, min(told.pairs()[-1][1], status.st_size))
-        return event_border(file, low, max(low, known.size), self._resumed.group_of(known).multiline)
+        for each in known.streams:
+            told = self._told.get(each.row.id)
+            if told:
+                low = max(low, min(told.pairs()[-1][1], status.st_size))
+        rule = None if known.kind.format is not None else self._resumed.group_of(known).multiline
+        return event_border(file, low, max(low, known.size), rule)
 
     def _unseen(self, paths: Sequence[str], borders: Entries) -> list[_Ended]:
         """Files that its ledger does not know, though they are the earlier life's: written in its time and not since, or
         known to a destination."""
-        ids = set(self._memory.ids)
+        ids = base_ids(self._memory.ids)
         found: list[_Ended] = []
         for path in paths:
             try:
                 ended = self._unseen_at(path, ids, borders)
             except OSError:  # gone, or not to be read: then it is the new life's, when it can be
                 continue
-            if ended is not None:
-                ids.add(ended.row.id)
-                found.append(ended)
+            ids |= base_ids(each.row.id for each in ended)
+            found += ended
         return found
 
-    def _unseen_at(self, path: str, ids: set[str], borders: Entries) -> _Ended | None:
+    def _unseen_at(self, path: str, ids: set[str], borders: Entries) -> list[_Ended]:
         table, status = self._resumed.table, regular(path)
         key = (status.st_dev, status.st_ino)
         if key in borders:
-            return None
+            return []
         file = table.of(key) or table.take_up(path, key)
         group = self._resumed.patterns.group_of(path)
         if file is None or group is None or file.stream is not None:
-            return None
-        size, head = status.st_size, file.read(HEAD_BYTES, 0)
+            return []
+        size, head = file.length(), file.read(HEAD_BYTES, 0)
+        if file.text is not None:  # compressed: whoever goes on reads what of it is new
+            self._resumed.pool.close(file)
+            return []
         if table.copies.passed(file, size, head):  # as it is now: it may have been truncated and begun anew since
             self._resumed.pool.close(file)
-            return None
-        named = remembered_id(key, head, ids, list(self._told)) if head else None
+            return []
+        told = self._told_by_content()
+        named = remembered_id(key, head, ids, list(told)) if head else None
         old = self._born_ns <= status.st_mtime_ns < self._boot_ns
         copy = named is None and old and bool(head) and table.copies.doubt(file, size, head, first_scan=False)
-        self._resumed.pool.close(file)
         if copy or not head or not (old or named):
-            return None
-        final = size if old or named is None else min(size, self._told[named].pairs()[-1][1])
-        stream = self._resumed.new(named or stream_id(key, head, ids), path, group)
-        stream.begin(file, final, head[:final], self._clock.monotonic())
+            self._resumed.pool.close(file)
+            return []
+        final = size if old or named is None else min(size, told[named])
+        kind = Recogniser(self._clock).decide(file, group)
+        content = self._resumed.new(ids_of(named or stream_id(key, head, ids), kind), path, group, kind)
+        content.begin(file, final, head[:final], self._clock.monotonic())
         self._resumed.pool.close(file)
-        borders[key] = (final, stream.head)
-        return _Ended(row_of(stream), final)
+        borders[key] = (final, content.head)
+        return [_Ended(row_of(stream), final) for stream in content.streams]
+
+    def _told_by_content(self) -> dict[str, int]:
+        """How far destinations say they have something of a file, by the id of its content."""
+        reached: dict[str, int] = {}
+        for stream, ranges in self._told.items():
+            if ranges:
+                reached[base_id(stream)] = max(reached.get(base_id(stream), 0), ranges.pairs()[-1][1])
+        return reached
 
     def _over(self, recovery: Recovery, entries: Mapping[Key, Any]) -> None:
         """Streams that are over: what their files hold of them is not read again, should a pattern match them now."""
-        open_ = {known.row.id for known in self._memory.streams}
-        for account in self._ledger.account(()):
-            row = account.stream
-            if row.source != SOURCE or row.id in open_:
-                continue
-            cursors = tuple(self._ledger.cursor(name, row.id) for name in self._destinations)
-            known = Remembered(row, cursors, row.size)
-            if known.key in entries or not os.path.exists(known.path):
-                continue
-            stream = self._resumed.make(replace(known, row=replace(row, finished=True)))
-            recovery.resume(stream, replace(known, row=replace(row, finished=True)))
-            self._close(stream)
+        open_ = {base_id(known.row.id) for known in self._memory.streams}
+        rows = [account.stream for account in self._ledger.account(())]
+        over = [
+            Remembered(
+                replace(row, finished=True),
+                tuple(self._ledger.cursor(name, row.id) for name in self._destinations),
+                row.size,
+            )
+            for row in rows
+            if row.source == SOURCE and base_id(row.id) not in open_
+        ]
+        for known in together(over):
+            if known.key not in entries and os.path.exists(known.path):
+                content = self._resumed.make(known)
+                recovery.resume(content, known)
+                self._close(content)
 
 
 def event_border(file: TailedFile, low: int, size: int, rule: Multiline | None) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
+from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
 from shipper.sources.file.rotation import holds_content_of, is_prefix_of, siblings
-from shipper.sources.file.stream import FileStream
 
 if TYPE_CHECKING:
     from shipper.sources.file.table import FileTable
@@ -113,7 +113,7 @@ class Copies:
     def _is_fresh(self, file: TailedFile) -> bool:
         return self._clock.wall_ns() - file.status().st_ctime_ns < FRESH_NS
 
-    def _named_original(self, file: TailedFile, size: int) -> FileStream | None:
+    def _named_original(self, file: TailedFile, size: int) -> Content | None:
         """The stream that ``file`` repeats, going by its name."""
         originals = [self._table.at(base) for base in rotation_bases(file.path)]
         if file.copy_of is not None and file not in self._doubtful:
@@ -128,7 +128,7 @@ class Copies:
             return False
         return is_prefix_of(file, size, other)
 
-    def find(self, old: FileStream, truncated: TailedFile | None) -> TailedFile | None:
+    def find(self, old: Content, truncated: TailedFile | None) -> TailedFile | None:
         """The file that holds what ``old`` was reading, now that its own file does not."""
         beside = truncated.path if truncated is not None and truncated.path else old.path
         likely = [file.path for file in self._table if file.copy_of is old]
@@ -153,7 +153,7 @@ class Copies:
                     self.known[key] = passed
         return None
 
-    def _holds(self, file: TailedFile, size: int, old: FileStream) -> bool:
+    def _holds(self, file: TailedFile, size: int, old: Content) -> bool:
         try:
             return holds_content_of(file, size, old)
         except OSError:  # vanished or not readable: then nothing can be read from it either

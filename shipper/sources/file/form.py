@@ -29,6 +29,18 @@ class Form(ABC):
         smaller one did not do.
         """
 
+    def own_end(self, window: Window) -> int | None:
+        """Where what this form reads ends in the window: what lies behind does not keep it waiting. None: it reads all."""
+        return None
+
+    def text_end(self, window: Window, at: int) -> int:
+        """Where the last whole line behind ``at`` ends; ``at`` or less when there is none."""
+        return window.base + window.data.rfind(b"\n") + 1
+
+    def text(self, window: Window, at: int, end: int) -> bytes:
+        """The lines in ``[at, end)`` as they were written."""
+        return window.slice(at, end)
+
     @abstractmethod
     def border(self, window: Window, start: int, position: int) -> int | None:
         """Where the last event that begins at or before ``position`` does; None when the window does not tell.

@@ -21,7 +21,7 @@ from shipper.sources.file.nulls import written
 from shipper.sources.file.unpack import MAGIC, GzipText
 
 if TYPE_CHECKING:
-    from shipper.sources.file.stream import FileStream
+    from shipper.sources.file.content import Content
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -67,9 +67,9 @@ class TailedFile:
         self.paths: dict[str, bool] = {path: True}  # name -> whether a pattern matches it
         self.origin = path  # its first name
         self.fd = -1
-        self.stream: FileStream | None = None
+        self.stream: Content | None = None
         self.text: GzipText | None = None  # what it holds, when it is compressed
-        self.copy_of: FileStream | None = None  # the stream whose content this repeats
+        self.copy_of: Content | None = None  # the stream whose content this repeats
         self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
         self.since = 0.0  # monotonic time at which it was first looked at
         self.size = -1  # as of the last look

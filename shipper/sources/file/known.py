@@ -7,17 +7,17 @@ is discovered. Only what destroys bytes before they are read has to be noticed: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
 from shipper.events import Reporter
 from shipper.ledger import LedgerThread
 from shipper.sources.file.announce import Announcer
+from shipper.sources.file.content import Content
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, Replaced, TailedFile
-from shipper.sources.file.maker import make_stream
+from shipper.sources.file.kind import Kind, Surroundings, make_content
 from shipper.sources.file.recovery import SOURCE, Recovery, Remembered, prepare, recall
 from shipper.sources.file.rotation import agreement
 from shipper.sources.file.settings import FileGroup, FileSettings
@@ -44,10 +44,9 @@ class Resumed(Announcer):
         self.patterns = Patterns(settings.groups, report)
         self.pool = Descriptors(settings.max_open_files, report.metrics.open_files)
         self.table = FileTable(self.patterns, self.pool, self, clock, report)
-        self.streams: dict[str, FileStream] = {}
+        self.contents: dict[str, Content] = {}
         self._default = settings.groups[0] if settings.groups else FileGroup(())
-        self._life = life
-        self._resource = resource
+        self._around = Surroundings(life, resource, clock, self.check, self._idle)
         self._clock = clock
         self._ready = ready
 
@@ -55,79 +54,72 @@ class Resumed(Announcer):
         """The group that says how a stream is read; the first one where the configuration names its file no more."""
         return self.patterns.group_of(known.path) or self.patterns.group_of(known.row.name) or self._default
 
-    def make(self, known: Remembered) -> FileStream:
-        """A remembered stream, not yet on its file."""
+    def make(self, known: Remembered) -> Content:
+        """A remembered content with its streams, not yet on its file."""
         row = known.row
-        stream = self.new(row.id, row.name, self.group_of(known), row.start)
+        content = self.new(known.names, row.name, self.group_of(known), known.kind, row.start)
         readable = row.meta.get(READABLE)
         if readable is None:
-            prepare(stream, known)
+            prepare(content, known)
         else:  # what was before positions behind that, nobody can compare any more
-            prepare(stream, replace(known, cursors=tuple(each for each in known.cursors if each.reach <= readable)))
-            stream.read_to = max([stream.read_to, *(cursor.reach for cursor in known.cursors)])
+            prepare(content, known.below(readable))
+            for stream, each in zip(content.streams, known.streams, strict=True):
+                stream.read_to = max([stream.read_to, *(cursor.reach for cursor in each.cursors)])
         if row.finished:  # whatever its file holds by now, or a copy of it: no further than to its end
-            stream.sighted(known.size, -math.inf)
-            stream.seal(known.size, "")
-        self.streams[row.id] = stream
-        return stream
+            content.sighted(known.size, -math.inf)
+            content.seal(known.size, "")
+        self.contents[row.id] = content
+        return content
 
-    def new(self, id: str, path: str, group: FileGroup, start: int = 0) -> FileStream:
-        """A stream that is not remembered, for its row."""
-        return make_stream(
-            id,
-            path,
-            start,
-            group,
-            life=self._life,
-            resource=self._resource,
-            clock=self._clock,
-            suspicious=self.check,
-            idle=self._idle,
-        )
+    def new(self, names: Mapping[str, str], path: str, group: FileGroup, kind: Kind, start: int = 0) -> Content:
+        """A content that is not remembered, for the rows of its streams."""
+        return make_content(names, path, start, group, kind, self._around)
 
     def put_back(self, remembered: Iterable[Remembered], paths: Sequence[str] | None = None) -> None:
         """Find the files of these streams, wherever they are now."""
         recovery = Recovery(self.table, self._clock, self.patterns.walk().files if paths is None else paths)
         for known in remembered:
-            stream = self.make(known)
+            content = self.make(known)
             if known.low < known.size:  # else nothing is read of it any more
-                recovery.resume(stream, known)
+                recovery.resume(content, known)
         recovery.finish()
 
-    def check(self, stream: FileStream) -> None:
-        """Look whether the file of a stream that has its end still holds it; else go on with a copy, if there is one."""
-        file = stream.file
+    def check(self, content: Content) -> None:
+        """Look whether the file of a content that has its end still holds it; else go on with a copy, if there is one."""
+        file = content.file
         if file is None:
             return
         try:
-            size = min(file.status().st_size, stream.extent)
-            same = size == stream.extent and agreement(file, size, stream) is not None
+            size = min(file.status().st_size, content.extent)
+            same = size == content.extent and agreement(file, size, content) is not None
         except (FileNotFoundError, Replaced):
             same = False
         except OSError:  # not to be read now; the pumps say so, and try again
             return
         if not same:
-            self.table.part(stream, self.table.copies.find(stream, file))
+            self.table.part(content, self.table.copies.find(content, file))
 
-    def _idle(self, stream: FileStream) -> None:
-        if stream.finished and stream.file is not None:
-            self.pool.close(stream.file)
-            self.streams.pop(stream.id, None)
+    def _idle(self, content: Content) -> None:
+        if content.finished and content.file is not None:
+            self.pool.close(content.file)
+            for stream in content.streams:
+                self.contents.pop(stream.id, None)
 
     # As what a table of files tells ------------------------------------------------------------------------------------
 
-    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> FileStream | None:
+    def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> Content | None:
         """See `Announcer`: what is new is for the life that goes on."""
         return None
 
-    def grew(self, stream: FileStream) -> None:
+    def grew(self, content: Content) -> None:
         """See `Announcer`."""
-        self._ready(stream)
+        for stream in content.streams:
+            self._ready(stream)
 
-    def moved(self, stream: FileStream) -> None:
+    def moved(self, content: Content) -> None:
         """See `Announcer`: the ledger knows where it was, and it is looked for at every start."""
 
-    def ended(self, stream: FileStream) -> None:
+    def ended(self, content: Content) -> None:
         """See `Announcer`: all have ended."""
 
     def follow(self, file: TailedFile) -> None:
@@ -171,13 +163,14 @@ class KnownFiles(Source):
         self._resumed.table.copies.known.update(memory.copies)
         self._resumed.put_back(memory.streams)
         for known in memory.streams:
-            stream = self._resumed.streams.get(known.row.id)
-            if stream is None:
+            content = self._resumed.contents.get(known.row.id)
+            if content is None:
                 continue
             if (readable := known.row.meta.get(READABLE)) is not None:
-                stream.seal(int(readable), GONE)
-            self._announced.add(stream.id)
-            self._hub.add(stream)
+                content.seal(int(readable), GONE)
+            for stream in content.streams:
+                self._announced.add(stream.id)
+                self._hub.add(stream)
 
     def _ready(self, stream: FileStream) -> None:
         if stream.id in self._announced:
@@ -188,8 +181,8 @@ class KnownFiles(Source):
         while True:
             await self._clock.sleep(self._poll_interval)
             self._resumed.table.retry()
-            for stream in list(self._resumed.streams.values()):
-                self._resumed.check(stream)
+            for content in list(self._resumed.contents.values()):
+                self._resumed.check(content)
 
     def stop_reading(self) -> None:
         """See `Source.stop_reading`: every stream has its end."""

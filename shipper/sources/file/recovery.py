@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shipper.clock import Clock
 from shipper.contracts import StreamKind
 from shipper.ledger import Cursor, Ledger, StreamRow
+from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Head, Key
+from shipper.sources.file.kind import Kind, base_id, kind_of, output_of
 from shipper.sources.file.rotation import agreement, siblings
-from shipper.sources.file.stream import Changed, FileStream
+from shipper.sources.file.stream import FileStream
 from shipper.sources.file.table import GONE, FileTable
 
 SOURCE = "file"
@@ -28,11 +30,35 @@ LISTINGS = 4  # of a directory, before a file that is in none of them counts as 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the ledger says of a stream: its row, where each destination stands, and below where all are done."""
+    """What the ledger says of a stream: its row, where each destination stands, and below where all are done.
+
+    Or of a content with two streams (``parts``): then ``row`` is that of one of them, and ended when any is.
+    """
 
     row: StreamRow
     cursors: tuple[Cursor, ...]
     low: int
+    parts: tuple[Remembered, ...] = ()
+
+    @property
+    def streams(self) -> tuple[Remembered, ...]:
+        """Each stream by itself."""
+        return self.parts or (self,)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the file."""
+        return kind_of(self.row.meta)
+
+    def below(self, readable: int) -> Remembered:
+        """Without the cursors that reach further than to ``readable``."""
+        kept = tuple(each for each in self.cursors if each.reach <= readable)
+        return replace(self, cursors=kept, parts=tuple(part.below(readable) for part in self.parts))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The ids of the streams, by output."""
+        return {output_of(each.row.meta): each.row.id for each in self.streams}
 
     @property
     def key(self) -> Key:
@@ -51,12 +77,29 @@ class Remembered:
     @property
     def size(self) -> int:
         """How far it was seen to reach."""
-        return max([self.row.size, *(cursor.reach for cursor in self.cursors)])
+        return max([*(each.row.size for each in self.streams), *(cursor.reach for cursor in self.cursors)])
+
+
+def together(streams: Iterable[Remembered]) -> list[Remembered]:
+    """Streams of the same content as one, at the place of the first."""
+    found: dict[str, list[Remembered]] = {}
+    for each in streams:
+        found.setdefault(base_id(each.row.id), []).append(each)
+    return [_one(parts) for parts in found.values()]
+
+
+def _one(parts: list[Remembered]) -> Remembered:
+    if len(parts) == 1:
+        return parts[0]
+    finished = any(part.row.finished for part in parts)
+    cursors = tuple(cursor for part in parts for cursor in part.cursors)
+    row = replace(parts[0].row, finished=finished, size=max(part.row.size for part in parts))
+    return Remembered(row, cursors, min(part.low for part in parts), tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier runs of this life left: streams, ids that were ever used, known copies; ``started``: there was one.
+    """What earlier runs of this life left: contents, ids that were ever used, known copies; ``started``: there was one.
 
     ``taken``: files that this life goes on with where an earlier life ended.
     """
@@ -76,7 +119,7 @@ def recall(ledger: Ledger, destinations: tuple[str, ...]) -> Memory:
     }
     ids = frozenset(account.stream.id for account in ledger.account(()))  # retired ones, too
     taken = frozenset((device, inode) for device, inode in json.loads(ledger.get(TAKEN) or "{}").get("files", ()))
-    return Memory(_streams(ledger, destinations), ids, copies, ledger.get(STARTED) is not None, taken)
+    return Memory(together(_streams(ledger, destinations)), ids, copies, ledger.get(STARTED) is not None, taken)
 
 
 def _streams(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:
@@ -94,9 +137,11 @@ def _streams(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:
 
 def meta_of(stream: FileStream) -> dict[str, Any]:
     """What a row keeps of a stream so that it can be found again."""
-    device, inode = stream.file.key if stream.file is not None else NOWHERE
-    path = {"path": stream.path} if stream.path.isprintable() else {"path_hex": os.fsencode(stream.path).hex()}
-    return {**path, "dev": device, "ino": inode, "head": [stream.head.length, stream.head.digest]}
+    content = stream.content
+    device, inode = content.file.key if content.file is not None else NOWHERE
+    path = {"path": content.path} if content.path.isprintable() else {"path_hex": os.fsencode(content.path).hex()}
+    head = [content.head.length, content.head.digest]
+    return {**path, "dev": device, "ino": inode, "head": head, **content.kind.meta(stream.output)}
 
 
 def row_of(stream: FileStream) -> StreamRow:
@@ -114,15 +159,18 @@ def row_of(stream: FileStream) -> StreamRow:
     )
 
 
-def prepare(stream: FileStream, known: Remembered) -> None:
-    """Tell a stream what an earlier run knew of it."""
+def prepare(content: Content, known: Remembered) -> None:
+    """Tell a content and its streams what an earlier run knew of them."""
     length, fingerprint = known.row.meta["head"]
-    stream.head = Head(int(length), str(fingerprint))
-    stream.path = known.path
-    for cursor in known.cursors:
-        stream.expect(cursor.cut_to, cursor.guard)
-        stream.read_to = max(stream.read_to, cursor.cut_to)
-    stream.released_to = max(stream.released_to, known.low)
+    content.head = Head(int(length), str(fingerprint))
+    content.path = known.path
+    by_id = {stream.id: stream for stream in content.streams}
+    for each in known.streams:
+        stream = by_id[each.row.id]
+        for cursor in each.cursors:
+            content.expect(cursor.cut_to, cursor.guard)
+            stream.read_to = max(stream.read_to, cursor.cut_to)
+        stream.released_to = max(stream.released_to, each.low)
 
 
 class Recovery:
@@ -136,9 +184,9 @@ class Recovery:
         for path in paths:
             self._index(path)
         self._listed: set[str] = set()
-        self._missing: list[tuple[FileStream, Remembered]] = []
+        self._missing: list[tuple[Content, Remembered]] = []
 
-    def resume(self, stream: FileStream, known: Remembered) -> None:
+    def resume(self, stream: Content, known: Remembered) -> None:
         """Find the file of ``stream``; if it and any copy of it is gone, what was not read is reported as lost.
 
         A file that cannot be opened now is waited for, one that is not found is looked for again in `finish`.
@@ -170,12 +218,31 @@ class Recovery:
         for stream, known in self._missing:
             self._settle("", stream, known)
 
-    def _settle(self, path: str, stream: FileStream, known: Remembered) -> None:
+    def _settle(self, path: str, stream: Content, known: Remembered) -> None:
         file = self._table.of(known.key) or (self._table.take_up(path, known.key) if path else None)
-        if path and file is None:
-            self._table.reserved[known.key] = lambda found: self._put_back(found, stream, known)
+        if (path and file is None) or (file is not None and not self._ready(file)):
+            stream.awaited = True
+            self._table.reserved[known.key] = lambda found: self._claim(found, stream, known)
+            if file is not None:
+                self._table.look(file, force=True)
         elif file is None or not self._put_back(file, stream, known):
             self._elsewhere(file, stream, known)
+
+    def _ready(self, file: TailedFile) -> bool:
+        """False while the text of a compressed file is not known."""
+        try:
+            file.length()
+        except OSError:
+            return True
+        return file.stream is not None or file.text is None or file.text.measured is not None
+
+    def _claim(self, file: TailedFile, stream: Content, known: Remembered) -> bool:
+        """What was waited for can be read: whether it is what ``stream`` was reading."""
+        stream.awaited = False
+        if self._put_back(file, stream, known):
+            return True
+        self._elsewhere(file, stream, known)
+        return False
 
     def _locate(self, known: Remembered) -> str:
         """A name of the stream's inode, or nothing."""
@@ -193,23 +260,25 @@ class Recovery:
         if key is not None:
             self._inodes.setdefault(key, path)
 
-    def _put_back(self, file: TailedFile, stream: FileStream, known: Remembered) -> bool:
+    def _put_back(self, file: TailedFile, stream: Content, known: Remembered) -> bool:
         """Let ``stream`` read ``file`` if that still holds what it held."""
         if file.stream is not None:
             return False
         try:
-            size = file.status().st_size
+            size = file.length()
             if known.row.finished:
                 size = min(size, known.size)
             elif size < known.size:
                 return False
             if agreement(file, size, stream) is None:
                 return False
-            stream.begin(file, size, file.read(HEAD_BYTES, 0), self._clock.monotonic())
+            stream.begin(file, size, file.read(min(size, HEAD_BYTES), 0), self._clock.monotonic())
         except (OSError, Changed):
             return False
         file.stream = stream
         file.size = size
+        if file.text is not None:
+            file.text.begun = True
         if known.row.finished:
             stream.seal(size, GONE)
             self._table.copies.remember(file, size)
@@ -217,7 +286,7 @@ class Recovery:
             self._table.copies.note(file, size)
         return True
 
-    def _elsewhere(self, file: TailedFile | None, stream: FileStream, known: Remembered) -> None:
+    def _elsewhere(self, file: TailedFile | None, stream: Content, known: Remembered) -> None:
         """The file was truncated, replaced or deleted; its content may have been copied or moved to another file system."""
         if known.row.finished and known.key == NOWHERE:
             stream.seal(0, GONE)  # said when it happened

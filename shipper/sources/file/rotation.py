@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import GUARD_BYTES, guard_of, is_rotated_name, same_content
-from shipper.sources.file.stream import FileStream
 
 CANDIDATES = 256  # files of a directory looked into for a copy, newest first
 
 
-def holds_content_of(file: TailedFile, size: int, stream: FileStream) -> bool:
+def holds_content_of(file: TailedFile, size: int, stream: Content) -> bool:
     """Whether ``file``, ``size`` bytes long, holds what ``stream`` has read so far, as far as it reaches.
 
     Raises OSError when it cannot be read.
@@ -25,7 +25,7 @@ def holds_content_of(file: TailedFile, size: int, stream: FileStream) -> bool:
     return agreed is not None and (agreed > 0 or is_rotated_name(file.path, stream.name))
 
 
-def agreement(file: TailedFile, size: int, stream: FileStream) -> int | None:
+def agreement(file: TailedFile, size: int, stream: Content) -> int | None:
     """At how many known positions ``file`` agrees with ``stream``; None if it begins otherwise, or disagrees somewhere."""
     if size < max(1, stream.head.length) or not stream.head.matches(file.read(stream.head.length, 0)):
         return None

@@ -27,6 +27,7 @@ class FileGroup:
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
     ``resource``: content of the Resource message for these files, where it differs from the host's; ``resource_of`` the same
     for the file of a path, None where it is not its own. ``admits``: whether a file that was opened at a path may be read.
+    ``format``: what container runtimes write is read as what the container wrote; ``auto``: where a file is recognised as such.
     ``multiline``: how lines are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events
     become records.
     """
@@ -36,6 +37,7 @@ class FileGroup:
     start_at: Literal["beginning", "end"] = "beginning"
     max_line_bytes: int = 1 << 20
     hold: float = 0.5
+    format: Literal["auto", "plain", "cri", "docker"] = "auto"
     resource: bytes | None = None
     resource_of: Callable[[str], bytes | None] | None = None
     admits: Callable[[str, os.stat_result], bool] | None = None

@@ -17,6 +17,7 @@ from shipper.sources.file.consumer import TextConsumer
 from shipper.sources.file.discover import Found, Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
+from shipper.sources.file.kind import base_ids
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.maker import Maker
 from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall, row_of
@@ -97,7 +98,7 @@ class FileSource(Source):
 
     async def _begin(self) -> None:
         memory = await self._ledger.call(recall, self._destinations)
-        self._maker.ids.update(memory.ids)
+        self._maker.ids |= base_ids(memory.ids)
         self._table.copies.known.update(memory.copies)
         self._table.copies.taken = memory.taken
         if self._settings.notify:
@@ -118,16 +119,18 @@ class FileSource(Source):
             self.stop_reading()
 
     def _resume(self, known: Remembered, recovery: Recovery) -> None:
-        row = known.row
+        row, maker = known.row, self._maker
         group = self._patterns.group_of(known.path) or self._patterns.group_of(row.name) or self._settings.groups[0]
-        stream = self._maker.make(row.id, row.name, row.start, group)
-        prepare(stream, known)
-        self._books.join(stream)
-        recovery.resume(stream, known)
-        self._maker.consumer.add(stream)
-        if row.finished:
-            self._books.end(stream)
-        self._held.note(stream)
+        content = maker.make(known.names, row.name, row.start, group, known.kind)
+        prepare(content, known)
+        for stream in content.streams:
+            self._books.join(stream)
+        recovery.resume(content, known)
+        for stream in content.streams:
+            maker.consumer.add(stream)
+            if row.finished:
+                self._books.end(stream)
+            self._held.note(stream)
 
     async def settled(self) -> None:
         """See `Source.settled`."""
@@ -141,10 +144,11 @@ class FileSource(Source):
         if self._maker.stopped or not self._begun.is_set():
             return
         self._table.copies.decide()
+        self._decide_kinds(at_once=True)
         self._walk()
         self._maker.stopped = True
         for stream in list(self._maker.streams.values()):
-            stream.fix()
+            stream.content.fix()
             self._books.ready(stream)
 
     def silent(self, quiet_seconds: float) -> bool:
@@ -188,9 +192,9 @@ class FileSource(Source):
             stream.reopen()
 
     def stream_at(self, path: str) -> FileStream | None:
-        """Who reads the file that has this name now; None where there is none (it is empty, or not yet looked at)."""
+        """Who reads the plain file that has this name now; None where there is none (it is empty, or not yet looked at)."""
         file = self._table.at(path)
-        return None if file is None else file.stream
+        return None if file is None or file.stream is None else file.stream.streams[0]
 
     def caught_up(self, path: str) -> bool:
         """Whether all that the file of this name holds now was acknowledged everywhere, and counted where it is."""
@@ -256,12 +260,18 @@ class FileSource(Source):
             found = self._patterns.walk()  # what appeared before a new watch was there
         return found
 
+    def _decide_kinds(self, *, at_once: bool = False) -> None:
+        """Look again at files whose first line was not finished, so that nobody could tell what wrote it."""
+        for file in self._maker.recogniser.waiting(at_once=at_once):
+            self._table.look(file, force=True)
+
     async def _look_again(self) -> None:
         """The slow safety net: what no event tells."""
         rescan_at = self._clock.monotonic() + self._settings.rescan_interval
         while True:
             await self._clock.sleep(self._settings.poll_interval)
             self._table.tick()
+            self._decide_kinds()
             if self._watcher.polled or self._clock.monotonic() >= rescan_at:
                 rescan_at = self._clock.monotonic() + self._settings.rescan_interval
                 for _ in self._table.scan(self._discover().files):

@@ -1,43 +1,46 @@
-"""One incarnation of a file as a stream: positions are byte offsets, batches are cut at line ends.
+"""The records of a file as a stream: positions are byte offsets, batches are cut at line ends.
 
-The stream knows how far the file was seen to reach and what the bytes before certain positions were. It never trusts that a
-file still holds what it held: every read brings along the bytes before it and compares. What the finding means (truncated,
-copied, replaced) is for the source to find out; the stream only says that it must be looked at.
+What the bytes are, and whether they still are what they were, is the content's business (`shipper.sources.file.content`);
+how they become records that of the form (`shipper.sources.file.form`).
 """
 
 from __future__ import annotations
 
+import errno
 import math
-from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from shipper.clock import Clock
 from shipper.contracts import Batch, Cut, Signal, StreamKind
 from shipper.errors import RangeGone
-from shipper.shape import PLAIN, Multiline, Shape, Shaped
+from shipper.otlp.wire import field
+from shipper.shape import PLAIN, Shape, Shaped
 from shipper.sources.books import SizedStream
-from shipper.sources.file.form import AHEAD, EventForm, Form, LineForm
+from shipper.sources.file.content import Changed, Content
+from shipper.sources.file.form import AHEAD, Form
 from shipper.sources.file.handles import Replaced, TailedFile
-from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
+from shipper.sources.file.identity import GUARD_BYTES, guard_of
 from shipper.sources.file.lines import Rendered, Window, border_near
+from shipper.sources.file.nulls import gap, gap_at
 from shipper.sources.file.severity import tells_of_errors
 
 BLOCK = 64 << 10  # of a range whose value is judged; an event longer than this has no place of its own in the order
 PREFIX = 4 << 10  # bytes behind a position that tell whether an event begins there
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
-GUARDS = 32
-SIGHTINGS = 512
 EPSILON = 0.001  # seconds by which a timer may be early
 
 
-class Changed(Exception):
-    """A finding rather than an error: the file does not hold what it held a moment ago."""
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What stands on the records of a stream beside what a line says: contents of the Resource and the scope messages."""
+
+    resource: bytes
+    scope: bytes
 
 
 class FileStream(SizedStream):
-    """The lines of one incarnation of a file, from ``start``; ``name`` is the path it had when it was first seen."""
+    """The records of a content in one form; of a container's file, those of one of its two outputs."""
 
     signal = Signal.LOGS
     kind = StreamKind.DATA
@@ -45,212 +48,117 @@ class FileStream(SizedStream):
     def __init__(
         self,
         id: str,
+        content: Content,
+        form: Form,
         *,
-        name: str,
-        start: int,
+        output: str = "",
         life: str,
-        resource: bytes,
-        scope: bytes,
-        line_limit: int,
+        labelled: Labelled,
         hold: float,
         clock: Clock,
-        suspicious: Callable[[FileStream], None],
-        idle: Callable[[FileStream], None],
-        multiline: Multiline | None = None,
         shape: Shape = PLAIN,
         seen: Callable[[str, bytes], None] | None = None,
+        skipped: Callable[[FileStream, int, int], None] = lambda stream, start, end: None,
     ) -> None:
-        """``multiline`` joins lines to events; none: every line is an event. ``shape`` makes records of events.
+        """``output``: that of a container whose records these are. ``hold``: seconds for which an unfinished line is held.
 
-        ``seen`` gets each payload once.
-
-        ``suspicious`` is called when the content is not what it was, ``idle`` when all that was seen is released."""
+        ``shape`` makes records of events; ``seen`` gets each payload; ``skipped`` is told of ranges where nobody wrote anything,
+        once each.
+        """
         self.id = id
-        self.name = name
-        self.start = start
+        self.name = content.name
+        self.start = content.start
+        self.content = content
+        self.output = output
         self.hold = hold
-        self.path = name  # the last one known
-        self.head = Head(0, "")
-        self.file: TailedFile | None = None
-        self.read_to = start  # the highest position any destination has cut to
-        self.released_to = start
+        self.form = form
+        self.read_to = content.start  # the highest position any destination has cut to
+        self.released_to = content.start  # every destination has everything below
         self.measured_to: float = math.inf  # as far as somebody counted what it tells of; inf where nobody does
-        self.grown_at = -math.inf
-        self.unfinished = False  # the last byte seen is no line end
         self._life = life
-        self._resource = resource
-        self._scope = scope
-        self._form: Form = LineForm(line_limit) if multiline is None else EventForm(multiline)
+        self._labelled = labelled
         self._shape = shape
         self._clock = clock
-        self._suspicious = suspicious
-        self._became_idle = idle
         self._seen = seen
+        self._skipped = skipped
         self._counted: Callable[[FileStream], None] = lambda _: None
-        self._size = start
-        self._readable_to: float = math.inf  # what lies behind was destroyed
-        self._gone_because = ""
-        self._gaps: list[tuple[int, int]] = []  # given up by who writes the file
-        self._final = False
-        self._fixed: int | None = None
-        self._closing = False
-        self._guards: OrderedDict[int, int] = OrderedDict()
-        self._tail = (start, 0)
-        self._sizes: list[int] = []
-        self._times: list[float] = []
+        self._own_to: tuple[int, int] | None = None  # size of the content, and where what is ours ended in that
+        content.streams.append(self)
 
     # What the source tells the stream ---------------------------------------------------------------------------------
 
-    def expect(self, position: int, guard: int) -> None:
-        """Remember what the bytes before ``position`` were (a guard of an earlier run)."""
-        if guard and not self._in_gap(position):
-            self._guards[position] = guard
-
-    def sighted(self, size: int, when: float) -> None:
-        """The stream reaches to ``size`` and did so at ``when`` (monotonic seconds); a final one reaches no further."""
-        if self._final:
-            return
-        if size > self._size and when > -math.inf:
-            self._sizes.append(size)
-            self._times.append(when)
-            if len(self._sizes) > SIGHTINGS:  # coarser for what waits long: a time is never later than the truth
-                del self._sizes[0:SIGHTINGS:2], self._times[1:SIGHTINGS:2]
-        self._size = max(self._size, size)
-        self.grown_at = max(self.grown_at, when)
-
-    def look(self, size: int) -> bool:
-        """Compare the file, ``size`` bytes long now, with what was seen; False when it is not the same content any more.
-
-        Raises OSError when it cannot be read.
-        """
-        if self.file is None or self._final:
-            return True
-        if size < self._size:
-            return False
-        at = self._tail[0]
-        tail = self._read_exactly(self.file, max(0, at - GUARD_BYTES), min(size, at + HEAD_BYTES))
-        if guard_of(tail[: at - max(0, at - GUARD_BYTES)]) != self._tail[1]:
-            return False
-        beginning = self.file.read(HEAD_BYTES, 0)  # where lines repeat, the bytes before a position tell little
-        if not self.head.matches(beginning):
-            return False
-        if size == at:
-            return True
-        if size > at + HEAD_BYTES:
-            tail = self._read_exactly(self.file, size - GUARD_BYTES, size)
-        if self.head.length < HEAD_BYTES:
-            self.head = Head.of(beginning)
-        self._tail = (size, guard_of(tail))
-        self.unfinished = not tail.endswith(b"\n")
-        self.sighted(size, self._clock.monotonic())
-        return True
-
-    def begin(self, file: TailedFile, size: int, head: bytes, when: float) -> None:
-        """Take ``file`` up as it is now, ``size`` bytes long, trusting that it is ours."""
-        self.file = file
-        self.head = Head.of(head)
-        tail = self._read_exactly(file, max(0, size - GUARD_BYTES), size)
-        self._tail = (size, guard_of(tail))
-        self.unfinished = not tail.endswith(b"\n")
-        self.sighted(size, when)
-
-    def _read_exactly(self, file: TailedFile, start: int, end: int) -> bytes:
-        data = file.read(end - start, start)
-        if len(data) < end - start:
-            raise Changed(f"{self.name} is shorter than a moment ago")
-        return data
-
-    def known_guards(self) -> list[tuple[int, int]]:
-        """Positions and the guards of the bytes before them, from low to high."""
-        known = dict(self._guards)
-        if self._tail[0] > self.start:
-            known[self._tail[0]] = self._tail[1]
-        return sorted(known.items())
-
-    def give_up(self, gaps: Iterable[tuple[int, int]]) -> None:
-        """Whoever writes the file has given these ranges up, for want of space: their bytes are zeros now."""
-        self._gaps = sorted(gaps)
-        for position in list(self._guards):
-            if self._in_gap(position):
-                del self._guards[position]
-
-    def _in_gap(self, position: int) -> bool:
-        """Whether what lies before ``position`` is partly given up, so that nothing can be recognised by it."""
-        return any(start < position and position - GUARD_BYTES < end for start, end in self._gaps)
-
-    def seal(self, readable_to: int, because: str) -> None:
-        """Nothing will be appended. What lies behind ``readable_to`` was destroyed, ``because`` of what somebody did."""
-        if not self._final:
-            self._size = max(self._size, readable_to)
-        self._final = True
-        if readable_to < self._size:
-            self._readable_to = readable_to
-            self._gone_because = because
-
-    def fix(self) -> None:
-        """What is seen by now is all that this run ships."""
-        if self._fixed is None:
-            self._fixed = self._size
-
     def close_events(self) -> None:
         """Do not hold unfinished lines and events any longer."""
-        self._closing = True
+        self.content.closing = True
 
     def reopen(self) -> None:
         """Hold them again: the drain was taken back."""
-        self._closing = False
+        self.content.closing = False
+
+    def give_up(self, gaps: Iterable[tuple[int, int]]) -> None:
+        """See `Content.give_up`."""
+        self.content.give_up(gaps)
 
     @property
-    def size(self) -> int:
-        """How far the file was seen to reach, also where that is no longer shipped."""
-        return self._size
+    def path(self) -> str:
+        """The last path known of the file."""
+        return self.content.path
 
     @property
-    def extent(self) -> int:
-        """How far a final stream can be read."""
-        return int(min(self._size, self._readable_to))
+    def file(self) -> TailedFile | None:
+        """Where it is read from; None when that is gone."""
+        return self.content.file
 
     @property
     def idle(self) -> bool:
         """Whether every destination has everything that was seen, and who counts it, too."""
-        return min(self.released_to, self.measured_to) >= self._size
+        return min(self.released_to, self.measured_to) >= self.content.size
+
+    @property
+    def size(self) -> int:
+        """How far the file was seen to reach, also where that is no longer shipped."""
+        return self.content.size
+
+    @property
+    def grown_at(self) -> float:
+        """When the end of what may be held was seen first: bytes that are not ours do not have it held any longer."""
+        content = self.content
+        if self._own_to is None or self._own_to[0] != content.size:
+            return content.grown_at
+        seen = content.first_seen(self._own_to[1])
+        return content.grown_at if seen is None else seen
 
     @property
     def due_at(self) -> float:
         """When what is held of the end, an unfinished line or event, stops being held."""
-        only_events = self._form.holds_finished and not self.unfinished
-        return self.grown_at + (self._form.timeout if only_events else max(self.hold, self._form.timeout))
+        only_events = self.form.holds_finished and not self.content.unfinished
+        return self.grown_at + (self.form.timeout if only_events else max(self.hold, self.form.timeout))
 
     @property
     def holding(self) -> bool:
         """Whether something at the end may have to be held."""
-        return self.unfinished or self._form.holds_finished
+        return self.content.unfinished or self.form.holds_finished
 
     # What the pumps ask ------------------------------------------------------------------------------------------------
 
     def frontier(self) -> int:
         """See `Stream.frontier`."""
-        return self._size if self._fixed is None else self._fixed
+        return self.content.frontier()
 
     @property
     def finished(self) -> bool:
         """See `Stream.finished`."""
-        return self._final
+        return self.content.finished
 
     def first_seen(self, position: int) -> float | None:
         """See `Stream.first_seen`."""
-        index = bisect_left(self._sizes, position)
-        return self._times[index] if index < len(self._times) else None
+        return self.content.first_seen(position)
 
     def released(self, below: int) -> None:
         """See `Stream.released`."""
-        if below <= self.released_to:
-            return
-        self.released_to = below
-        passed = bisect_left(self._sizes, below + 1)
-        del self._sizes[:passed], self._times[:passed]
-        if self.idle:
-            self._became_idle(self)
+        if below > self.released_to:
+            self.released_to = below
+            self.content.progressed()
 
     def wait_for_counts(self, counted: Callable[[FileStream], None]) -> None:
         """Somebody counts what it tells of: nothing is let go that is not `measured`. ``counted`` is told of each progress."""
@@ -263,29 +171,30 @@ class FileStream(SizedStream):
             return
         self.measured_to = below
         self._counted(self)
-        if self.idle:
-            self._became_idle(self)
+        self.content.progressed()
 
     def text(self, at: int, limit: int) -> tuple[bytes, int]:
         """Whole lines from ``at`` on, and the position behind them; see `shipper.measure.spans.TextStream`."""
-        frontier = self.frontier()
+        content, frontier = self.content, self.frontier()
         if at >= frontier:
             return b"", at
-        if self.file is None or at >= self._readable_to:
-            raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
-        until = int(min(frontier, self._readable_to))
-        try:
-            window = self._window(self.file, at, min(until, at + limit))
-        except Changed:
-            self._suspicious(self)
+        if content.awaited:
             return b"", at
-        end = window.base + window.data.rfind(b"\n") + 1
-        if end <= at and (window.end - at >= limit or (window.end == until and (self._closing or self._final))):
+        if content.file is None or at >= content.readable_to:
+            raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
+        until = int(min(frontier, content.readable_to))
+        try:
+            window = content.window(at, min(until, at + limit))
+        except Changed:
+            content.suspect()
+            return b"", at
+        end = self.form.text_end(window, at)
+        if end <= at and (window.end - at >= limit or (window.end == until and (content.closing or content.finished))):
             end = window.end
         if end <= at:
             return b"", at
-        self._remember(window, end)
-        return window.slice(at, end), end
+        content.remember(window, end)
+        return self.form.text(window, at, end), end
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""
@@ -298,7 +207,7 @@ class FileStream(SizedStream):
     def border(self, position: int) -> int | None:
         """See `Stream.border`."""
         found = self._bytes_around(position)
-        return None if found is None else self._form.border(found, self.start, position)
+        return None if found is None else self.form.border(found, self.start, position)
 
     def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
         """See `Stream.valuable`: 64 KiB each, from one line's or event's beginning to another's.
@@ -306,10 +215,11 @@ class FileStream(SizedStream):
         Where events begin is only looked for where there is an error: it costs as much again as the search.
         """
         low, high = self.border(start), self.border(end)
-        if self.file is None or low is None or high is None:
+        file = self.content.file
+        if file is None or low is None or high is None:
             return []
         try:
-            data = self.file.read(high - low, low)
+            data = file.read(high - low, low)
         except OSError:
             return []
         found: list[tuple[int, int]] = []
@@ -336,78 +246,75 @@ class FileStream(SizedStream):
 
     def _bytes_around(self, position: int) -> Window | None:
         """What is needed to tell where an event begins that lies around a position."""
-        if self.file is None or not self.start <= position <= min(self._size, self._readable_to):
+        content, file = self.content, self.content.file
+        if file is None or not self.start <= position <= content.extent:
             return None
         base = max(self.start, position - BLOCK)
         try:
-            return Window(self.file.read(int(min(self._size, position + PREFIX)) - base, base), base)
+            return Window(file.read(min(content.size, position + PREFIX) - base, base), base)
         except OSError:
             return None
 
     def _cut_if_there(self, at: int, resume: int, limit: int, observed_ns: int, bound: int | None) -> Batch | None:
         frontier = self.frontier()
-        if at >= frontier:
+        content = self.content
+        if at >= frontier or content.awaited:
             return None
-        if self.file is None or at >= self._readable_to:
-            raise RangeGone(self.id, at, frontier, self._gone_because or "the file is gone")
-        for start, end in self._gaps:
+        if content.file is None or at >= content.readable_to:
+            raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
+        for start, end in content.gaps:
             if start <= at < end:
                 raise RangeGone(self.id, at, min(end, frontier), "it was given up for want of space before it was read")
             if at < start:
                 bound = start if bound is None else min(bound, start)
                 break
         try:
-            return self._cut(self.file, at, resume, limit, observed_ns, bound)
+            return self._cut(at, resume, limit, observed_ns, bound)
         except Changed:
-            self._suspicious(self)  # finds out what happened to the file, and may give us a copy of it
+            content.suspect()  # finds out what happened to the file, and may give us a copy of it
         return None
 
-    def _cut(
-        self, file: TailedFile, at: int, resume: int, limit: int, observed_ns: int, bound: int | None
-    ) -> Batch | None:
-        until = int(min(self.frontier(), self._readable_to))
+    def _cut(self, at: int, resume: int, limit: int, observed_ns: int, bound: int | None) -> Batch | None:
+        content = self.content
+        until = int(min(self.frontier(), content.readable_to))
         if bound is None or bound > until:
             bound = None
         else:
             until = bound
-        window = self._window(file, at, min(until, at + min(limit, READ_BYTES)))
+        window = content.window(at, min(until, at + min(limit, READ_BYTES)))
         end = self._due_end(window, at, resume, until, bound, wide=False)
         if end == at and window.end < until:  # a line or an event longer than the limit
-            window = self._window(file, at, min(until, at + self._form.reach))
+            window = content.window(at, min(until, at + self.form.reach))
             end = self._due_end(window, at, resume, until, bound, wide=True)
         return None if end == at else self._batch(window, at, end, resume, observed_ns, bound)
 
     def _due_end(self, window: Window, at: int, resume: int, until: int, bound: int | None, *, wide: bool) -> int:
         if window.end == bound:
             return window.end  # what lies behind was cut before, so nothing goes on there
+        nothing = gap(window.data, at - window.base, more=window.end < until)
+        if nothing is not None:  # whatever lies before it ends there
+            return window.base + (nothing[1] if nothing[0] == at - window.base else nothing[0])
         at_end = window.end >= until
-        closing = at_end and (self._closing or self._final)
-        due = at_end and self._clock.monotonic() + EPSILON >= self.due_at
-        return self._form.end(window, at, resume, due=due, closing=closing, wide=wide)
+        closing = at_end and (self.content.closing or self.finished)
+        end = self.form.end(window, at, resume, due=at_end and self._is_due(), closing=closing, wide=wide)
+        if end == at and at_end and not closing and (own_end := self.form.own_end(window)) is not None:
+            self._own_to = (self.size, own_end)
+            if self._is_due():
+                end = self.form.end(window, at, resume, due=True, closing=closing, wide=wide)
+        return end
 
-    def _window(self, file: TailedFile, at: int, end: int) -> Window:
-        """``[at, end)`` and up to 64 bytes before.
-
-        Raises `Changed` when the bytes before ``at`` are not those that were read; at the beginning, where there are none, when
-        the file does not begin as it did when it was looked at.
-        """
-        base = max(0, at - GUARD_BYTES)
-        window = Window(self._read_exactly(file, base, end), base)
-        expected = self._guards.get(at)
-        if expected is not None and guard_of(window.data[: at - base]) != expected:
-            raise Changed(f"{self.name} no longer holds what was read")
-        if base == 0 and self.head.length:  # none is known of a stream that was never at the beginning of its file
-            beginning = window.data if window.end >= self.head.length else file.read(HEAD_BYTES, 0)
-            if not self.head.matches(beginning):
-                raise Changed(f"{self.name} no longer begins with what was seen")
-        return window
+    def _is_due(self) -> bool:
+        return self._clock.monotonic() + EPSILON >= self.due_at
 
     def _batch(
         self, window: Window, at: int, end: int, resume: int, observed_ns: int, bound: int | None = None
     ) -> Batch:
-        rendered = self._form.render(window, at, end, resume)
-        guard = self._remember(window, end)
-        self.read_to = max(self.read_to, end)
+        rendered = self._render(window, at, end, resume)
+        guard = self.content.remember(window, end)
+        if end > self.read_to:
+            if gap_at(window.data, at - window.base):
+                self._skipped(self, at, end)
+            self.read_to = end
         next_resume = end if end == bound else rendered.next_resume
         shaped = self._shaped(rendered, observed_ns)
         cut = Cut(at, end, resume, next_resume, shaped.records, observed_ns, guard, shaped.filtered, shaped.sampled)
@@ -416,27 +323,25 @@ class FileStream(SizedStream):
             self._seen(self.path, batch.payload)
         return batch
 
-    def _remember(self, window: Window, end: int) -> int:
-        """The guard of the bytes before ``end``, which tells at the next read whether they are still there."""
-        guard = guard_of(window.slice(max(window.base, end - GUARD_BYTES), end))
-        self._guards[end] = guard
-        self._guards.move_to_end(end)
-        if len(self._guards) > GUARDS:
-            self._guards.popitem(last=False)
-        return guard
+    def _render(self, window: Window, at: int, end: int, resume: int) -> Rendered:
+        """The texts of a range; a gap, where nobody wrote, has none."""
+        if gap_at(window.data, at - window.base):
+            return Rendered([], None, end)
+        return self.form.render(window, at, end, resume)
 
     def _shaped(self, rendered: Rendered, observed_ns: int) -> Shaped:
         return self._shape.shape(
-            self._resource, self._scope, rendered.lines, observed_ns, rendered.extra, rendered.times
+            self._labelled.resource, self._labelled.scope, rendered.lines, observed_ns, rendered.extra, rendered.times
         )
 
     def _carry(self, cut: Cut, shaped: Shaped) -> Batch:
-        return Batch(self._life, self.id, self.signal, cut, shaped.payload)
+        payload = shaped.payload or field(1, field(1, self._labelled.resource))  # proves that the range was read
+        return Batch(self._life, self.id, self.signal, cut, payload)
 
     def reread(self, cut: Cut) -> Batch:
         """See `Stream.reread`."""
         window = self._again(cut)
-        rendered = self._form.render(window, cut.start, cut.end, cut.resume)
+        rendered = self._render(window, cut.start, cut.end, cut.resume)
         shaped = self._shaped(rendered, cut.observed_ns)
         # other records than were counted only when the settings were changed since
         found = replace(cut, records=shaped.records, filtered=shaped.filtered, sampled=shaped.sampled)
@@ -448,12 +353,14 @@ class FileStream(SizedStream):
             window = self._again(cut)
         except OSError as error:
             raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
-        found = self._form.pieces(window, cut.start, cut.end, cut.resume)
+        if gap_at(window.data, cut.start - window.base):
+            return None
+        found = self.form.pieces(window, cut.start, cut.end, cut.resume)
         border = border_near(found, (cut.start + cut.end) // 2)
         if border is None:
             return None
         middle, resume = border
-        first = self._shaped(self._form.render(window, cut.start, middle, cut.resume), cut.observed_ns)
+        first = self._shaped(self.form.render(window, cut.start, middle, cut.resume), cut.observed_ns)
         guard = guard_of(window.slice(max(window.base, middle - GUARD_BYTES), middle))
         return (
             Cut(
@@ -484,18 +391,21 @@ class FileStream(SizedStream):
         """The window of an earlier cut. Raises `RangeGone` when its bytes are nowhere any more, OSError as the kernel says."""
         window = self._window_of(cut)
         if window is None:
-            self._suspicious(self)  # it may find a copy
+            self.content.suspect()  # it may find a copy
             window = self._window_of(cut)
         if window is None:
-            raise RangeGone(self.id, cut.start, cut.end, self._gone_because or "the file holds other bytes now")
+            raise RangeGone(self.id, cut.start, cut.end, self.content.gone_because or "the file holds other bytes now")
         return window
 
     def _window_of(self, cut: Cut) -> Window | None:
-        if self.file is None or cut.end > self._readable_to:
+        file = self.content.file
+        if self.content.awaited:
+            raise OSError(errno.EAGAIN, "its file cannot be read yet")
+        if file is None or cut.end > self.content.readable_to:
             return None
         base = max(0, cut.start - GUARD_BYTES)
         try:
-            window = Window(self.file.read(cut.end + AHEAD - base, base), base)
+            window = Window(file.read(cut.end + AHEAD - base, base), base)
         except (FileNotFoundError, Replaced):
             return None
         before_end = window.slice(max(base, cut.end - GUARD_BYTES), cut.end)

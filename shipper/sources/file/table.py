@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter, Said
 from shipper.sources.file.announce import Announcer
+from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.rotation import holds_content_of
-from shipper.sources.file.stream import Changed, FileStream
 from shipper.sources.file.watch import CONTENT_ONLY
 
 GONE = "the file was truncated or replaced"
@@ -244,7 +244,7 @@ class FileTable:
                 self._announce.moved(stream)
             self._announce.grew(stream)
 
-    def _look_at_final(self, file: TailedFile, stream: FileStream, size: int) -> None:
+    def _look_at_final(self, file: TailedFile, stream: Content, size: int) -> None:
         """A file changed of which a stream that has ended is all that was known."""
         if size >= stream.extent and stream.head.matches(file.read(HEAD_BYTES, 0)):
             if size == stream.extent:
@@ -280,7 +280,7 @@ class FileTable:
         file.stream = stream
         self.copies.note(file, size)
 
-    def _rewritten(self, file: TailedFile, old: FileStream) -> None:
+    def _rewritten(self, file: TailedFile, old: Content) -> None:
         """The content ``old`` was reading is gone from its file: go on with a copy if there is one, and begin anew."""
         file.stream = None
         self.copies.drop(file)
@@ -293,7 +293,7 @@ class FileTable:
         if status.st_size:
             self._begin(file, status.st_size)
 
-    def part(self, old: FileStream, copy: TailedFile | None, because: str = GONE) -> None:
+    def part(self, old: Content, copy: TailedFile | None, because: str = GONE) -> None:
         """``old`` is separated from its file for ever; what it had not read comes from ``copy``, or is lost."""
         readable_to = 0
         if copy is not None:
@@ -317,7 +317,7 @@ class FileTable:
         if old.idle:
             self.idle(old)
 
-    def suspect(self, stream: FileStream) -> None:
+    def suspect(self, stream: Content) -> None:
         """A read showed that the content of ``stream`` may not be what it was."""
         file = stream.file
         if file is None or file.stream is not stream or stream.finished:
@@ -355,7 +355,7 @@ class FileTable:
             return self._clock.monotonic() - grown_at < QUIET
         return writers
 
-    def idle(self, stream: FileStream) -> None:
+    def idle(self, stream: Content) -> None:
         """Every destination has all that was seen of a stream."""
         if self._pool.exhausted:
             self._pool.freed()

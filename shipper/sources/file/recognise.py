@@ -1,0 +1,56 @@
+"""Finding out what kind of file a new one is: by what it begins with, and by where it lies."""
+
+from __future__ import annotations
+
+import os
+
+from shipper.clock import Clock
+from shipper.labels.container_logs import Container, container_of
+from shipper.shape.containers import FORMATS, LONGEST, SAMPLE, Recognised, recognise
+from shipper.sources.file.handles import TailedFile
+from shipper.sources.file.kind import PLAIN_TEXT, Kind
+from shipper.sources.file.settings import FileGroup
+
+PATIENCE = 1.0  # seconds for which the end of a first line is waited for
+
+
+class Recogniser:
+    """Decides of each file once. One whose first line is not finished has to be asked for again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: dict[TailedFile, float] = {}  # until when
+
+    def kind_of(self, file: TailedFile, group: FileGroup) -> Kind | None:
+        """The kind of ``file``; None while that cannot be told. Raises OSError."""
+        if group.format == "plain":
+            return PLAIN_TEXT
+        container = container_of([*file.paths, *map(os.path.realpath, file.paths)])
+        if group.format != "auto":
+            return Kind(FORMATS[group.format], container.attributes)
+        found = _recognise(file, container)
+        if not found.certain and self._clock.monotonic() < self._waiting.setdefault(
+            file, self._clock.monotonic() + PATIENCE
+        ):
+            return None
+        self._waiting.pop(file, None)
+        return PLAIN_TEXT if found.format is None else Kind(found.format, container.attributes)
+
+    def decide(self, file: TailedFile, group: FileGroup) -> Kind:
+        """The same, with what can be told now. Raises OSError."""
+        self._waiting[file] = float("-inf")
+        return self.kind_of(file, group) or PLAIN_TEXT
+
+    def waiting(self, *, at_once: bool) -> list[TailedFile]:
+        """Files that are waited for; ``at_once``: they are not waited for any longer."""
+        if at_once:
+            self._waiting = dict.fromkeys(self._waiting, float("-inf"))
+        return list(self._waiting)
+
+
+def _recognise(file: TailedFile, container: Container) -> Recognised:
+    beginning = file.read(SAMPLE, 0)
+    found = recognise(beginning, expected=container.expected)
+    if found.certain or len(beginning) < SAMPLE:
+        return found
+    return recognise(file.read(LONGEST, 0), expected=container.expected)
