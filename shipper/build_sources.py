@@ -262,6 +262,7 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
             start_at=group.start_at,
             max_line_bytes=group.max_line_bytes,
             hold=group.hold,
+            format=group.format,
             resource=resource({**group.attributes, **attributes}) if group.attributes else None,
             multiline=_multiline(group),
         )

@@ -145,6 +145,10 @@ class Files(Section, frozen=True):
     ] = "beginning"
     max_line_bytes: Annotated[Size, Meta(description="A longer line is split and its parts are marked.")] = MIB
     hold: Annotated[Seconds, Meta(description="How long an unfinished last line may wait for its end.")] = 0.5
+    format: Annotated[
+        Literal["auto", "plain", "cri", "docker"],
+        Meta(description="What writes the files; auto: a container's file is recognised by its lines and its place."),
+    ] = "auto"
     attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of these files.")] = (
         msgspec.field(default_factory=dict)
     )

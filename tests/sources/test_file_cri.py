@@ -1,0 +1,147 @@
+"""Files of containerd and CRI-O: two streams a file, parts of lines joined, through rotations, restarts and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from tests.sources.file_kit import Sink, Tail, tailing
+
+UID = "0a1b2c3d-1111-2222-3333-444455556666"
+ID = "f" * 64
+
+
+def at(second: int) -> str:
+    """A time as containerd writes it."""
+    return f"2026-11-23T02:{second // 60:02d}:{second % 60:02d}.000000001Z"
+
+
+def out(text: str, tag: str = "F", second: int = 0) -> bytes:
+    """A line of the file, for stdout."""
+    return f"{at(second)} stdout {tag} {text}\n".encode()
+
+
+def err(text: str, tag: str = "F", second: int = 0) -> bytes:
+    """A line of the file, for stderr."""
+    return f"{at(second)} stderr {tag} {text}\n".encode()
+
+
+def append(path: Path, data: bytes) -> None:
+    """Write at the end, as runtimes do."""
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def bodies(tail: Tail | Sink, output: str) -> list[str]:
+    """What arrived of one output."""
+    sink = tail.sink if isinstance(tail, Tail) else tail
+    return [line.body for line in sink.lines if line.stream.endswith(f"-{output}")]
+
+
+def test_two_outputs_are_two_streams_with_times_and_their_name(tmp_path: Path) -> None:
+    """What a container wrote to stdout and to stderr arrives in two streams, each line as it wrote it, with its time and output."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        path = logs / "0.log"
+        path.write_bytes(out("one") + err("bad", second=1) + out("two", second=2) + out("", second=3))
+        async with tailing(logs, "*.log") as tail:
+            await tail.lines(4)
+            assert bodies(tail, "stdout") == ["one", "two", ""]
+            assert bodies(tail, "stderr") == ["bad"]
+            assert {line.scope["log.iostream"] for line in tail.sink.lines} == {"stdout", "stderr"}
+            append(path, err("again"))
+            await tail.lines(5)
+            assert bodies(tail, "stderr") == ["bad", "again"]
+            assert all(position == path.stat().st_size for position, _ in tail.sink.at.values())
+
+    asyncio.run(main())
+
+
+def test_parts_of_a_line_are_joined_by_output(tmp_path: Path) -> None:
+    """Parts of lines of both outputs, mixed with each other, arrive as the lines they are parts of."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log") as tail:
+            path = logs / "0.log"
+            path.write_bytes(out("a", "P") + err("x", "P") + out("b", "P:t"))
+            await tail.settle()
+            assert tail.sink.lines == []
+            append(path, err("y") + out("c") + out("d", "F:tag:more"))
+            await tail.lines(3)
+            assert bodies(tail, "stdout") == ["abc", "d"]
+            assert bodies(tail, "stderr") == ["xy"]
+            assert all(not line.attributes for line in tail.sink.lines)
+
+    asyncio.run(main())
+
+
+def test_a_line_without_its_last_part_is_sent_after_its_hold(tmp_path: Path) -> None:
+    """A container that dies after a part of a line: what there is arrives, marked, though the other output goes on."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log", hold=0.5) as tail:
+            path = logs / "0.log"
+            path.write_bytes(out("last words", "P"))
+            for number in range(8):
+                await tail.clock.run(0.2)
+                append(path, err(str(number)))
+                await tail.settle()
+                await tail.lines(number + 1)
+            assert bodies(tail, "stdout") == ["last words"]
+            (words,) = [line for line in tail.sink.lines if line.stream.endswith("stdout")]
+            assert words.attributes == {"shipper.line.incomplete": True}
+            append(path, out("after all"))
+            await tail.until(lambda: len(bodies(tail, "stdout")) == 2)
+            assert tail.sink.lines[-1].body == "after all"
+            assert tail.sink.lines[-1].attributes == {"shipper.line.continued": True}
+
+    asyncio.run(main())
+
+
+def test_a_restart_goes_on_for_both(tmp_path: Path) -> None:
+    """Killed while each output stood elsewhere, the next run reads both on, and takes the file for what it was."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        sink = Sink()
+        async with tailing(logs, "*.log", sink=sink) as tail:
+            path = logs / "0.log"
+            path.write_bytes(out("a") + err("x") + out("b", "P"))
+            await tail.lines(2)
+        append(path, err("y") + out("c") + b"not in the format\n")
+        async with tailing(logs, "*.log", sink=sink, format="plain") as tail:
+            await tail.lines(5)
+            assert bodies(tail, "stdout") == ["a", "bc", "not in the format"]
+            assert bodies(tail, "stderr") == ["x", "y"]
+            assert len(sink.streams) == 2
+            assert sink.lines[-1].attributes == {"shipper.container.unparsed": True}
+
+    asyncio.run(main())
+
+
+def test_rotation_keeps_both_streams_to_their_end(tmp_path: Path) -> None:
+    """The kubelet renames the file and the runtime goes on in a new one: four streams, of which two end."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log*") as tail:
+            path = logs / "0.log"
+            path.write_bytes(out("a") + err("x"))
+            await tail.lines(2)
+            os.rename(path, logs / "0.log.20260101-120000")
+            path.write_bytes(out("b", "P"))
+            append(logs / "0.log.20260101-120000", err("y"))
+            append(path, err("z") + out("c"))
+            await tail.lines(5)
+            assert bodies(tail, "stdout") == ["a", "bc"]
+            assert sorted(bodies(tail, "stderr")) == ["x", "y", "z"]
+            os.unlink(logs / "0.log.20260101-120000")
+            await tail.until(lambda: len(tail.sink.ended) == 2)
+            assert len(tail.sink.streams) == 4
+
+    asyncio.run(main())
