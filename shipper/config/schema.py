@@ -149,6 +149,17 @@ class Files(Section, frozen=True):
         Literal["auto", "plain", "cri", "docker"],
         Meta(description="What writes the files; auto: a container's file is recognised by its lines and its place."),
     ] = "auto"
+    encoding: Annotated[
+        Literal["auto", "utf-8", "utf-16le", "utf-16be", "latin-1", "windows-1252"],
+        Meta(description="Encoding of the text; auto: UTF-8, or UTF-16 where a file begins with its byte order mark."),
+    ] = "auto"
+    ignore_older: Annotated[
+        Seconds,
+        Meta(
+            description="Of files not written to for so long when first seen, only what is appended is read; 0: all are.",
+            ge=0,
+        ),
+    ] = 0.0
     attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of these files.")] = (
         msgspec.field(default_factory=dict)
     )
@@ -401,6 +412,17 @@ class Services(Section, frozen=True):
     ] = 512 * MIB
 
 
+class Jobs(Section, frozen=True):
+    """What programs write that run under `shipper exec` (docs/exec.md)."""
+
+    multiline: Annotated[
+        Multiline | None, Meta(description="Join lines to events; not set: every line is a record.")
+    ] = None
+    shape: Annotated[
+        Shape | None, Meta(description="Understand records; not set: each is shipped as it was written.")
+    ] = None
+
+
 class Traces(Section, frozen=True):
     """Which of the services' spans are shipped. Requests are counted before, from all of them."""
 
@@ -566,6 +588,7 @@ class Config(Section, frozen=True):
     account: Annotated[Account, Meta(description="The account kept off-host.")] = Account()
     services: Annotated[Services, Meta(description="What services hand over by the SDK.")] = Services()
     receivers: Annotated[Receivers, Meta(description="What listens on this host.")] = Receivers()
+    jobs: Annotated[Jobs, Meta(description="What runs under shipper exec.")] = Jobs()
     traces: Annotated[Traces, Meta(description="Which spans are shipped.")] = Traces()
     requests: Annotated[Requests, Meta(description="Requests and errors, from server spans.")] = Requests()
     metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()

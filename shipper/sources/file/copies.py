@@ -45,6 +45,8 @@ class Copies:
         """The first ``size`` bytes of ``copy`` are another stream's."""
         self._doubtful.discard(copy)
         entry = (size, Head.of(copy.read(HEAD_BYTES, 0)))
+        if copy.text is not None:  # compressed: all of it, and known again without unpacking it
+            entry = (copy.status().st_size, Head.of(copy.raw(HEAD_BYTES, 0)))
         if self.known.get(copy.key) != entry:
             self.known[copy.key] = entry
             self.changed = True
@@ -83,6 +85,20 @@ class Copies:
             return entry[0]
         self.drop(file)  # the inode has other content, or is used again
         return 0
+
+    def is_known_packed(self, file: TailedFile, size: int) -> bool:
+        """Whether a compressed file of ``size`` bytes is one whose text other streams have. Raises OSError."""
+        entry = self.known.get(file.key)
+        if entry is None:
+            return False
+        if entry[0] == size and entry[1].matches(file.raw(HEAD_BYTES, 0)):
+            return True
+        self.drop(file)
+        return False
+
+    def alike(self, lead: str) -> list[TailedFile]:
+        """The files with streams whose first bytes have this fingerprint."""
+        return list(self._leads.get(lead, ()))
 
     def doubt(self, file: TailedFile, size: int, head: bytes, *, first_scan: bool) -> bool:
         """Whether ``file``, which no stream reads, must not be read (yet). Raises OSError."""
@@ -144,7 +160,7 @@ class Copies:
                 file = self._table.take_up(path, key)
             if file is None:
                 continue
-            if self._holds(file, status.st_size, old):
+            if self._holds(file, old):
                 return file
             if fresh:
                 passed = self.known.get(key)
@@ -153,8 +169,15 @@ class Copies:
                     self.known[key] = passed
         return None
 
-    def _holds(self, file: TailedFile, size: int, old: Content) -> bool:
+    def _holds(self, file: TailedFile, old: Content) -> bool:
         try:
+            size = file.length()
+            if file.text is not None:
+                if not old.head.length or not old.head.matches(file.read(HEAD_BYTES, 0)):
+                    return False
+                if not self._table.packed.measure_now(file):
+                    return False  # it may still be written; then it is read as far as it is new, when it is whole
+                size = file.length()
             return holds_content_of(file, size, old)
         except OSError:  # vanished or not readable: then nothing can be read from it either
             return False

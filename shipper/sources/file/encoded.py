@@ -16,6 +16,14 @@ from shipper.sources.file.form import Form
 from shipper.sources.file.lines import ORIGINAL, Piece, Rendered, Window
 
 _MARKS = {b"\xff\xfe": "utf-16le", b"\xfe\xff": "utf-16be"}
+ENCODINGS = {
+    "utf-8": "",
+    "utf-16le": "utf-16le",
+    "utf-16be": "utf-16be",
+    "latin-1": "latin-1",
+    "windows-1252": "windows-1252",
+}
+"""What can be set; a file is then taken to be that, whatever it begins with."""
 _LETTER = 0x78
 _PAIR = b"\xc3\xa9"  # what stands for the halves of a surrogate pair: valid UTF-8, so that nobody cuts between them
 _HALF = re.compile(rb"\xc3(?!\xa9)|(?<!\xc3)\xa9")

@@ -17,6 +17,7 @@ class Form(ABC):
     """How bytes become records. ``reach``: so many bytes from where a batch begins always tell where it may end."""
 
     reach: int
+    unit = 1  # bytes: lines begin and end only at multiples of it
     timeout = 0.0  # seconds for which an event is held although its last line is finished
     holds_finished = False  # whether that happens at all
 

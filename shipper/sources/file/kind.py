@@ -18,6 +18,7 @@ from shipper.otlp.wire import fields, read_length
 from shipper.shape import containers
 from shipper.sources.file.containers import ContainerForm
 from shipper.sources.file.content import Content
+from shipper.sources.file.encoded import EncodedForm, unit_of
 from shipper.sources.file.form import EventForm, Form, LineForm
 from shipper.sources.file.settings import FileGroup
 from shipper.sources.file.stream import FileStream, Labelled
@@ -25,6 +26,7 @@ from shipper.sources.file.stream import FileStream, Labelled
 SCOPE = "shipper.file"
 IOSTREAM = "log.iostream"  # https://opentelemetry.io/docs/specs/semconv/registry/attributes/log/
 META = "container"
+ENCODING = "encoding"
 REPLACED = (
     "container.",
     "k8s.pod.",
@@ -35,10 +37,14 @@ REPLACED = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``format``: how a container runtime wrote the file; none: plain text. ``attributes``: of the container."""
+    """``format``: how a container runtime wrote the file; none: plain text. ``attributes``: of the container.
+
+    ``encoding``: of plain text that is not UTF-8.
+    """
 
     format: containers.Format | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    encoding: str = ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -48,7 +54,7 @@ class Kind:
     def meta(self, output: str) -> dict[str, Any]:
         """What a stream's row keeps of this."""
         if self.format is None:
-            return {}
+            return {ENCODING: self.encoding} if self.encoding else {}
         return {META: {"format": self.format.name, "output": output, "attributes": dict(self.attributes)}}
 
 
@@ -58,7 +64,9 @@ PLAIN_TEXT = Kind()
 def kind_of(meta: Mapping[str, Any]) -> Kind:
     """The kind that a row tells of."""
     kept = meta.get(META)
-    return PLAIN_TEXT if kept is None else Kind(containers.FORMATS[kept["format"]], kept["attributes"])
+    if kept is None:
+        return Kind(encoding=meta[ENCODING]) if ENCODING in meta else PLAIN_TEXT
+    return Kind(containers.FORMATS[kept["format"]], kept["attributes"])
 
 
 def output_of(meta: Mapping[str, Any]) -> str:
@@ -77,6 +85,7 @@ class Surroundings:
     suspicious: Callable[[Content], None]
     idle: Callable[[Content], None]
     seen: Callable[[str, bytes], None] | None = None
+    skipped: Callable[[FileStream, int, int], None] = lambda stream, start, end: None
 
 
 def make_content(
@@ -106,6 +115,7 @@ def make_content(
             clock=around.clock,
             shape=group.shape,
             seen=around.seen,
+            skipped=around.skipped,
         )
     return content
 
@@ -115,7 +125,11 @@ def _form(output: str, start: int, group: FileGroup, kind: Kind) -> Form:
         return ContainerForm(
             kind.format, output, start=start, limit=group.max_line_bytes, hold=group.hold, rule=group.multiline
         )
-    return LineForm(group.max_line_bytes) if group.multiline is None else EventForm(group.multiline)
+    rule = group.multiline
+    if not kind.encoding:
+        return LineForm(group.max_line_bytes) if rule is None else EventForm(rule)
+    inner = LineForm(group.max_line_bytes // unit_of(kind.encoding)) if rule is None else EventForm(rule)
+    return EncodedForm(inner, kind.encoding, joins=rule is not None)
 
 
 def _labelled(shown: str, path: str, output: str, group: FileGroup, kind: Kind, of_host: bytes) -> Labelled:

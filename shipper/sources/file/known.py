@@ -6,6 +6,7 @@ is discovered. Only what destroys bytes before they are read has to be noticed: 
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -90,7 +91,7 @@ class Resumed(Announcer):
         if file is None:
             return
         try:
-            size = min(file.status().st_size, content.extent)
+            size = min(file.length(), content.extent)
             same = size == content.extent and agreement(file, size, content) is not None
         except (FileNotFoundError, Replaced):
             same = False
@@ -178,9 +179,15 @@ class KnownFiles(Source):
 
     async def run(self) -> None:
         """See `Source.run`: notice what is destroyed, and what can be opened by now."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._resumed.table.packed.run(), name="file-packed")
+            tasks.create_task(self._look_again(), name="file-looks")
+
+    async def _look_again(self) -> None:
         while True:
             await self._clock.sleep(self._poll_interval)
             self._resumed.table.retry()
+            self._resumed.table.packed.tick()
             for content in list(self._resumed.contents.values()):
                 self._resumed.check(content)
 

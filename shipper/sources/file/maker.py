@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 
 from shipper.clock import Clock
-from shipper.events import Reporter
+from shipper.events import Reporter, Skipped
 from shipper.sources.books import Books
 from shipper.sources.file.announce import Announcer
 from shipper.sources.file.consumer import Nobody, TextConsumer
@@ -56,7 +56,7 @@ class Maker(Announcer):
         self._patterns = patterns
         self._watcher = watcher
         self.recogniser = Recogniser(clock)
-        self._around = Surroundings(life, resource, clock, self._suspicious, self._idle, seen)
+        self._around = Surroundings(life, resource, clock, self._suspicious, self._idle, seen, _skipping(report))
         self._remembered = list({base_id(id): None for id in remembered})
         self._clock = clock
 
@@ -71,6 +71,8 @@ class Maker(Announcer):
             return None
         name = remembered_id(file.key, head, self.ids, self._remembered) or stream_id(file.key, head, self.ids)
         if self.table.first_scan and group.start_at == "end":
+            start = size
+        if group.ignore_older and self._clock.monotonic() - self._seen_since(file) > group.ignore_older:
             start = size
         content = self.make(ids_of(name, kind), path, start, group, kind)
         try:
@@ -167,6 +169,10 @@ class Maker(Announcer):
         for stream in content.streams:
             self.held.forget(stream)
             self.streams.pop(stream.id, None)
+
+
+def _skipping(report: Reporter) -> Callable[[FileStream, int, int], None]:
+    return lambda stream, start, end: report(Skipped(stream.id, stream.name, start, end, "gap"))
 
 
 def _needs_own_watch(file: TailedFile) -> bool:

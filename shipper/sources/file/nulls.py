@@ -19,7 +19,7 @@ def written(read: Callable[[int, int], bytes], size: int, known: int) -> int:
 
     ``read`` is as os.pread. A few NULs at the end count as written. Raises OSError.
     """
-    if size <= known or not _is_gap(read(RUN, max(known, size - RUN))):
+    if size <= known or read(RUN, max(0, size - RUN)) != _GAP:
         return size
     end = at = known
     while at < size and at - end <= _FAR:
@@ -39,21 +39,17 @@ def gap(data: bytes, start: int, unit: int, *, more: bool) -> tuple[int, int] | 
     ``unit``: it begins and ends so many bytes, or a multiple, behind ``start``. ``more``: other bytes follow. Then a gap that
     reaches to the end is told up to so far before it that what is left of it is seen to be one.
     """
-    begin = data.find(_GAP, start)
-    if begin < 0:
-        return None
-    end = len(data) - len(data[begin:].lstrip(b"\0"))
-    begin += (start - begin) % unit
-    if more and end == len(data):
-        end -= RUN
-    end -= (end - start) % unit
-    return (begin, end) if end - begin >= RUN else None
+    end = start
+    while (begin := data.find(_GAP, end)) >= 0:
+        end = len(data) - len(data[begin:].lstrip(b"\0"))
+        first = begin + (start - begin) % unit
+        last = end - RUN if more and end == len(data) else end
+        last -= (last - start) % unit
+        if last - first >= RUN:
+            return first, last
+    return None
 
 
 def gap_at(data: bytes, index: int) -> bool:
     """Whether a gap begins there, or goes on."""
     return data[index : index + RUN] == _GAP
-
-
-def _is_gap(data: bytes) -> bool:
-    return bool(data) and not data.strip(b"\0")

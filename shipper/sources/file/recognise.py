@@ -7,6 +7,7 @@ import os
 from shipper.clock import Clock
 from shipper.labels.container_logs import Container, container_of
 from shipper.shape.containers import FORMATS, LONGEST, SAMPLE, Recognised, recognise
+from shipper.sources.file.encoded import ENCODINGS, marked
 from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.kind import PLAIN_TEXT, Kind
 from shipper.sources.file.settings import FileGroup
@@ -23,6 +24,10 @@ class Recogniser:
 
     def kind_of(self, file: TailedFile, group: FileGroup) -> Kind | None:
         """The kind of ``file``; None while that cannot be told. Raises OSError."""
+        if group.format in ("auto", "plain"):
+            encoding = marked(file.read(2, 0)) if group.encoding == "auto" else ENCODINGS[group.encoding]
+            if encoding:
+                return Kind(encoding=encoding)
         if group.format == "plain":
             return PLAIN_TEXT
         container = container_of([*file.paths, *map(os.path.realpath, file.paths)])

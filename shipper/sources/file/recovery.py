@@ -222,6 +222,8 @@ class Recovery:
         file = self._table.of(known.key) or (self._table.take_up(path, known.key) if path else None)
         if (path and file is None) or (file is not None and not self._ready(file)):
             stream.awaited = True
+            if known.row.finished:
+                stream.seal(known.size, "")
             self._table.reserved[known.key] = lambda found: self._claim(found, stream, known)
             if file is not None:
                 self._table.look(file, force=True)

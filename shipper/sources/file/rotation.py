@@ -42,7 +42,7 @@ def agreement(file: TailedFile, size: int, stream: Content) -> int | None:
 
 def is_prefix_of(file: TailedFile, size: int, original: TailedFile) -> bool:
     """Whether ``file``, ``size`` bytes long, may be a copy of ``original``: it holds nothing else. Raises OSError."""
-    return original.status().st_size >= size and same_content(file, original, size)
+    return original.length() >= size and same_content(file, original, size)
 
 
 def siblings(path: str, known: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
 from shipper.errors import StateError
-from shipper.events import Problem, Reporter
+from shipper.events import Problem, Reporter, Said
 from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.books import RETRY, Books
 from shipper.sources.file.consumer import TextConsumer
 from shipper.sources.file.discover import Found, Patterns
+from shipper.sources.file.ended import recall_ended
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
 from shipper.sources.file.kind import base_ids
@@ -26,6 +27,7 @@ from shipper.sources.file.stream import FileStream
 from shipper.sources.file.watch import Changes, Watcher
 
 WALK_SHARE = 10  # directories are not walked for more than one part in so many of the time
+RESCAN_SHARE = 200  # nor is all looked at again, for what no event told, for more than one part in so many
 ROUNDS = 3  # walks in a row while new directories keep appearing
 
 
@@ -95,12 +97,15 @@ class FileSource(Source):
             tasks.create_task(self._books.run(), name="file-books")
             tasks.create_task(self._held.run(), name="file-holds")
             tasks.create_task(self._look_again(), name="file-looks")
+            tasks.create_task(self._table.packed.run(), name="file-packed")
 
     async def _begin(self) -> None:
         memory = await self._ledger.call(recall, self._destinations)
         self._maker.ids |= base_ids(memory.ids)
         self._table.copies.known.update(memory.copies)
         self._table.copies.taken = memory.taken
+        for ended in await self._ledger.call(recall_ended, SOURCE, self._destinations):
+            self._table.packed.ended.add(ended.head, ended.size, ended.guards)
         if self._settings.notify:
             self._watcher.start()
         found = self._discover()
@@ -147,13 +152,16 @@ class FileSource(Source):
         self._decide_kinds(at_once=True)
         self._walk()
         self._maker.stopped = True
+        if waiting := self._table.packed.waiting:
+            self._report(Said(f"{len(waiting)} compressed files are left unread, the first of them {waiting[0]}"))
         for stream in list(self._maker.streams.values()):
             stream.content.fix()
             self._books.ready(stream)
 
     def silent(self, quiet_seconds: float) -> bool:
         """See `Source.silent`."""
-        if not self._begun.is_set() or self._books.pending:
+        self._table.packed.hurry = True
+        if not self._begun.is_set() or self._books.pending or self._table.packed.waiting:
             return False
         self._watcher.read()
         if self._watcher.polled:
@@ -267,16 +275,26 @@ class FileSource(Source):
 
     async def _look_again(self) -> None:
         """The slow safety net: what no event tells."""
+        poll_at = -math.inf
         rescan_at = self._clock.monotonic() + self._settings.rescan_interval
         while True:
             await self._clock.sleep(self._settings.poll_interval)
             self._table.tick()
             self._decide_kinds()
-            if self._watcher.polled or self._clock.monotonic() >= rescan_at:
-                rescan_at = self._clock.monotonic() + self._settings.rescan_interval
-                for _ in self._table.scan(self._discover().files):
-                    await asyncio.sleep(0)
+            now = self._clock.monotonic()
+            if now >= (poll_at if self._watcher.polled else rescan_at):
+                took = await self._rescan()
+                poll_at = now + WALK_SHARE * took
+                rescan_at = now + max(self._settings.rescan_interval, RESCAN_SHARE * took)
             await self._write_down()
+
+    async def _rescan(self) -> float:
+        """Look at everything, a few files at a time; how many seconds that took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in self._table.scan(self._discover().files):
+            await asyncio.sleep(0)
+        return loop.time() - began
 
     async def _write_down(self) -> None:
         await self._books.flush()

@@ -291,7 +291,7 @@ class FileStream(SizedStream):
     def _due_end(self, window: Window, at: int, resume: int, until: int, bound: int | None, *, wide: bool) -> int:
         if window.end == bound:
             return window.end  # what lies behind was cut before, so nothing goes on there
-        nothing = gap(window.data, at - window.base, more=window.end < until)
+        nothing = gap(window.data, at - window.base, self.form.unit, more=window.end < until)
         if nothing is not None:  # whatever lies before it ends there
             return window.base + (nothing[1] if nothing[0] == at - window.base else nothing[0])
         at_end = window.end >= until

@@ -19,6 +19,7 @@ from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
 from shipper.sources.file.lease import has_writers
+from shipper.sources.file.packed import Packed
 from shipper.sources.file.rotation import holds_content_of
 from shipper.sources.file.watch import CONTENT_ONLY
 
@@ -34,6 +35,7 @@ class FileTable:
         self, patterns: Patterns, pool: Descriptors, announce: Announcer, clock: Clock, report: Reporter
     ) -> None:
         self.copies = Copies(self, clock)
+        self.packed = Packed(self, clock, report)
         self.first_scan = False  # during the first scan of a life
         self._patterns = patterns
         self._pool = pool
@@ -113,7 +115,7 @@ class FileTable:
         if file is None:
             file = self._named(path, key)
         if file is not None:
-            self.look(file)
+            self.look(file, status)
 
     def _named(self, path: str, key: Key) -> TailedFile | None:
         """The inode ``key`` has the name ``path`` now; None when that is of no interest, or it cannot be opened."""
@@ -204,16 +206,21 @@ class FileTable:
 
     # Content -----------------------------------------------------------------------------------------------------------
 
-    def look(self, file: TailedFile, *, force: bool = False) -> None:
-        """Compare a file with what was seen of it, and act on the difference; ``force``: also when its times say nothing."""
+    def look(self, file: TailedFile, status: os.stat_result | None = None, *, force: bool = False) -> None:
+        """Compare a file with what was seen of it, and act on the difference; ``force``: also when its times say nothing.
+
+        ``status``: its status, where that was just asked for.
+        """
         if file.fd < 0 and not file.paths:
             return
         try:
-            status = file.status()
+            status = file.status() if status is None else status
             unchanged = file.size == status.st_size and file.changed_ns == status.st_mtime_ns
             if unchanged and not force and file.copy_of is None:
                 return
-            self._look(file, status.st_size)
+            length = file.length(status)
+            if self.packed.settled(file, status):
+                self._look(file, length)
             file.size, file.changed_ns = status.st_size, status.st_mtime_ns
         except Replaced:
             self._retry.setdefault(file.path, 0)
@@ -261,8 +268,11 @@ class FileTable:
         if claim is not None and claim(file) and file.stream is not None:
             self._announce.grew(file.stream)
             return
-        head = file.read(HEAD_BYTES, 0)
+        head = file.read(min(size, HEAD_BYTES), 0)
         if not head:
+            return
+        if file.text is not None:
+            self._begin_packed(file, size, head)
             return
         start = self.copies.passed(file, size, head)
         if not start:
@@ -280,6 +290,24 @@ class FileTable:
         file.stream = stream
         self.copies.note(file, size)
 
+    def _begin_packed(self, file: TailedFile, size: int, head: bytes) -> None:
+        """A compressed file of which all is known: nothing is appended to it, and what others had of it is not read again."""
+        start = self.packed.covered(file, size, head)
+        if start < size:
+            content = self._announce.new_stream(file, size, head, start)
+            if content is None:
+                return
+            file.stream = content
+            rest = 0 if file.text is None or file.text.measured is None else file.text.measured.rest
+            content.sighted(size + rest, self._clock.monotonic())
+            content.seal(size, "the compressed file is damaged")
+            self.copies.note(file, size)
+            self._announce.grew(content)
+            self._announce.ended(content)
+        self.copies.remember(file, size)
+        if file.stream is None or file.stream.idle:
+            self._pool.close(file)
+
     def _rewritten(self, file: TailedFile, old: Content) -> None:
         """The content ``old`` was reading is gone from its file: go on with a copy if there is one, and begin anew."""
         file.stream = None
@@ -289,15 +317,26 @@ class FileTable:
             old.file = None
         else:
             self.part(old, self.copies.find(old, file))
-        status = file.status()
-        if status.st_size:
-            self._begin(file, status.st_size)
+        length = file.length()
+        if length == old.size:
+            self._report(
+                Problem(
+                    "overwritten",
+                    f"{old.name} holds other bytes than were read, at the same size: was it overwritten in place? It is read anew",
+                    old.id,
+                )
+            )
+        if length:
+            self._begin(file, length)
 
     def part(self, old: Content, copy: TailedFile | None, because: str = GONE) -> None:
         """``old`` is separated from its file for ever; what it had not read comes from ``copy``, or is lost."""
         readable_to = 0
         if copy is not None:
-            readable_to = copy.status().st_size
+            readable_to = copy.length()
+            if copy.text is not None:
+                copy.text.begun = True
+                self.packed.forget(copy)
             copy.stream = old
             copy.copy_of = None
             self.copies.remember(copy, readable_to)
@@ -323,7 +362,7 @@ class FileTable:
         if file is None or file.stream is not stream or stream.finished:
             return
         try:
-            size = file.status().st_size
+            size = file.length()
             if size < stream.size or not holds_content_of(file, size, stream):
                 self._rewritten(file, stream)
         except OSError as error:
@@ -360,6 +399,9 @@ class FileTable:
         if self._pool.exhausted:
             self._pool.freed()
             self._announce.room()
+        self.packed.done(stream)
+        if stream.finished:
+            self.packed.ended.add(stream.head, stream.size, stream.known_guards())
         file = stream.file
         if not stream.finished or file is None or file.stream is not stream:
             return
@@ -370,9 +412,12 @@ class FileTable:
 
     def forget(self, file: TailedFile) -> None:
         """Know nothing of this inode any more."""
+        if file.stream is not None and file.stream.finished:
+            self.packed.ended.add(file.stream.head, file.stream.size, file.stream.known_guards())
         self._announce.unfollow(file)
         self._pool.close(file)
         self.copies.forget(file)
+        self.packed.forget(file)
         self._strays.discard(file)
         if self._keys.get(file.key) is file:
             del self._keys[file.key]
@@ -395,4 +440,5 @@ class FileTable:
         self.retry()
         for file in self.copies.doubtful():
             self.look(file)
+        self.packed.tick()
         self._settle()

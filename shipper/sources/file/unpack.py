@@ -42,13 +42,14 @@ class Measured:
 class _Unpacker:
     """Unpacks one file from wherever it stands; member after member, as gzip(1) does."""
 
-    __slots__ = ("_inflater", "_input", "_member", "_raw_at", "at", "damage")
+    __slots__ = ("_inflater", "_input", "_member", "_more", "_raw_at", "at", "damage")
 
     def __init__(self) -> None:
         self.at = 0  # position in the text
         self.damage = ""
         self._raw_at = 0
         self._input = b""
+        self._more = False  # the inflater may give more without more input
         self._member = 0  # where the present member begins
         self._inflater: _Decompress = zlib.decompressobj(_GZIP)
 
@@ -56,7 +57,7 @@ class _Unpacker:
         """The same, to go on from here once more."""
         twin = _Unpacker()
         twin.at, twin.damage, twin._raw_at, twin._member = self.at, self.damage, self._raw_at, self._member
-        twin._input, twin._inflater = self._input, self._inflater.copy()
+        twin._input, twin._more, twin._inflater = self._input, self._more, self._inflater.copy()
         return twin
 
     @property
@@ -69,7 +70,7 @@ class _Unpacker:
         while not self.damage:
             if self._inflater.eof and not self._next_member(read):
                 return b""
-            if not self._input and not self._refill(read):
+            if not self._input and not self._more and not self._refill(read):
                 if self.consumed > self._member:
                     self.damage = "it ends in the middle"
                 return b""
@@ -82,6 +83,7 @@ class _Unpacker:
                     return b""
                 self._inflater, limit = before, limit // 2  # else what is before the damage would be lost with it
                 continue
+            self._more = len(data) == limit and not self._inflater.eof
             self._input = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             if data:
                 self.at += len(data)
