@@ -37,12 +37,13 @@ def digest(peer: str, tag: bytes, chunk: bytes, part: int) -> str:
 
 
 class Chunks:
-    """Remembers the digests of an hour, or the last `MOST`. ``spools``: where frames with digests are, in a fixed order."""
+    """Remembers the digests of an hour, or the last ``most``. ``spools``: where frames with digests are, in a fixed order."""
 
-    def __init__(self, directory: Path, spools: Sequence[Spool], report: Reporter) -> None:
+    def __init__(self, directory: Path, spools: Sequence[Spool], report: Reporter, most: int = MOST) -> None:
         self._path = directory / "chunks"
         self._spools = spools
         self._report = report
+        self._most = most
         self._known: dict[bytes, tuple[int, int, int]] = {}  # in the order in which they came: when, position, spool
         self._indexed = [0] * len(spools)
         self._rows = 0
@@ -71,7 +72,7 @@ class Chunks:
         for row in new:
             self._learn(*row)
         self._forget(now)
-        if self._rows + len(new) > 2 * MOST:
+        if self._rows + len(new) > 2 * self._most:
             self._rewrite(now)
         else:
             self._append(new)
@@ -97,7 +98,7 @@ class Chunks:
     def _forget(self, now: int) -> None:
         while self._known:
             oldest = next(iter(self._known))
-            if len(self._known) <= MOST and now - self._known[oldest][0] <= KEPT_NS:
+            if len(self._known) <= self._most and now - self._known[oldest][0] <= KEPT_NS:
                 return
             del self._known[oldest]
 

@@ -85,13 +85,13 @@ class Connection:
                 opened = open_message(message, desk.settings.max_message)
                 if opened is not None:
                     await self._taker.keep(opened)
+            await self._store()
         except BrokenMessage:
             await self._store()
             raise
         finally:
             desk.busy -= 1
             desk.held += self._framer.held - held
-        await self._store()
         if desk.held > desk.settings.in_flight and self._framer.held > desk.settings.in_flight // _SHARE:
             raise BrokenMessage("busy", f"{desk.held} bytes of unfinished messages are held")
 
