@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ from click.testing import CliRunner, Result
 
 from shipper.cli import main
 from shipper.dashboards import names
+from shipper.fleet.audit import audit
 from shipper.testing import prometheus
 from shipper.testing.prometheus import Prometheus
-from tests.e2e.kit import Shipper, until
+from tests.e2e.kit import Shipper, free_port, until
 from tests.fleet.verdict_series import Life, write
 
 real = pytest.mark.skipif(not prometheus.available(), reason=prometheus.MISSING)
@@ -85,6 +87,59 @@ def test_by_the_configuration_and_with_a_lease(server: Prometheus, tmp_path: Pat
                 assert await running.terminate() == 0
             assert "keeps the series of verdicts" in running.said()  # it was given back, so nobody waits for its end
             await until(lambda: not server.query(written), "its series have ended")
+
+    asyncio.run(story())
+
+
+@real
+def test_through_a_gateway(server: Prometheus, tmp_path: Path) -> None:
+    """An OTLP destination gets them, too, ends included; the archive of a gateway takes the watcher for nobody's host."""
+    port = free_port()
+    written = f'{names.VERDICT}{{by="gateway"}}'
+    through = tmp_path / "gateway.yaml"
+    through.write_text(
+        f"destinations:\n  numbers: {{type: prometheus, url: '{server.write_url}', external_labels: {{by: gateway}}}}\n"
+        f"  archive: {{type: archive, url: '{tmp_path / 'archive'}'}}\n"
+    )
+    config = tmp_path / "shipper.yaml"
+    config.write_text(f"destinations: {{gateway: {{type: otlp, endpoint: 'http://127.0.0.1:{port}'}}}}\n")
+    words = [
+        "gateway",
+        "--config",
+        str(through),
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--state-dir",
+        str(tmp_path / "state"),
+    ]
+
+    async def story() -> None:
+        async with Shipper(tmp_path / "g", words, {"SHIPPER_ADMIN_LISTEN": "off"}) as gateway:
+            await gateway.up()
+            async with watcher(tmp_path / "a", server, "--config", str(config), "--env", "prod") as running:
+                await until(lambda: server.query(written), "they have gone through the gateway")
+                assert await running.terminate() == 0
+                await until(lambda: not server.query(written), "their end has, too")
+            assert await gateway.terminate() == 0
+
+    asyncio.run(story())
+    report = audit(str(tmp_path / "archive"))
+    assert report.ok
+    assert {life.role for life in report.lives} == {"gateway"}
+
+
+def test_a_prometheus_that_never_answers_holds_up_no_end(tmp_path: Path) -> None:
+    """Told to stop while it waits for an answer, it stops."""
+
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            words = ["fleet", "watch", "--prometheus", url, "--write", url + "/w", "--every", "600"]
+            async with Shipper(tmp_path, words, {}) as running:
+                silent.setblocking(False)
+                asked, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(silent), 40)
+                with asked:
+                    assert await running.terminate() == 0
 
     asyncio.run(story())
 

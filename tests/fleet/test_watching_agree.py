@@ -18,7 +18,7 @@ from shipper.dashboards.alerts import alert_groups
 from shipper.dashboards.config import BoardConfig
 from shipper.dashboards.preview.fields import looks
 from shipper.events import Reporter
-from shipper.fleet.verdict.client import Client
+from shipper.fleet.verdict.client import Client, Found
 from shipper.fleet.verdict.words import sentence
 from shipper.fleet.watching.newest import Wanted, about_newest, read_newest
 from shipper.fleet.watching.series import CODES
@@ -87,15 +87,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         yield running
 
 
+class Counting(Client):
+    """Keeps what it asked."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[str] = []
+
+    def _ask(self, what: str, fields: Mapping[str, object], kind: str) -> list[Found]:
+        self.asked.append(what)
+        return super()._ask(what, fields, kind)
+
+
 async def watched(server: Prometheus) -> None:
     """One look of a watcher that reads and writes it."""
     clock = SystemClock()
     writer = ByExporter("prometheus", "prometheus", {"url": server.write_url}, where="--write", clock=clock)
-    watcher = Watcher(
-        Client(server.url), SERIES, Wanted(), writer, lease=None, every=60, clock=clock, report=Reporter(clock)
-    )
+    client = Counting(server.url)
+    watcher = Watcher(client, SERIES, Wanted(), writer, lease=None, every=60, clock=clock, report=Reporter(clock))
     await watcher.turn()
     await writer.aclose()
+    assert len(client.asked) <= 1 + 2 * len([*EXPECTED, "unruled"]), "one question for all, and two a service at most"
 
 
 def said(server: Prometheus, env: str) -> Mapping[str, Any]:
