@@ -59,7 +59,7 @@ def test_one_refused_query_leaves_the_other_panels(tmp_path: Path) -> None:
     """The panel says what Prometheus said, the page is written, and the exit code tells of it."""
 
     def answer(_: str, asked: dict[str, list[str]]) -> tuple[int, bytes]:
-        if "shipper_verdict" in asked.get("query", [""])[0]:
+        if "shipper_errors_new_vs_old" in asked.get("query", [""])[0]:
             return 422, json.dumps({"status": "error", "errorType": "execution", "error": "too many samples"}).encode()
         return _empty(_, asked)
 
