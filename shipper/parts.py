@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from shipper.account import Account
 from shipper.contracts import Exporter, Source
@@ -18,6 +18,14 @@ from shipper.pump.figures import NAMED_STREAMS
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.remains import Remains
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """A source that is a receiver. ``addresses``: host and port, or a path and 0."""
+
+    name: str
+    addresses: list[tuple[str, int]]
 
 
 @dataclass(slots=True)
@@ -71,11 +79,26 @@ class Parts:
             "behind": self._behind(),
             "open_files": int(_value(metrics.open_files)),
             "services": self.services(),
+            "receivers": self._receivers(),
             "remains": self.remains.status() if self.remains is not None else [],
             "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
             "not_taken": {labels["signal"]: value for labels, value in samples(metrics.not_taken)},
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }
+
+    def _receivers(self) -> dict[str, Any]:
+        """What each receiver listens on, has taken in and has not, by signal and by cause."""
+        metrics = self.report.metrics
+        found: dict[str, dict[str, Any]] = {
+            source.name: {"listens": [f"{host}:{port}" if port else host for host, port in source.addresses]}
+            for source in self.sources
+            if isinstance(source, Listens)
+        }
+        for word, counter, label in (("received", metrics.received, "signal"), ("refused", metrics.refused, "cause")):
+            for labels, value in samples(counter):
+                counts = found.setdefault(labels["receiver"], {"listens": []}).setdefault(word, {})
+                counts[labels[label]] = int(value)
+        return {name: {"received": {}, "refused": {}, **figures} for name, figures in found.items()}
 
     def _behind(self) -> dict[str, Any]:
         """How many streams have something not settled, and of which most is not: at the destination that has least of it."""

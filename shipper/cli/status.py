@@ -30,6 +30,8 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
     click.echo(f"streams: {status['streams']}, open files: {status['open_files']}")
     for service in status.get("services", ()):
         _print_service(service)
+    for name, receiver in status.get("receivers", {}).items():
+        _print_receiver(name, receiver)
     for name, destination in status["destinations"].items():
         _print_destination(name, destination)
     for earlier in status.get("remains", ()):
@@ -77,6 +79,14 @@ def _print_service(figures: Mapping[str, Any]) -> None:
         click.echo("  lost by it: " + ", ".join(lost))
     for note in figures["notes"]:
         click.echo(f"  it says: {note}")
+
+
+def _print_receiver(name: str, figures: Mapping[str, Any]) -> None:
+    taken = ", ".join(f"{count:,} {signal}" for signal, count in figures["received"].items() if count) or "nothing yet"
+    where = ", ".join(figures["listens"]) or "not listening"
+    click.echo(f"receiver {name} ({where}): {taken} in this run")
+    if refused := {cause: count for cause, count in figures["refused"].items() if count}:
+        click.echo("  refused: " + ", ".join(f"{cause} {count:,}" for cause, count in refused.items()))
 
 
 def _print_earlier(figures: Mapping[str, Any]) -> None:
