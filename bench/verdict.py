@@ -14,8 +14,10 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from shipper.fleet.verdict import history
+from shipper.fleet.verdict.hosts import odd_host
 from shipper.fleet.verdict.judge import SAME_MINUTES, Sides, judge
-from shipper.fleet.verdict.mantel import MIN_ERRORS
+from shipper.fleet.verdict.mantel import ALPHA, MIN_ERRORS, MIN_FACTOR, Score, Stratum, evidence, score
 from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Past, Verdict
 
 MINUTES = 30
@@ -25,6 +27,7 @@ PHI, SIGMA = 0.8, 0.7
 COLD, COOLING = 10.0, 1.5
 PAST = 8
 RATES = (20, 200, 2000, 20_000)
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,30 +58,70 @@ class Cellful:
     compared: int = 0
 
 
-def run(story: Story, rng: random.Random, result: Cellful) -> None:
-    """One roll, looked at every minute until it is called worse."""
-    level = bursts(story, rng) if story.bursts else [1.0] * (story.minutes + 1)
-    past = [earlier(story, rng) for _ in range(story.past)]
-    new: list[dict[Cell, Count]] = [{} for _ in range(HOSTS)]
-    old: list[dict[Cell, Count]] = [{} for _ in range(HOSTS)]
-    candidate = Group("new", tuple(Host(f"n{index}", counts, 0) for index, counts in enumerate(new)))
-    baseline = Group("old", tuple(Host(f"o{index}", counts) for index, counts in enumerate(old)))
-    result.runs += 1
-    failed = 0
-    verdict: Verdict | None = None
-    for minute in range(1, story.minutes + 1):
+@dataclass
+class Roll:
+    """What both sides of a roll have served so far."""
+
+    new: list[dict[Cell, Count]] = field(default_factory=lambda: [{} for _ in range(HOSTS)])
+    old: list[dict[Cell, Count]] = field(default_factory=lambda: [{} for _ in range(HOSTS)])
+    own: Count = field(default_factory=Count)
+    beside: int = 0
+    scores: list[Score] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.candidate = Group("new", tuple(Host(f"n{index}", counts, 0) for index, counts in enumerate(self.new)))
+        self.baseline = Group("old", tuple(Host(f"o{index}", counts) for index, counts in enumerate(self.old)))
+
+    def serve(self, story: Story, minute: int, level: float, rng: random.Random) -> None:
+        """One more minute; the candidate's first host may be bad by itself."""
         share = 0.5 if minute < story.leaves else 1.0
         worse = story.factor if minute > story.bad_from else 1.0
-        failed += fill(
-            new, minute, story.rate * share, story.base * level[minute] * worse * coldness(story, minute), story, rng
+        ratio = story.base * level
+        new = fill(
+            self.new, minute, story.rate * share, ratio * worse * coldness(story, minute), rng, bad_host=story.bad_host
         )
-        if share < 1.0:
-            fill(old, minute, story.rate * (1 - share), story.base * level[minute], None, rng)
-        if failed < MIN_ERRORS and minute < story.minutes:
-            continue  # with so few nothing is called worse; the last look is taken for its interval
+        old = fill(self.old, minute, story.rate * (1 - share), ratio, rng) if share < 1.0 else Count()
+        self.own = self.own.plus(new)
+        if new.total and old.total:
+            self.beside += new.total
+            self.scores.append(score([Stratum(new, old)]))
+
+    def may_be_worse(self, past: Past) -> bool:
+        """Whether `judge` could call it worse: all that is skipped is what its own parts rule out.
+
+        Without odd hosts it does so only if its evidence is enough since some minute, as the weights of its spans are below 1,
+        or, mostly alone, if the ratio is far enough over that of earlier generations.
+        """
+        if self.own.bad < MIN_ERRORS:
+            return False
+        if odd_host(self.candidate) or odd_host(self.baseline):
+            return True
+        if self.beside < 0.5 * self.own.total or not self.beside:
+            spread = history.spread_of(past.counts, past.minutes)
+            if spread is not None and self.own.ratio >= MIN_FACTOR * spread.mean:
+                return True
+        u = v = new = old = 0.0
+        for one in reversed(self.scores):
+            u, v, new, old = u + one.u, v + one.v, new + one.weighted_new, old + one.weighted_old
+            if new >= MIN_FACTOR * old - _ROUNDING and evidence(u, v) >= -math.log(ALPHA) - _ROUNDING:
+                return True
+        return False
+
+
+def run(story: Story, rng: random.Random, result: Cellful, *, always: bool = False) -> None:
+    """One roll, looked at every minute until it is called worse; ``always``: also where that cannot be."""
+    level = bursts(story, rng) if story.bursts else [1.0] * (story.minutes + 1)
+    earlier_ones = [earlier(story, rng) for _ in range(story.past)]
+    roll = Roll()
+    result.runs += 1
+    verdict: Verdict | None = None
+    for minute in range(1, story.minutes + 1):
+        roll.serve(story, minute, level[minute], rng)
         age = min(minute, MINUTES)
-        counts = tuple(one[age] for one in past)
-        verdict = judge(Sides(candidate, baseline, Past(age, counts, born=0)))
+        past = Past(age, tuple(one[age] for one in earlier_ones), born=0)
+        if not (always or minute == story.minutes or roll.may_be_worse(past)):
+            continue
+        verdict = judge(Sides(roll.candidate, roll.baseline, past))
         if verdict.kind is Kind.WORSE:
             result.alarms.append(minute)
             break
@@ -91,17 +134,17 @@ def run(story: Story, rng: random.Random, result: Cellful) -> None:
 
 
 def fill(
-    hosts: list[dict[Cell, Count]], minute: int, rate: float, ratio: float, bad: Story | None, rng: random.Random
-) -> int:
-    """What each host serves in a minute; the first one may be bad by itself. How many requests failed."""
-    failed = 0
+    hosts: list[dict[Cell, Count]], minute: int, rate: float, ratio: float, rng: random.Random, *, bad_host: float = 1.0
+) -> Count:
+    """What each host serves in a minute, and all of them."""
+    whole = Count()
     for index, counts in enumerate(hosts):
         total = poisson(rate / len(hosts), rng)
-        own = ratio * bad.bad_host if bad is not None and index == 0 else ratio
         if total:
-            counts[Cell(minute)] = Count(total, binomial(total, min(own, 0.9), rng))
-            failed += counts[Cell(minute)].bad
-    return failed
+            one = Count(total, binomial(total, min(ratio if index else ratio * bad_host, 0.9), rng))
+            counts[Cell(minute)] = one
+            whole = whole.plus(one)
+    return whole
 
 
 def earlier(story: Story, rng: random.Random) -> list[Count]:
@@ -209,12 +252,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def cell(story: Story, runs: int, seed: int = 1) -> Cellful:
-    """All runs of one story."""
+def cell(story: Story, runs: int, seed: int = 1, *, always: bool = False) -> Cellful:
+    """All runs of one story; ``always``: with looks that cannot come out as worse, too."""
     rng = random.Random(f"{seed} {story}")
     result = Cellful()
     for _ in range(runs):
-        run(story, rng, result)
+        run(story, rng, result, always=always)
     return result
 
 

@@ -201,6 +201,22 @@ def test_bad_rolls_are_seen_in_time() -> None:
     assert min(late) > 20
 
 
+@pytest.mark.parametrize(
+    "story",
+    [
+        Story("bursts", 400, bursts=True, cold=True),
+        Story("bad host", 400, bad_host=8),
+        Story("x4, late", 400, factor=4.0, bad_from=8),
+        Story("left at 10", 400, factor=2.0, bursts=True, leaves=10),
+        Story("alone", 200, factor=3.0, leaves=0),
+    ],
+    ids=str,
+)
+def test_looks_that_are_skipped_change_nothing(story: Story) -> None:
+    """The simulation leaves out looks that cannot come out as worse; with all of them it says the same."""
+    assert cell(story, 12) == cell(story, 12, always=True)
+
+
 def test_the_simulation_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Each cell is a line with how often it was called worse."""
     assert main(["--runs", "3", "--rates", "200", "--only", "one bad host, x40"]) == 0
