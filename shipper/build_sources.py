@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from shipper.build_receivers import Ground, gateway_receiver, receivers
+from shipper.build_receivers import CountingHub, Ground, gateway_receiver, receivers
 from shipper.clock import Clock
 from shipper.config import Config, Files, Role
 from shipper.contracts import Exporter, Signal, Source
@@ -121,7 +121,9 @@ class SourceMaker:
         elif requests is not None and self.config.services.enabled:
             sources.append(self._services(hub, ledger, requests))
             counted.append(sources[-1])
-        sources += await receivers(self._ground(hub, ledger))
+        received = await receivers(self._ground(hub, ledger, requests))
+        sources += received
+        counted += received
         self.numbers = making.source(
             requests,
             self.config.metrics,
@@ -235,18 +237,19 @@ class SourceMaker:
         receiver = await gateway_receiver(self._ground(hub, ledger), keeper.heard)
         return [receiver, keeper, *([] if watcher is None else [watcher])]
 
-    def _ground(self, hub: Hub, ledger: LedgerThread) -> Ground:
-        """What receivers stand on. A gateway adds nothing to the records of other hosts."""
+    def _ground(self, hub: Hub, ledger: LedgerThread, requests: RequestCounter | None = None) -> Ground:
+        """What receivers stand on. A gateway adds nothing to the records of other hosts, and counts nothing of them."""
         return Ground(
             self.config,
             self.role,
             self.decision.life,
             {} if self.role == "gateway" else self.identity.attributes(),
-            hub,
+            hub if requests is None else CountingHub(hub, requests),
             ledger,
             self.clock,
             self.report,
             self.stack,
+            requests,
             closed=self.closed,
         )
 
