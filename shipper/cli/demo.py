@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -114,6 +115,7 @@ def command(
     )
     console = table_console()
     plan = Plan(hosts, rate, seconds or SECONDS, prometheus, push=push or PUSH)
+    _interruptible()
     try:
         with _place(console, pages, plan, directory, own_push=push or PREVIEW_PUSH) as place:
             if place is not None:
@@ -176,6 +178,7 @@ def _run(console: Console, plan: Plan, directory: Path, pages: Pages, place: Pla
         if not console.is_terminal:
             live.stop()
         asyncio.run(_until_signalled(fleet))
+    _interruptible()
     archive = fleet.gateway.archive
     report = audit(str(archive), truth=_emitted(fleet))
     findings = read_findings(Archive.open(str(archive)))
@@ -201,6 +204,15 @@ def _draw(console: Console, place: Place, fleet: Fleet, page: Path) -> None:
     if made.empty:
         names = "; ".join(panel.title for panel in made.empty)
         console.print(f"{len(made.empty)} panels found nothing: {names}", highlight=False, soft_wrap=True)
+
+
+def _interruptible() -> None:
+    """A SIGTERM ends us as Ctrl-C does, with what was started; the event loop leaves it deadly behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _emitted(fleet: Fleet) -> dict[str, int]:

@@ -42,6 +42,7 @@ class Host:
         self.errors = 0
         self.sidecar_exit: int | None = None
         self.has_power = True
+        self.came_up = asyncio.Event()  # it serves, or never will
         self._endpoint = endpoint
         self._push = push
         self._service: Process | None = None
@@ -111,6 +112,12 @@ class Host:
 
     async def serve(self, rate: float) -> None:
         """Send it ``rate`` requests a second over one connection until it goes away."""
+        try:
+            await self._serve(rate)
+        finally:
+            self.came_up.set()
+
+    async def _serve(self, rate: float) -> None:
         while not (self.directory / "port").exists():
             if self._service is not None and self._service.returncode is not None:
                 return
@@ -121,6 +128,7 @@ class Host:
             return
         if self.condition == "starting":
             self.condition = "serving"
+        self.came_up.set()
         clock = asyncio.get_running_loop()
         due = clock.time()
         try:

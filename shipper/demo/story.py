@@ -76,7 +76,7 @@ class Fleet:
                 self._say(_announcement(number, build))
                 await self._tell_of(number, "rollback" if number == 2 else "start")
                 following = await self._launch(number, traffic)
-                replaced = traffic.create_task(self._replace(current, number))
+                replaced = traffic.create_task(self._replace(current, following, number))
                 await self._middle(number, following, traffic)
                 await replaced
                 if number == 1:
@@ -87,8 +87,10 @@ class Fleet:
             await self._retire(current, first_killed=False)
         await self.gateway.stop()
 
-    async def _replace(self, hosts: list[Host], number: int) -> None:
-        """The hosts of the generation before go; then the pipeline is done."""
+    async def _replace(self, hosts: list[Host], following: list[Host], number: int) -> None:
+        """The hosts of the generation before go once the others serve; then the pipeline is done."""
+        for host in following:
+            await host.came_up.wait()
         slow = self.plan.seconds / len(GENERATIONS) / 4 / self.plan.hosts  # over before the gateway is away
         await self._retire(hosts, first_killed=number == 1, pause=slow if self.plan.eventful else PAUSE_SECONDS)
         await self._tell_of(number, "finish")
@@ -151,6 +153,7 @@ class Fleet:
         self._say(f"a canary of release {CANARY.release} {'comes back under its old name' if again else 'is tried'}")
         await self._tell("start", CANARY, before=GENERATIONS[number].release, hosts=1)
         canary = await self._boot(f"host-{number + 1}-canary", CANARY, traffic)
+        await canary.came_up.wait()
         await asyncio.sleep(share / 5)
         await canary.terminate(kill_service=False)
         self._say(f"the canary of release {CANARY.release} is withdrawn")

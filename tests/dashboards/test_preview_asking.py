@@ -19,6 +19,7 @@ from shipper.cli.preview import records_of
 from shipper.contracts import Batch, Cut, Signal
 from shipper.dashboards.preview.asking import NotAnswered, NotReached, Prometheus
 from shipper.dashboards.preview.fields import Looks, looks
+from shipper.dashboards.preview.panels import Shown, draw
 from shipper.dashboards.preview.variables import Window, filled
 from shipper.drawing.scale import duration, ticks
 from shipper.otlp.encode import export_logs, log_record, scope
@@ -132,10 +133,38 @@ def test_values_cannot_leave_their_quotes() -> None:
     assert query == 'up{a="x\\"} or vector(1) or up{a=\\"\\\\"}[60s] $1'
 
 
+def test_windows_follow_the_pushes_of_a_compressed_story() -> None:
+    """Hosts that push ten times as often are looked at as much more closely; rates are of four pushes at least."""
+    usual, compressed = Window(0, 3600), Window(0, 60, push=1.5)
+    assert (usual.step(), usual.builtin()["__rate_interval"]) == (15, "1m")
+    assert (compressed.step(), compressed.builtin()["__rate_interval"]) == (2, "6s")
+    assert compressed.builtin()["__range"] == "60s"
+
+
+def test_a_day_is_drawn_all_along_a_story_that_is_shorter() -> None:
+    """A step that is longer than the time shown has no moment in it: what there is of it is asked at the end."""
+    asked = []
+
+    def answer(path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        asked.append((path, query))
+        result = [{"metric": {"release": "A"}, "value": [90, "0.25"]}]
+        return 200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+
+    target = {"refId": "A", "expr": "up", "interval": "1d", "legendFormat": "$name of {{release}}"}
+    panel = {"type": "timeseries", "title": "Which days were bad?", "targets": [target]}
+    with _serving(answer) as url:
+        drawn = draw(panel, Prometheus(url), Shown({"name": "ratio"}, Window(0, 90)))
+    assert [(path, query["time"]) for path, query in asked] == [("/api/v1/query", ["90.000"])]
+    assert drawn.found == 1
+    assert "<polyline" in drawn.markup
+    assert "ratio of A" in drawn.markup
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "written"),
     [
         (0.123, "percentunit", "12.3 %"),
+        (55.25, "percentunit", "5,525 %"),
         (75, "s", "1 min 15 s"),
         (0, "s", "0 s"),
         (2048, "bytes", "2 KiB"),

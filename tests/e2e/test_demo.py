@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from shipper.dashboards.names import BOARDS
+from shipper.demo.boards import NoBoards, given_prometheus
 from shipper.demo.truth import TruthFile, read_truth
 
 DEMO = [sys.executable, "-m", "shipper", "demo"]
@@ -33,10 +37,11 @@ def test_the_demo_ends_with_nothing_missing_and_emitted_read_and_archived_equal(
     assert all(mark in page for mark in ("<svg", "rollback A", *releases))
 
 
-def test_ctrl_c_leaves_no_process_and_no_directory_behind(tmp_path: Path) -> None:
-    """An interrupted demo cleans up: its processes are gone, its directory too."""
+@pytest.mark.parametrize("more", [[], ["--preview"]])
+def test_ctrl_c_leaves_no_process_and_no_directory_behind(tmp_path: Path, more: list[str]) -> None:
+    """An interrupted demo cleans up: its processes are gone, its directory too; the Prometheus of a preview as well."""
     demo = subprocess.Popen(
-        [*DEMO, "--hosts=2", "--seconds=60"],
+        [*DEMO, "--hosts=2", "--seconds=60", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,6 +60,32 @@ def test_ctrl_c_leaves_no_process_and_no_directory_behind(tmp_path: Path) -> Non
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
     assert not [pid for pid in Path("/proc").glob("[0-9]*/environ") if mentions(pid, str(tmp_path))]
+
+
+def test_without_a_prometheus_the_demo_says_how_to_get_one_and_runs(tmp_path: Path) -> None:
+    """A preview that cannot be made is one sentence, and the proof is the same."""
+    page = tmp_path / "boards.html"
+    answer = subprocess.run(
+        [*DEMO, "--hosts=1", "--rate=20", "--seconds=3", f"--preview={page}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": str(tmp_path)},
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    [said] = [line for line in answer.stdout.splitlines() if "no preview" in line]
+    assert "apt-get install prometheus" in said
+    assert "missing 0, duplicates 0" in answer.stdout
+    assert not page.exists()
+
+
+def test_a_preview_is_asked_for_where_the_metrics_are_written_to() -> None:
+    """Of an address for remote writes the other half is known; one that is none is refused in words."""
+    place = given_prometheus("http://127.0.0.1:9090/api/v1/write")
+    assert place.url == "http://127.0.0.1:9090"
+    assert len(place.boards) == len(BOARDS)
+    with pytest.raises(NoBoards, match="does not end in /api/v1/write"):
+        given_prometheus("http://mimir/api/v1/push")
 
 
 def mentions(environ: Path, text: str) -> bool:

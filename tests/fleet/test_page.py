@@ -17,7 +17,7 @@ from shipper.cli import main
 from shipper.contracts import Batch, Cut, Signal
 from shipper.fleet.deploys.model import DeployEvent
 from shipper.fleet.deploys.wire import to_otlp
-from shipper.fleet.page.html import render
+from shipper.fleet.page.html import _usual, render
 from shipper.fleet.page.reading import read
 from shipper.fleet.page.story import Story, story
 from shipper.fleet.page.traffic import Bins, Traffic
@@ -196,6 +196,46 @@ def test_what_lies_outside_of_the_bins_counts_at_the_border() -> None:
     assert list(bins.shares(105, 125)) == [(0, 0.25), (1, 0.5), (2, 0.25)]
     assert list(bins.shares(0, 50)) == [(0, 1.0)]
     assert sum(share for _, share in bins.shares(0, 10**6)) == pytest.approx(1)
+
+
+def test_a_range_list_that_is_cut_is_a_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    """Half a range list, or one of another version among others, is named; the rest is shown."""
+    for number, damage in enumerate(
+        (lambda text: text[: len(text) // 2], lambda text: text.replace('n":1', 'n":7', 1))
+    ):
+        writer = _fleet(tmp_path / str(number))
+        file = writer.range_lists()[0]
+        file.write_text(damage(file.read_text()))
+        ran = _run(writer.root)
+        assert ran.exit_code == 1
+        assert file.name in ran.stdout
+        assert "damaged" in ran.stdout
+        assert "g3" in ran.stdout
+        assert "Traceback" not in ran.output
+
+
+def test_one_generation_from_two_images_is_followed_by_what_comes_next(tmp_path: Path) -> None:
+    """Not by its other half, and the legend tells the two apart."""
+    writer = _fleet(tmp_path)
+    labels = {"host": "h2b", "release": "A", "generation": "g3", "service": "shop", "image": "other"}
+    born = START_WALL_NS + 205 * SECOND
+    writer.put(statement("h2b", "birth", 1, at_ns=born, labels=labels, born_ns=born))
+    writer.put(statement("h2b", "farewell", 2, at_ns=born + 90 * SECOND, labels=labels, born_ns=born, ends_life=True))
+    told = _told(writer)
+    assert [one.outcome for one in told.generations][1:] == ["rolled back to g3", *["ended, nothing followed"] * 2]
+    assert "g3 A other" in render(told)
+
+
+def test_what_was_told_to_be_a_deploy_is_no_rollback(tmp_path: Path) -> None:
+    """Hosts alone would show the return to release A as one; who deployed it knows better."""
+    told = _told(_fleet(tmp_path, tells="g3"))
+    assert [one.rollback for one in told.generations] == [False, False, False]
+
+
+def test_a_long_thin_tail_has_no_error_ratio() -> None:
+    """What is usual is what most requests see, so that the few of a disk that was found say nothing of a ratio."""
+    assert _usual([100.0] * 4 + [1.0] * 50) == 100.0
+    assert _usual([]) == 0.0
 
 
 def _fleet(root: Path, *, silent: str = "", tells: str = "", release: str = "", measured: bool = True) -> Writer:

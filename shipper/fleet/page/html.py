@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
 
 from shipper import __version__
 from shipper.drawing.chart import Frame, Line, Marker, lines
@@ -116,10 +115,20 @@ def _ratios(story: Story) -> list[Line]:
     """Where a piece of time has few requests compared with the others, as at the ends of a life, its ratio is mere chance."""
     found = []
     for number, tallies in sorted(story.tallies.items()):
-        usual = median([tally.requests for tally in tallies if tally.requests] or [0.0])
+        usual = _usual([tally.requests for tally in tallies])
         values = [tally.ratio if tally.requests * FEW >= usual else None for tally in tallies]
         found.append(_line(story, number, values))
     return found
+
+
+def _usual(requests: Sequence[float]) -> float:
+    """How many a piece of time has in which most requests are: a long thin tail, as of a disk that was found, counts little."""
+    left = sum(requests) / 2
+    for count in sorted(requests, reverse=True):
+        left -= count
+        if left <= 0:
+            return count
+    return 0.0
 
 
 def _rates(story: Story) -> list[Line]:
