@@ -50,7 +50,7 @@ _SHAPE_NOTE = """\
 `shape` of a group of `files`: a mapping with these, or just how to parse (`shape: json`). More in [shapes](shapes.md)."""
 _CONDITION_NOTE = """\
 An entry of `drop` and `keep`: a mapping with these, or just an expression.
-Expressions are Python's, for bytes, and see the first 16 KiB of a text. In a variable each entry is a line."""
+Expressions are Python's, for bytes, and see the first 4 KiB of a text. In a variable each entry is a line."""
 _LOGS_NOTE = """\
 An entry of `requests.logs`: a mapping with these, or just a glob of access logs.
 A regular expression is Python's, for bytes, and searched for in each line; a JSON field in an object is named with dots."""

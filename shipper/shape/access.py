@@ -16,7 +16,7 @@ from shipper.shape.pattern import PatternParser
 _QUOTED = r'[^"\\]*(?:\\.[^"\\]*)*'
 _COMMON = re.compile(
     (
-        r"(?P<client>[^\s\[]+) \S+ (?P<user>[^\[\n]*?) \[(?P<time>[^\]\n]{1,40})\] "
+        r"^(?P<client>[^\s\[]+) \S+ (?P<user>[^\[\n]*?) \[(?P<time>[^\]\n]{1,40})\] "
         rf'"(?:(?P<method>[A-Z]{{1,20}}) (?P<path>[^\s"?]*)(?:\?(?P<query>[^\s"]*))?(?: HTTP/(?P<version>\d(?:\.\d)?))?|{_QUOTED})" '
         rf'(?P<status>\d{{3}}) (?P<size>\d{{1,18}}|-)(?: "(?P<referer>{_QUOTED})" "(?P<agent>{_QUOTED})")?'
     ).encode()
@@ -36,6 +36,7 @@ _NAMES = {
 }
 _NUMBERS = ("http.response.status_code", "http.response.body.size")
 FAILED = 500
+_REACH = 64 << 10  # a URL may be long, and the pattern does not go back
 
 
 class AccessParser:
@@ -44,7 +45,7 @@ class AccessParser:
     cause = "common"
 
     def __init__(self) -> None:
-        self._pattern = PatternParser(_COMMON)
+        self._pattern = PatternParser(_COMMON, _REACH)
 
     def parse(self, texts: Sequence[bytes], rows: Sequence[int]) -> Parsed:
         """The fields of ``texts[row]`` for each of ``rows``."""

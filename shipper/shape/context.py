@@ -58,18 +58,18 @@ def _id(value: Any, size: int) -> bytes:
     return bytes.fromhex(last) if _HEX[size].fullmatch(last) else b""
 
 
-def parents(values: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-    """Trace id and the encoded context of each value of a field traceparent; empty for what is none."""
+def parents(values: Sequence[Any]) -> list[tuple[bytes, bytes] | None]:
+    """Trace id and the encoded context of each value of a field traceparent, None for what is none."""
     return [_parent(value.decode() if isinstance(value, bytes) else value) for value in values]
 
 
-def _parent(value: Any) -> tuple[bytes, bytes]:
+def _parent(value: Any) -> tuple[bytes, bytes] | None:
     match = _PARENT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        return b"", b""
+        return None
     trace, span = bytes.fromhex(match[1]), bytes.fromhex(match[2])
     if not any(trace) or not any(span):
-        return b"", b""
+        return None
     return trace, b"".join((TRACE_HEAD, trace, SPAN_HEAD, span, fixed32_field(8, int(match[3], 16))))
 
 
@@ -107,6 +107,6 @@ def in_plain(texts: Sequence[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
                 yield index, trace, context
     for index, match in enumerate(map(_PLAIN_PARENT.search, texts, repeat(0), repeat(_REACH))):
         if match is not None:
-            trace, context = _parent(match[1].decode())
-            if trace:
-                yield index, trace, context
+            parent = _parent(match[1].decode())
+            if parent is not None:
+                yield (index, *parent)

@@ -9,14 +9,17 @@ from typing import Any
 
 from shipper.shape.columns import ABSENT, Parsed, Table
 
-REACH = 16 << 10  # bytes of a text that a pattern sees, so that no text, however long, costs more than that
+REACH = 4 << 10  # bytes of a text that a user's pattern sees: one that looks again from each place costs the square of it
 
 
 class PatternParser:
     """Searches each text for a pattern. A group that took no part in the match is no field."""
 
-    def __init__(self, pattern: re.Pattern[bytes], cause: str = "regex") -> None:
-        self.cause = cause
+    cause = "regex"
+
+    def __init__(self, pattern: re.Pattern[bytes], reach: int = REACH) -> None:
+        """``reach``: bytes of a text that the pattern sees."""
+        self._reach = reach
         self._search = pattern.search
         self._names = sorted(pattern.groupindex, key=pattern.groupindex.__getitem__)
         self._numbers = [pattern.groupindex[name] for name in self._names]
@@ -24,7 +27,7 @@ class PatternParser:
     def parse(self, texts: Sequence[bytes], rows: Sequence[int]) -> Parsed:
         """The fields of ``texts[row]`` for each of ``rows``."""
         chosen = texts if len(rows) == len(texts) else [texts[row] for row in rows]
-        matches = list(map(self._search, chosen, repeat(0), repeat(REACH)))
+        matches = list(map(self._search, chosen, repeat(0), repeat(self._reach)))
         hits = [match for match in matches if match is not None]
         failed: list[int] = []
         if len(hits) < len(matches):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
+from typing import Any, TypeVar
 
 from shipper.otlp.wire import text
 from shipper.shape import context, severity
 from shipper.shape.attributes import column
 from shipper.shape.columns import ABSENT, Found, Table, scatter
 from shipper.shape.names import DOUBTFUL, Role, roles
-from shipper.shape.severity import NONE, Levels
+from shipper.shape.severity import Levels
 from shipper.shape.timestamps import TimeReader
+
+T = TypeVar("T")
 
 
 class Recogniser:
@@ -28,9 +31,11 @@ class Recogniser:
         meaning = roles(table.columns)
         self._time(table, meaning.get("time", []), found, observed_ns)
         self._severity(table, meaning.get("severity", []), found)
-        self._context(table, meaning, found)
+        _context(table, meaning, found)
         if self._message_body:
-            self._message(table, meaning.get("message", []), found)
+            messages = _fill(table, meaning.get("message", []), lambda _, values: list(map(_message, values)))
+            for row, message in compress(zip(table.rows, messages, strict=False), messages):
+                found.bodies[row] = message
         self._attributes(table, found)
 
     def plain(self, rows: Sequence[int], texts: Sequence[bytes], found: Found, observed_ns: int) -> None:
@@ -45,81 +50,31 @@ class Recogniser:
             found.traces[rows[index]], found.contexts[rows[index]] = trace, encoded
 
     def _time(self, table: Table, names: Sequence[str], found: Found, observed_ns: int) -> None:
-        known: list[int] = []
         wrong: set[int] = set()
-        for name in names:
-            values = table.columns[name]
+
+        def read(name: str, values: Sequence[Any]) -> list[int]:
             times = self._times.column(values, observed_ns)
             if 0 in times and name not in DOUBTFUL:
-                wrong.update(i for i, at in enumerate(times) if not at and values[i] is not ABSENT)
-            table.use(name, [at > 0 for at in times] if 0 in times else [True])
-            known = [one or other for one, other in zip(known, times, strict=True)] if known else times
-            if 0 not in known:
-                break
-        if not known:
-            return
-        found.fail("time", sum(not known[i] for i in wrong))
-        if 0 in known and any(found.times):  # what carries the lines may know better than nothing
-            known = [at or found.times[row] for at, row in zip(known, table.rows, strict=True)]
-        scatter(found.times, table.rows, known)
+                wrong.update(i for i, at in enumerate(times) if not at and values[i] not in (ABSENT, None))
+            return times
+
+        times = _fill(table, names, read)
+        found.fail("time", sum(not times[i] for i in wrong))
+        if 0 in times and any(found.times):  # what carries the lines may know better than nothing
+            times = [at or found.times[row] for at, row in zip(times, table.rows, strict=True)]
+        if times:
+            scatter(found.times, table.rows, times)
 
     def _severity(self, table: Table, names: Sequence[str], found: Found) -> None:
-        known: list[severity.Severity] = []
-        for name in names:
+        def read(name: str, values: Sequence[Any]) -> list[severity.Severity]:
             levels = self._levels.get(name)
             if levels is None:
                 levels = self._levels[name] = Levels(name)
-            severities = levels.column(table.columns[name])
-            table.use(name, [one is not NONE for one in severities] if NONE in severities else [True])
-            known = [b if a is NONE else a for a, b in zip(known, severities, strict=True)] if known else severities
-            if NONE not in known:
-                break
-        if known:
-            scatter(found.severities, table.rows, known)
+            return levels.column(values)
 
-    def _context(self, table: Table, meaning: dict[Role, list[str]], found: Found) -> None:
-        traces: list[bytes] = []
-        contexts: list[bytes] = []
-        if (name := next(iter(meaning.get("trace", [])), None)) is not None:
-            traces = context.ids(table.columns[name], context.TRACE_BYTES)
-            spans = self._spans(table, meaning, traces)
-            contexts = self._flags(table, meaning, context.encoded(traces, spans))
-            table.use(name, list(map(bool, traces)))
-        elif (name := next(iter(meaning.get("parent", [])), None)) is not None:
-            pairs = context.parents(table.columns[name])
-            traces, contexts = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            table.use(name, list(map(bool, traces)))
-        if traces:
-            scatter(found.traces, table.rows, traces)
-            scatter(found.contexts, table.rows, contexts)
-
-    def _spans(self, table: Table, meaning: dict[Role, list[str]], traces: Sequence[bytes]) -> list[bytes]:
-        name = next(iter(meaning.get("span", [])), None)
-        if name is None:
-            return [b""] * len(traces)
-        spans = context.ids(table.columns[name], context.SPAN_BYTES)
-        table.use(name, [bool(span and trace) for span, trace in zip(spans, traces, strict=True)])
-        return spans
-
-    def _flags(self, table: Table, meaning: dict[Role, list[str]], contexts: list[bytes]) -> list[bytes]:
-        name = next(iter(meaning.get("flags", [])), None)
-        if name is None:
-            return contexts
-        flags = [context.flags(value) if one else b"" for value, one in zip(table.columns[name], contexts, strict=True)]
-        table.use(name, list(map(bool, flags)))
-        return [one + more for one, more in zip(contexts, flags, strict=True)]
-
-    def _message(self, table: Table, names: Sequence[str], found: Found) -> None:
-        wanting = [True] * len(table.rows)
-        for name in names:
-            values = table.columns[name]
-            used = [want and isinstance(value, str | bytes) for want, value in zip(wanting, values, strict=True)]
-            for row, value in compress(zip(table.rows, values, strict=True), used):
-                found.bodies[row] = value if isinstance(value, bytes) else text(value)
-            wanting = [want and not use for want, use in zip(wanting, used, strict=True)]
-            table.use(name, used)
-            if not any(wanting):
-                return
+        severities = _fill(table, names, read)
+        if severities:
+            scatter(found.severities, table.rows, severities)
 
     def _attributes(self, table: Table, found: Found) -> None:
         names = [name for name in sorted(table.columns) if self._wanted(name)]
@@ -129,3 +84,56 @@ class Recogniser:
 
     def _wanted(self, name: str) -> bool:
         return self._fields is None or name in self._fields
+
+
+def _fill(table: Table, names: Sequence[str], read: Callable[[str, list[Any]], list[T]]) -> list[T]:
+    """What the columns called ``names`` say, the first that says something for each text; nothing where there is no column.
+
+    ``read`` gives what each value says, something false where that is nothing. What was used is taken out of ``table``, by
+    text, so that it does not matter what the columns say for other texts.
+    """
+    known: list[T] = []
+    for name in names:
+        said = read(name, table.columns[name])
+        if known:
+            table.use(name, [bool(new) and not old for old, new in zip(known, said, strict=True)])
+            known = [old or new for old, new in zip(known, said, strict=True)]
+        else:
+            table.use(name, list(map(bool, said)))
+            known = said
+        if all(known):
+            break
+    return known
+
+
+def _context(table: Table, meaning: dict[Role, list[str]], found: Found) -> None:
+    """Trace, span and flags; a traceparent for texts that do not name their trace by itself."""
+    names, parents = meaning.get("trace", []), meaning.get("parent", [])
+    if not names and not parents:
+        return
+    traces = _fill(table, names, lambda _, values: context.ids(values, context.TRACE_BYTES)) or [b""] * len(table.rows)
+
+    def spans_of(_: str, values: Sequence[Any]) -> list[bytes]:
+        spans = context.ids(values, context.SPAN_BYTES)
+        return spans if all(traces) else [span if trace else b"" for span, trace in zip(spans, traces, strict=True)]
+
+    def flags_of(_: str, values: Sequence[Any]) -> list[bytes]:
+        return [context.flags(value) if trace else b"" for value, trace in zip(values, traces, strict=True)]
+
+    def parents_of(_: str, values: Sequence[Any]) -> list[tuple[bytes, bytes] | None]:
+        read = context.parents(values)
+        return [None if trace else parent for parent, trace in zip(read, traces, strict=True)]
+
+    contexts = context.encoded(traces, _fill(table, meaning.get("span", []), spans_of) or [b""] * len(traces))
+    flags = _fill(table, meaning.get("flags", []), flags_of)
+    if flags:
+        contexts = list(map(bytes.__add__, contexts, flags))
+    for index, parent in enumerate(_fill(table, parents, parents_of)):
+        if parent is not None:
+            traces[index], contexts[index] = parent
+    scatter(found.traces, table.rows, traces)
+    scatter(found.contexts, table.rows, contexts)
+
+
+def _message(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else text(value) if isinstance(value, str) else b""

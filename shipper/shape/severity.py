@@ -25,6 +25,9 @@ class Severity(NamedTuple):
     number: int
     encoded: bytes
 
+    def __bool__(self) -> bool:
+        return bool(self.encoded)
+
 
 NONE = Severity(0, b"")
 
