@@ -90,8 +90,9 @@ class ContainerForm(Form):
     def _in_parts(self, window: Window, at: int, event: int, lines_end: int, *, wide: bool) -> int:
         """The end of what is enough of an unfinished line to be a part of it."""
         lines = list(self._lines(window, at, lines_end, event))
-        if len(lines) > 1:
-            return lines[-2].end
+        for before, line in reversed(list(pairwise(lines))):
+            if before.end <= line.start:
+                return before.end
         return lines_end if wide and window.end - at >= self.reach - AHEAD else at
 
     def _end_of_events(
@@ -100,8 +101,9 @@ class ContainerForm(Form):
         """Where the last event begins; nobody knows yet whether it goes on."""
         lines = list(self._lines(window, at, lines_end, event))
         events = self._events(lines, rule, inside=event < at)
-        if len(events) > 1:
-            return lines[events[-1][0]].start
+        for first, _, _ in reversed(events[1:]):
+            if lines[first - 1].end <= lines[first].start:  # else both lie in one line of the file
+                return lines[first].start
         if not lines:
             return lines_end
         if lines[0].start > at:
@@ -143,7 +145,7 @@ class ContainerForm(Form):
         """See `Form.pieces`. Parts that lie in the same line of the file cannot be parted; the last stands for all."""
         records = [record for record, _ in self._records(list(self._lines(window, at, end, event)), event, at)]
         for record, behind in pairwise(records):
-            if record.end < behind.end:
+            if record.end <= behind.start:
                 yield record
         yield from records[-1:]
 
@@ -169,10 +171,12 @@ class ContainerForm(Form):
             return end - 2 if lines and lines[-1].end == end else end - 1
         if not lines:
             return end if event == at or not self._between(window, at) else end - 1 if event == at - 1 else event
-        if self._rule is not None:
-            first = self._events(lines, self._rule, inside=event < at)[-1][0]
-            return min(lines[first].start, end - 2)
-        return end if lines[-1].closed else end - 1
+        if not lines[-1].closed:
+            return end - 1
+        if self._rule is None:
+            return end
+        first = self._events(lines, self._rule, inside=event < at)[-1][0]
+        return min(lines[first].start, end - 2)
 
     def _records(self, lines: list[_Line], event: int, at: int) -> Iterator[tuple[Piece, int]]:
         """The records that lines make, and the time of each."""
@@ -267,14 +271,25 @@ def _line(units: list[Unit], base: int, marks: tuple[bytes, ...]) -> _Line:
 
 def _record(lines: list[_Line], continued: bool) -> tuple[Piece, int]:
     """A record of one or several lines, and its time."""
-    body = lines[0].text if len(lines) == 1 else b"\n".join([line.text for line in lines])
+    first, last = lines[0], lines[-1]
+    body = first.text if first is last else b"".join(_with_ends(lines))
     original = b""
     if not is_utf8(body):
         body, original = readable(body)
     marks = dict.fromkeys(mark for line in lines for mark in line.marks)
-    extra = b"".join([original, lines[0].extra, *marks, EVENT_CONTINUED if continued else b""])
-    end = lines[-1].end
-    return Piece(lines[0].start, end, end - 1, lines[-1].closed, body, extra), lines[0].time
+    if first is not last:  # what joins its own lines is none of a record's business
+        marks = {mark: None for mark in marks if not (mark is CONTINUED and mark not in first.marks)}
+        marks = {mark: None for mark in marks if not (mark is NOT_LAST and mark not in last.marks)}
+    extra = b"".join([original, first.extra, *marks, EVENT_CONTINUED if continued else b""])
+    return Piece(first.start, last.end, last.end - 1, last.closed, body, extra), first.time
+
+
+def _with_ends(lines: list[_Line]) -> Iterator[bytes]:
+    """The texts of lines with what lies between them."""
+    yield lines[0].text
+    for line in lines[1:]:
+        yield b"" if CONTINUED in line.marks else b"\n"
+        yield line.text
 
 
 def _finished(texts: list[bytes], times: list[int], extra: dict[int, bytes] | None, end: int) -> Rendered:
