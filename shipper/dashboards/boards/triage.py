@@ -27,7 +27,7 @@ def board(config: BoardConfig) -> kit.Board:
     ]
     made.markers = markers(config, LOKI)
     made.row("Is it the deploy?", [_verdict(words), _changes(words), _ratio(words), _hosts(words)])
-    made.row("What does the verdict stand on?", [verdicts.numbers(words)], closed=True)
+    made.row("The verdict in numbers", [verdicts.numbers(words)], closed=True)
     made.row("How big, and where?", [_errors(words), *_slow(words), _traffic(words), _one_host(words)])
     made.row("Show me one: traces (Tempo)", [examples.failing_traces(), examples.one_trace()], needs=TEMPO)
     made.row("Show me one: log lines (Loki)", [examples.new_errors(), examples.lines()], needs=LOKI)

@@ -63,7 +63,7 @@ def numbers(words: Words) -> model.Panel:
         ],
         [
             Column("subject", "In", width=90),
-            Column("A", "Verdict", width=170, thresholds=looks.thresholds(looks.OLD), mappings=WORDS),
+            Column("A", "Verdict", width=190, thresholds=looks.thresholds(looks.OLD), mappings=WORDS),
             Column("B", "Times the baseline", looks.FACTOR, width=150, decimals=1),
             Column("C", "From", looks.FACTOR, width=90, decimals=1),
             Column("D", "To", looks.FACTOR, width=90, decimals=1),
