@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
+from shipper.build_shapes import multiline_of, shape_of
+from shipper.config.schema import Config, Shape
 from shipper.handoff.jobs import ENDED, STREAMS, is_job, read_job
 from shipper.measure.log_lines import Names, line_format
 from shipper.measure.log_requests import LogRule
@@ -13,9 +16,16 @@ from shipper.sources.file.settings import FileGroup
 from shipper.sources.jobs import attributes_of, group_of_runs
 
 
-def runs(root: str, host: Mapping[str, AttributeValue]) -> tuple[FileGroup, ...]:
-    """The files of all runs below the root of the hand-off."""
-    return tuple(group_of_runs(root, host, name) for name in (*STREAMS, ENDED))
+def runs(config: Config, host: Mapping[str, AttributeValue]) -> tuple[FileGroup, ...]:
+    """The files of all runs below the root of the hand-off: what they wrote, and how they ended."""
+    rule = multiline_of(config.jobs.multiline)
+    shape = shape_of(config.jobs.shape, ("jobs", "shape"))
+    outputs = [replace(group_of_runs(config.spool_dir, host, name), output=name) for name in STREAMS]
+    end = shape_of(Shape(parse="json", body="message"), ("jobs",))
+    return (
+        *(replace(group, multiline=rule, shape=shape) for group in outputs),
+        replace(group_of_runs(config.spool_dir, host, ENDED), shape=end),
+    )
 
 
 def job_rule(root: str) -> LogRule:

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from shipper.build_receivers import CountingHub, Ground, gateway_receiver, receivers
+from shipper.build_shapes import multiline_of, shape_of
 from shipper.clock import Clock
-from shipper.config import Config, Files, Role
+from shipper.config import Config, Role
 from shipper.contracts import Exporter, Signal, Source
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
@@ -266,15 +267,18 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
             max_line_bytes=group.max_line_bytes,
             hold=group.hold,
             format=group.format,
+            encoding=group.encoding,
+            ignore_older=group.ignore_older,
             resource=resource({**group.attributes, **attributes}) if group.attributes else None,
-            multiline=_multiline(group),
+            multiline=multiline_of(group.multiline),
+            shape=shape_of(group.shape, ("files", index, "shape")),
         )
-        for group in config.files
+        for index, group in enumerate(config.files)
     )
     if config.services.enabled:
         from shipper import build_jobs
 
-        groups += build_jobs.runs(config.spool_dir, attributes)
+        groups += build_jobs.runs(config, attributes)
     limits = config.file_limits
     return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
 
@@ -286,13 +290,3 @@ def _covering(globs: Sequence[str], report: Reporter) -> Callable[[str], bool]:
 
     patterns = Patterns([FileGroup(include=tuple(globs))], report)
     return lambda path: patterns.group_of(path) is not None
-
-
-def _multiline(group: Files) -> Any:
-    rule = group.multiline
-    if rule is None:
-        return None
-    from shipper.shape import Multiline
-
-    (kind,) = rule.kinds
-    return Multiline.of(kind, rule.start or rule.continuation, rule.timeout, rule.max_lines, rule.max_bytes)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from shipper.testing.sink import Sink
 from tests.e2e.kit import Shipper, data_lines, shipper, sidecar, statements, until
-
-ENDED = '{"time": '
 
 
 def running(
@@ -44,29 +43,42 @@ def program(*lines: str) -> tuple[str, ...]:
     return (sys.executable, "-u", "-c", "\n".join(lines))
 
 
+@dataclass(frozen=True)
+class Came:
+    """A record: its text, its severity, and all attributes of it, its scope and its resource."""
+
+    text: str
+    severity: int
+    about: dict[str, Any]
+
+
+def records(sink: Sink) -> list[Came]:
+    """What came of programs, each request once."""
+    found = []
+    once = {request.key: request for request in sink.kept() if request.signal == "logs"}
+    for request in once.values():
+        for logs in ExportLogsServiceRequest.FromString(request.body).resource_logs:
+            for scope in logs.scope_logs:
+                around = plain([*logs.resource.attributes, *scope.scope.attributes])
+                for record in scope.log_records if "job.name" in around else ():
+                    about = around | plain(record.attributes)
+                    found.append(Came(record.body.string_value, record.severity_number, about))
+    return found
+
+
+def plain(attributes: Any) -> dict[str, Any]:
+    """Attributes as Python values."""
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value") for each in attributes}
+
+
 def written(sink: Sink) -> list[str]:
     """Lines of the programs, without the ends of runs."""
-    return [line for line in data_lines(sink) if not line.startswith(ENDED)]
+    return [record.text for record in records(sink) if record.about["log.file.name"] != "ended"]
 
 
-def ends(sink: Sink) -> list[dict[str, Any]]:
-    """The ends of runs, as they arrived."""
-    return [json.loads(line) for line in data_lines(sink) if line.startswith(ENDED)]
-
-
-def resources(sink: Sink) -> dict[str, dict[str, str]]:
-    """The resource of each record by its text, and the file it is from."""
-    found = {}
-    for request in sink.kept():
-        if request.signal != "logs":
-            continue
-        for logs in ExportLogsServiceRequest.FromString(request.body).resource_logs:
-            own = {each.key: each.value.string_value for each in logs.resource.attributes}
-            for scope in logs.scope_logs:
-                file = {each.key: each.value.string_value for each in scope.scope.attributes}
-                for record in scope.log_records:
-                    found[record.body.string_value] = {**own, **file}
-    return found
+def ends(sink: Sink) -> list[Came]:
+    """The ends of runs."""
+    return [record for record in records(sink) if record.about["log.file.name"] == "ended"]
 
 
 def runs(sink: Sink) -> dict[tuple[str, str], int]:
@@ -97,12 +109,12 @@ def test_what_a_program_wrote_and_how_it_ended_arrives_and_its_status_is_ours(tm
             async with running(tmp_path, sink.url, *words, flags=("--job=nightly", "--service=reports")) as process:
                 assert await process.ended() == 3
             assert sorted(written(sink)) == ["hello", "oops"]
-            hello, oops = resources(sink)["hello"], resources(sink)["oops"]
-            assert (hello["log.file.name"], oops["log.file.name"]) == ("stdout", "stderr")
-            assert hello["job.name"] == "nightly"
-            assert hello["service.name"] == "reports"
+            about = {record.text: record.about for record in records(sink)}
+            assert (about["hello"]["log.iostream"], about["oops"]["log.iostream"]) == ("stdout", "stderr")
+            assert (about["hello"]["job.name"], about["hello"]["service.name"]) == ("nightly", "reports")
             [end] = ends(sink)
-            assert (end["job"], end["outcome"], end["exit_code"], end["level"]) == ("nightly", "failure", 3, "ERROR")
+            assert end.text.startswith("job nightly exited with 3 after ")
+            assert (end.about["outcome"], end.about["exit_code"], end.severity) == ("failure", 3, 17)
             assert runs(sink) == {("nightly", "success"): 0, ("nightly", "failure"): 1}
             assert directories(tmp_path) == []
             assert "hello\n" in process.said()  # it is shown as well
@@ -159,7 +171,7 @@ def test_a_program_goes_on_when_who_waits_for_it_is_killed_and_its_run_counts_as
             await until(lambda: ends(sink), "the end that nobody lived to tell is told")
             assert written(sink) == ["before", "after"]
             [end] = ends(sink)
-            assert (end["outcome"], end["exit_code"]) == ("lost", -1)
+            assert (end.about["outcome"], end.about["exit_code"]) == ("lost", -1)
             assert await host.terminate() == 0
             assert runs(sink) == {("orphan", "success"): 0, ("orphan", "failure"): 1}
 
@@ -308,12 +320,12 @@ def test_nobody_has_the_sidecar_read_what_he_may_not() -> None:
             made = f"mkdir {job} && cd {job} && ln -s {secret} stdout && echo own > stderr"
             stranger = await asyncio.create_subprocess_exec("sh", "-c", made, user=65534, group=65534)
             assert await stranger.wait() == 0
-            await until(lambda: written(sink) == ["own"], "what is the user's own arrives")
+            await until(lambda: data_lines(sink) == ["own"], "what is the user's own arrives")
             await until(
                 lambda: "does not belong to whom its directory belongs to" in host.said(), "the link is refused"
             )
             assert await host.terminate() == 0
-            assert written(sink) == ["own"]
+            assert data_lines(sink) == ["own"]
 
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)

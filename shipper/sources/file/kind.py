@@ -134,8 +134,8 @@ def _form(output: str, start: int, group: FileGroup, kind: Kind) -> Form:
 
 def _labelled(shown: str, path: str, output: str, group: FileGroup, kind: Kind, of_host: bytes) -> Labelled:
     attributes = {"log.file.path": shown, "log.file.name": os.path.basename(shown)}
-    if output:
-        attributes[IOSTREAM] = output
+    if output or group.output:
+        attributes[IOSTREAM] = output or group.output
     resource = group.resource_of(path) if group.resource_of is not None else None
     if resource is None:
         resource = of_host if group.resource is None else group.resource

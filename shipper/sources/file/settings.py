@@ -27,6 +27,7 @@ class FileGroup:
     longer line is split and its parts are marked. ``hold``: seconds that an unfinished last line waits for its end.
     ``resource``: content of the Resource message for these files, where it differs from the host's; ``resource_of`` the same
     for the file of a path, None where it is not its own. ``admits``: whether a file that was opened at a path may be read.
+    ``output``: which output of a program the files are, if they are one.
     ``encoding``: of the text; ``auto`` is UTF-8, or UTF-16 where a file begins with its byte order mark. ``ignore_older``: of a
     file that was not written to for so many seconds when it is first seen, only what is appended is read; 0: all files are.
     ``format``: what container runtimes write is read as what the container wrote; ``auto``: where a file is recognised as such.
@@ -45,6 +46,7 @@ class FileGroup:
     resource: bytes | None = None
     resource_of: Callable[[str], bytes | None] | None = None
     admits: Callable[[str, os.stat_result], bool] | None = None
+    output: Literal["", "stdout", "stderr"] = ""
     multiline: Multiline | None = None
     shape: Shape = PLAIN
 
