@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shipper.ledger import Ledger
+from shipper.sources.file import rotation
 from shipper.sources.file.identity import Key
 from shipper.sources.file.recovery import _key_at
 from shipper.sources.file.rotation import siblings
@@ -65,8 +66,11 @@ def test_a_listing_that_lacks_a_file_which_is_being_renamed(tmp_path: Path, monk
         def lacking_at_first(path: str, among: Iterable[str]) -> Any:
             return siblings(path, among) if looks > 3 else []
 
+        def empty_at_first(directory: str) -> set[str]:
+            return rotation.names(directory) if looks > 3 else set()
+
         monkeypatch.setattr("shipper.sources.file.recovery._key_at", blind_at_first)
-        monkeypatch.setattr("shipper.sources.file.recovery.siblings", lacking_at_first)
+        monkeypatch.setattr("shipper.sources.file.recovery.names", empty_at_first)
         monkeypatch.setattr("shipper.sources.file.copies.siblings", lacking_at_first)
         append(logs / "a.log.1", numbered(10, 20))
         async with tailing(logs, sink=sink) as tail:

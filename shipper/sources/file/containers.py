@@ -139,7 +139,14 @@ class ContainerForm(Form):
         records = list(self._records(lines, event, at))
         extra = {index: record.extra for index, (record, _) in enumerate(records) if record.extra}
         bodies = [record.body or b"" for record, _ in records]
-        return Rendered(bodies, extra, self._resume(window, at, end, event, lines), [time for _, time in records])
+        strange = sum(STRANGE in line.marks for line in lines)
+        return Rendered(
+            bodies,
+            extra,
+            self._resume(window, at, end, event, lines),
+            [time for _, time in records],
+            {f"not {self._format.name}": strange} if strange else {},
+        )
 
     def pieces(self, window: Window, at: int, end: int, event: int) -> Iterator[Piece]:
         """See `Form.pieces`. Parts that lie in the same line of the file cannot be parted; the last stands for all."""

@@ -8,13 +8,14 @@ is only waited for a moment: two files may begin alike and yet be two.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
 from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
-from shipper.sources.file.rotation import holds_content_of, is_prefix_of, siblings
+from shipper.sources.file.rotation import holds_content_of, is_prefix_of, named, siblings
 
 if TYPE_CHECKING:
     from shipper.sources.file.table import FileTable
@@ -148,7 +149,9 @@ class Copies:
         """The file that holds what ``old`` was reading, now that its own file does not."""
         beside = truncated.path if truncated is not None and truncated.path else old.path
         likely = [file.path for file in self._table if file.copy_of is old]
-        for path, status in siblings(beside, likely):
+        for path, status in chain(
+            named(old.path), siblings(beside, likely)
+        ):  # what is still in its place costs no listing
             key = (status.st_dev, status.st_ino)
             if truncated is not None and key == truncated.key:
                 continue

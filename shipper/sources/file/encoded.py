@@ -35,6 +35,11 @@ def marked(head: bytes) -> str:
     return _MARKS.get(head[:2], "")
 
 
+def may_be_marked(head: bytes) -> bool:
+    """Whether ``head`` is less than a byte order mark, but may become one."""
+    return len(head) == 1 and any(mark.startswith(head) for mark in _MARKS)
+
+
 def unit_of(encoding: str) -> int:
     """How many bytes a unit has: line ends stand only at multiples of it."""
     return 2 if encoding in _MARKS.values() else 1

@@ -12,7 +12,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import Gauge
 
@@ -22,6 +22,8 @@ from shipper.sources.file.unpack import MAGIC, GzipText
 
 if TYPE_CHECKING:
     from shipper.sources.file.content import Content
+
+T = TypeVar("T")
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -92,13 +94,17 @@ class TailedFile:
 
     def raw(self, size: int, position: int) -> bytes:
         """The same of the bytes on the disk, which differ where the file is compressed."""
+        return self._asked(lambda fd: os.pread(fd, size, position))
+
+    def _asked(self, ask: Callable[[int], T]) -> T:
+        """What ``ask`` gives for the descriptor; for a new one where the file system has forgotten what the old one was for."""
         try:
-            return os.pread(self.pool.open(self), size, position)
+            return ask(self.pool.open(self))
         except OSError as error:
             if error.errno != errno.ESTALE or isinstance(error, Replaced):
                 raise
-        self.pool.close(self)  # a network file system forgot what the descriptor was for; the name may still lead there
-        return os.pread(self.pool.open(self), size, position)
+        self.pool.close(self)
+        return ask(self.pool.open(self))
 
     def length(self, status: os.stat_result | None = None) -> int:
         """How many bytes of text it holds: what was written, without NULs at its end that only take up room.
@@ -117,7 +123,7 @@ class TailedFile:
     def status(self) -> os.stat_result:
         """Its status, without opening it. Raises OSError; `Replaced` when its name leads elsewhere now."""
         if self.fd >= 0:
-            return os.fstat(self.fd)
+            return self._asked(os.fstat)
         status = regular(self.path)
         if (status.st_dev, status.st_ino) != self.key:
             raise Replaced(errno.ESTALE, "another file has its name", self.path)

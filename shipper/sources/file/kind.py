@@ -86,6 +86,7 @@ class Surroundings:
     idle: Callable[[Content], None]
     seen: Callable[[str, bytes], None] | None = None
     skipped: Callable[[FileStream, int, int], None] = lambda stream, start, end: None
+    unparsed: Callable[[FileStream, Mapping[str, int]], None] = lambda stream, causes: None
 
 
 def make_content(
@@ -116,6 +117,7 @@ def make_content(
             shape=group.shape,
             seen=around.seen,
             skipped=around.skipped,
+            unparsed=around.unparsed,
         )
     return content
 

@@ -7,8 +7,8 @@ told from where the piece begins and ends. A chunk of ordinary lines passes with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from shipper.otlp.encode import log_attribute
 from shipper.shape.text import NEAR, is_utf8, whole
@@ -44,13 +44,15 @@ class Window:
 class Rendered:
     """The texts of a range: further encoded fields by index, where the event at its end began, and when each was written.
 
-    ``times``: nanoseconds since the epoch of each text, where what carries the lines says so.
+    ``times``: nanoseconds since the epoch of each text, where what carries the lines says so. ``unparsed``: how many texts are
+    not in the format of the file, by cause.
     """
 
     lines: list[bytes]
     extra: dict[int, bytes] | None
     next_resume: int
     times: list[int] | None = None
+    unparsed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

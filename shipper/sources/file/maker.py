@@ -56,7 +56,7 @@ class Maker(Announcer):
         self._patterns = patterns
         self._watcher = watcher
         self.recogniser = Recogniser(clock)
-        self._around = Surroundings(life, resource, clock, self._suspicious, self._idle, seen, _skipping(report))
+        self._around = Surroundings(life, resource, clock, self._suspicious, self._idle, seen, *_telling(report))
         self._remembered = list({base_id(id): None for id in remembered})
         self._clock = clock
 
@@ -171,8 +171,19 @@ class Maker(Announcer):
             self.streams.pop(stream.id, None)
 
 
-def _skipping(report: Reporter) -> Callable[[FileStream, int, int], None]:
-    return lambda stream, start, end: report(Skipped(stream.id, stream.name, start, end, "gap"))
+def _telling(
+    report: Reporter,
+) -> tuple[Callable[[FileStream, int, int], None], Callable[[FileStream, Mapping[str, int]], None]]:
+    """What is said of ranges that nobody wrote, and of lines that could not be understood."""
+
+    def skipped(stream: FileStream, start: int, end: int) -> None:
+        report(Skipped(stream.id, stream.name, start, end, "gap"))
+
+    def unparsed(stream: FileStream, causes: Mapping[str, int]) -> None:
+        for cause, count in causes.items():
+            report(Unparsed(SOURCE, cause, count, stream.name))
+
+    return skipped, unparsed
 
 
 def _needs_own_watch(file: TailedFile) -> bool:

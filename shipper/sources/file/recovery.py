@@ -15,7 +15,7 @@ from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.handles import TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Head, Key
 from shipper.sources.file.kind import Kind, base_id, kind_of, output_of
-from shipper.sources.file.rotation import agreement, siblings
+from shipper.sources.file.rotation import agreement, names
 from shipper.sources.file.stream import FileStream
 from shipper.sources.file.table import GONE, FileTable
 
@@ -253,7 +253,7 @@ class Recovery:
         directory = os.path.dirname(known.path)
         if known.key not in self._inodes and directory not in self._listed:
             self._listed.add(directory)
-            for path, _ in siblings(known.path, ()):
+            for path in names(directory):
                 self._index(path)
         return self._inodes.get(known.key, "")
 

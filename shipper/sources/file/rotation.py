@@ -45,15 +45,26 @@ def is_prefix_of(file: TailedFile, size: int, original: TailedFile) -> bool:
     return original.length() >= size and same_content(file, original, size)
 
 
-def siblings(path: str, known: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Regular files beside ``path`` and those in ``known``, newest first and likely copies before others."""
-    directory = os.path.dirname(path)
+def named(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The regular file that has this name, if there is one."""
+    try:
+        yield path, regular(path)
+    except OSError:  # nothing there to look into
+        return
+
+
+def names(directory: str) -> set[str]:
+    """The paths of everything in a directory."""
     try:
         with os.scandir(directory) as entries:
-            paths = {entry.path for entry in entries}
-    except OSError:  # the directory is gone: there is nothing beside
-        paths = set()
-    paths.update(known)
+            return {entry.path for entry in entries}
+    except OSError:  # the directory is gone, and with it what was in it
+        return set()
+
+
+def siblings(path: str, known: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Regular files beside ``path`` and those in ``known``, newest first and likely copies before others."""
+    paths = names(os.path.dirname(path)).union(known)
     found: list[tuple[bool, int, str, os.stat_result]] = []
     for each in paths:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from shipper.clock import Clock
@@ -59,6 +59,7 @@ class FileStream(SizedStream):
         shape: Shape = PLAIN,
         seen: Callable[[str, bytes], None] | None = None,
         skipped: Callable[[FileStream, int, int], None] = lambda stream, start, end: None,
+        unparsed: Callable[[FileStream, Mapping[str, int]], None] = lambda stream, causes: None,
     ) -> None:
         """``output``: that of a container whose records these are. ``hold``: seconds for which an unfinished line is held.
 
@@ -81,6 +82,7 @@ class FileStream(SizedStream):
         self._clock = clock
         self._seen = seen
         self._skipped = skipped
+        self._unparsed = unparsed
         self._counted: Callable[[FileStream], None] = lambda _: None
         self._own_to: tuple[int, int] | None = None  # size of the content, and where what is ours ended in that
         content.streams.append(self)
@@ -311,12 +313,14 @@ class FileStream(SizedStream):
     ) -> Batch:
         rendered = self._render(window, at, end, resume)
         guard = self.content.remember(window, end)
+        shaped = self._shaped(rendered, observed_ns)
         if end > self.read_to:
             if gap_at(window.data, at - window.base):
                 self._skipped(self, at, end)
+            if shaped.failures or rendered.unparsed:
+                self._unparsed(self, {**shaped.failures, **rendered.unparsed})
             self.read_to = end
         next_resume = end if end == bound else rendered.next_resume
-        shaped = self._shaped(rendered, observed_ns)
         cut = Cut(at, end, resume, next_resume, shaped.records, observed_ns, guard, shaped.filtered, shaped.sampled)
         batch = self._carry(cut, shaped)
         if self._seen is not None:

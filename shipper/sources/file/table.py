@@ -83,12 +83,15 @@ class FileTable:
         Goes on as it is iterated over, in small steps, so that thousands of files hold nobody up.
         """
         present = set(paths)
+        new = sorted((path for path in paths if path not in self._paths), key=_written_at)  # the oldest first
         for number, file in enumerate(list(self._keys.values()), 1):  # before new ones, as in `touched`
             if file.fd >= 0:
                 self.look(file)
             if number % SLICE == 0:
                 yield
-        for number, path in enumerate([*paths, *(path for path in self._paths if path not in present)], 1):
+        known = [path for path in paths if path in self._paths]
+        gone = [path for path in self._paths if path not in present]
+        for number, path in enumerate([*new, *known, *gone], 1):
             self.check(path)
             if number % SLICE == 0:
                 yield
@@ -442,3 +445,11 @@ class FileTable:
             self.look(file)
         self.packed.tick()
         self._settle()
+
+
+def _written_at(path: str) -> int:
+    """When a file was last written to; 0 where that cannot be asked, as will be found out when it is opened."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
