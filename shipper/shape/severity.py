@@ -135,8 +135,10 @@ _SHOUTED = re.compile(
     rb"T(?<!\wT)RACE(?!\w)|D(?<!\wD)EBUG[1-5]?(?!\w)|I(?<!\wI)NFO(?:RMATION)?(?!\w)|N(?<!\wN)OTICE(?!\w)|W(?<!\wW)ARN(?:ING)?(?!\w)"
     rb"|E(?<!\wE)(?:RROR|RR|MERG(?:ENCY)?)(?!\w)|F(?<!\wF)(?:ATAL|INEST|INER|INE)(?!\w)|C(?<!\wC)RIT(?:ICAL)?(?!\w)|C(?<!\wC)ONFIG:"
     rb"|A(?<!\wA)LERT(?!\w)|P(?<!\wP)ANIC(?!\w)|S(?<!\wS)EVERE(?!\w)|S(?<!\wS)TATEMENT:|L(?<!\wL)OG:|V(?<!\wV)ERBOSE(?!\w)"
-    rb"|\[(?:trace|debug|info|notice|[Nn]ote|warn|[Ww]arning|[Ee]rror|err|fatal|critical|crit|alert|emerg|panic|[Ss]ystem|Info|Debug"
-    rb"|Critical|Fatal|INF|ERR|WRN|DBG|VRB|FTL)\]"
+    rb"|I(?<=[ \[]I)NF\]|W(?<=[ \[]W)RN\]|D(?<=[ \[]D)BG\]|V(?<=[ \[]V)RB\]|F(?<=[ \[]F)TL\]"  # Serilog
+    rb"|\t(?:debug|info|warn|error|dpanic|panic|fatal)\t"  # zap
+    rb"|\[(?:\w{1,24}:)?(?:trace\d?|debug|info|notice|[Nn]ote|warn|[Ww]arning|[Ee]rror|err|fatal|critical|crit|alert|emerg|panic|[Ss]ystem|Info|Debug"
+    rb"|Critical|Fatal)\]"
 )
 """Every alternative begins with a literal character, and few of those are in usual text: so the search skips to the next one."""
 
