@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +162,19 @@ def test_wrong_calls() -> None:
     ):
         done = called(*words)
         assert (done.exit_code, says in done.output) == (2, True), (words, done.output)
+
+
+def test_without_the_sidecar_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    """One sentence with the pip command."""
+    for name in ("msgspec", "aiohttp", "yaml", "obstore", "isal", "rich", "cramjam"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name={name!r})")
+    words = ("fleet", "watch", "--prometheus", "http://127.0.0.1:1", "--write", "http://127.0.0.1:1/w")
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "shipper", *words], capture_output=True, text=True, env=env, timeout=60
+    )
+    assert (done.returncode, "pip install 'ephemeral-shipper[sidecar]'" in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_archive_of_that_name_is_still_one(tmp_path: Path) -> None:
