@@ -68,8 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shipper-pictures-") as directory:
         if kept is None:
             kept = Path(directory) / "demo"
-            demo = [sys.executable, "-m", "shipper", "demo", "--preview", f"--keep={kept}"]
-            subprocess.run(demo, check=True)
+            demo = [sys.executable, "-m", "shipper", "demo", "--preview", f"--keep={kept.name}"]
+            subprocess.run(demo, check=True, cwd=directory)  # pictures do not tell where they were made
         for name, picture in asyncio.run(photographed(kept)).items():
             small = smaller(picture)
             if len(small) > LARGEST:

@@ -179,7 +179,7 @@ def _run(console: Console, plan: Plan, directory: Path, pages: Pages, place: Pla
             live.stop()
         asyncio.run(_until_signalled(fleet))
     _interruptible()
-    archive = fleet.gateway.archive
+    archive = _near(fleet.gateway.archive)
     report = audit(str(archive), truth=_emitted(fleet))
     findings = read_findings(Archive.open(str(archive)))
     show_generations(console, report, findings)
@@ -192,10 +192,15 @@ def _run(console: Console, plan: Plan, directory: Path, pages: Pages, place: Pla
     return report.ok and not report.totals.duplicates
 
 
+def _near(place: Path) -> Path:
+    """As people would name it from here."""
+    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+
+
 def _draw(console: Console, place: Place, fleet: Fleet, page: Path) -> None:
     """Write the page of the boards; where it cannot be drawn that is said, for the demo is about something else."""
     try:
-        made = draw(place, fleet, records_of(str(fleet.gateway.archive)))
+        made = draw(place, fleet, records_of(str(_near(fleet.gateway.archive))))
         write_page(page, made.html)
     except (ShipperError, click.ClickException) as problem:
         console.print(f"no preview of the dashboards: {problem}", style="yellow", highlight=False, soft_wrap=True)

@@ -77,7 +77,7 @@ class Fleet:
                 await self._tell_of(number, "rollback" if number == 2 else "start")
                 following = await self._launch(number, traffic)
                 replaced = traffic.create_task(self._replace(current, following, number))
-                await self._middle(number, following, traffic)
+                await self._middle(number, following, replaced, traffic)
                 await replaced
                 if number == 1:
                     self.moments.accused = time.time()
@@ -91,7 +91,7 @@ class Fleet:
         """The hosts of the generation before go once the others serve; then the pipeline is done."""
         for host in following:
             await host.came_up.wait()
-        slow = self.plan.seconds / len(GENERATIONS) / 4 / self.plan.hosts  # over before the gateway is away
+        slow = self.plan.seconds / len(GENERATIONS) / 4 / self.plan.hosts
         await self._retire(hosts, first_killed=number == 1, pause=slow if self.plan.eventful else PAUSE_SECONDS)
         await self._tell_of(number, "finish")
 
@@ -127,7 +127,9 @@ class Fleet:
         traffic.create_task(host.serve(self.plan.rate))
         return host
 
-    async def _middle(self, number: int, hosts: list[Host], traffic: asyncio.TaskGroup) -> None:
+    async def _middle(
+        self, number: int, hosts: list[Host], replaced: asyncio.Task[None], traffic: asyncio.TaskGroup
+    ) -> None:
         share = self.plan.seconds / len(GENERATIONS)
         async with asyncio.TaskGroup() as together:
             together.create_task(asyncio.sleep(share))
@@ -138,6 +140,8 @@ class Fleet:
                 self._say(f"SIGKILL to the sidecar of {hosts[-1].name}; it comes back in {SIDECAR_DOWN_SECONDS:.0f} s")
                 together.create_task(hosts[-1].crash_sidecar(SIDECAR_DOWN_SECONDS))
             if number == 1:
+                if self.plan.eventful:
+                    await replaced  # one thing after the other, to be told apart on boards
                 self._say(f"the gateway becomes unreachable for {OUTAGE_SECONDS:.0f} s (SIGKILL)")
                 together.create_task(self.gateway.outage(OUTAGE_SECONDS))
 
