@@ -145,3 +145,20 @@ def test_rotation_keeps_both_streams_to_their_end(tmp_path: Path) -> None:
             assert len(tail.sink.streams) == 4
 
     asyncio.run(main())
+
+
+def test_what_is_not_in_the_format_is_counted_once(tmp_path: Path) -> None:
+    """Lines that a runtime did not write are passed on as they are, marked, and counted, however often they are read."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        async with tailing(logs, "*.log", format="cri") as tail:
+            (logs / "0.log").write_bytes(out("a") + b"odd\n2026-11-23T02:00:00Z stdwhat F b\n" + err("c"))
+            await tail.lines(4)
+            assert bodies(tail, "stdout") == ["a", "odd", "2026-11-23T02:00:00Z stdwhat F b"]
+            for batch in tail.sink.batches:
+                assert tail.sink.streams[batch.stream].reread(batch.cut) == batch
+            counted = tail.report.metrics.unparsed.labels("file", "not cri")
+            assert counted._value.get() == 2
+
+    asyncio.run(main())

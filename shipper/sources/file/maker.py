@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 
 from shipper.clock import Clock
-from shipper.events import Reporter, Skipped
+from shipper.events import Reporter, Skipped, Unparsed
 from shipper.sources.books import Books
 from shipper.sources.file.announce import Announcer
 from shipper.sources.file.consumer import Nobody, TextConsumer
@@ -181,7 +181,7 @@ def _telling(
 
     def unparsed(stream: FileStream, causes: Mapping[str, int]) -> None:
         for cause, count in causes.items():
-            report(Unparsed(SOURCE, cause, count, stream.name))
+            report(Unparsed("file", cause, count, stream.name))
 
     return skipped, unparsed
 

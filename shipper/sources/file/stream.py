@@ -64,7 +64,7 @@ class FileStream(SizedStream):
         """``output``: that of a container whose records these are. ``hold``: seconds for which an unfinished line is held.
 
         ``shape`` makes records of events; ``seen`` gets each payload; ``skipped`` is told of ranges where nobody wrote anything,
-        once each.
+        once each, ``unparsed`` of how many texts could not be understood, by cause.
         """
         self.id = id
         self.name = content.name
