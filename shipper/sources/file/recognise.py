@@ -7,7 +7,7 @@ import os
 from shipper.clock import Clock
 from shipper.labels.container_logs import Container, container_of
 from shipper.shape.containers import FORMATS, LONGEST, SAMPLE, Recognised, recognise
-from shipper.sources.file.encoded import ENCODINGS, marked
+from shipper.sources.file.encoded import ENCODINGS, marked, may_be_marked
 from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.kind import PLAIN_TEXT, Kind
 from shipper.sources.file.settings import FileGroup
@@ -25,21 +25,28 @@ class Recogniser:
     def kind_of(self, file: TailedFile, group: FileGroup) -> Kind | None:
         """The kind of ``file``; None while that cannot be told. Raises OSError."""
         if group.format in ("auto", "plain"):
-            encoding = marked(file.read(2, 0)) if group.encoding == "auto" else ENCODINGS[group.encoding]
+            beginning = file.read(2, 0)
+            encoding = marked(beginning) if group.encoding == "auto" else ENCODINGS[group.encoding]
             if encoding:
+                self._waiting.pop(file, None)
                 return Kind(encoding=encoding)
+            if group.encoding == "auto" and may_be_marked(beginning) and not self._patience_over(file):
+                return None
         if group.format == "plain":
+            self._waiting.pop(file, None)
             return PLAIN_TEXT
         container = container_of([*file.paths, *map(os.path.realpath, file.paths)])
         if group.format != "auto":
             return Kind(FORMATS[group.format], container.attributes)
         found = _recognise(file, container)
-        if not found.certain and self._clock.monotonic() < self._waiting.setdefault(
-            file, self._clock.monotonic() + PATIENCE
-        ):
+        if not found.certain and not self._patience_over(file):
             return None
         self._waiting.pop(file, None)
         return PLAIN_TEXT if found.format is None else Kind(found.format, container.attributes)
+
+    def _patience_over(self, file: TailedFile) -> bool:
+        now = self._clock.monotonic()
+        return now >= self._waiting.setdefault(file, now + PATIENCE)
 
     def decide(self, file: TailedFile, group: FileGroup) -> Kind:
         """The same, with what can be told now. Raises OSError."""
