@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from shipper.fleet.verdict import history
-from shipper.fleet.verdict.hosts import odd_host
+from shipper.fleet.verdict.hosts import far, odd_host
 from shipper.fleet.verdict.judge import SAME_MINUTES, Sides, judge
 from shipper.fleet.verdict.mantel import ALPHA, MIN_ERRORS, MIN_FACTOR, Score, Stratum, evidence, score
-from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Past, Verdict
+from shipper.fleet.verdict.model import Cell, Count, Group, Host, Kind, Past, Verdict, added
 
 MINUTES = 30
 HOSTS = 10
@@ -58,33 +58,55 @@ class Cellful:
     compared: int = 0
 
 
-@dataclass
+class Side:
+    """One generation of a roll: what its hosts have served so far, minute by minute and in all."""
+
+    def __init__(self, name: str, born: int | None) -> None:
+        self._counts: list[dict[Cell, Count]] = [{} for _ in range(HOSTS)]
+        self._served = [Count()] * HOSTS
+        self.group = Group(name, tuple(Host(f"{name}{at}", one, born) for at, one in enumerate(self._counts)))
+
+    @property
+    def total(self) -> Count:
+        return added(iter(self._served))
+
+    def serve(self, minute: int, rate: float, ratio: float, rng: random.Random, bad_host: float = 1.0) -> Count:
+        """One more minute; its first host may be bad by itself."""
+        before = self.total
+        for at, counts in enumerate(self._counts):
+            total = poisson(rate / HOSTS, rng)
+            if total:
+                one = Count(total, binomial(total, min(ratio * (1.0 if at else bad_host), 0.9), rng))
+                counts[Cell(minute)] = one
+                self._served[at] = self._served[at].plus(one)
+        after = self.total
+        return Count(after.total - before.total, after.bad - before.bad)
+
+    def has_odd_host(self) -> bool:
+        whole = self.total
+        return any(far(one, whole) for one in self._served) and odd_host(self.group) is not None
+
+
 class Roll:
-    """What both sides of a roll have served so far."""
+    """Both sides of one."""
 
-    new: list[dict[Cell, Count]] = field(default_factory=lambda: [{} for _ in range(HOSTS)])
-    old: list[dict[Cell, Count]] = field(default_factory=lambda: [{} for _ in range(HOSTS)])
-    own: Count = field(default_factory=Count)
-    beside: int = 0
-    scores: list[Score] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.candidate = Group("new", tuple(Host(f"n{index}", counts, 0) for index, counts in enumerate(self.new)))
-        self.baseline = Group("old", tuple(Host(f"o{index}", counts) for index, counts in enumerate(self.old)))
+    def __init__(self) -> None:
+        self.new, self.old = Side("new", born=0), Side("old", born=None)
+        self._beside = 0
+        self._scores: list[Score] = []
 
     def serve(self, story: Story, minute: int, level: float, rng: random.Random) -> None:
-        """One more minute; the candidate's first host may be bad by itself."""
+        """One more minute."""
         share = 0.5 if minute < story.leaves else 1.0
         worse = story.factor if minute > story.bad_from else 1.0
         ratio = story.base * level
-        new = fill(
-            self.new, minute, story.rate * share, ratio * worse * coldness(story, minute), rng, bad_host=story.bad_host
+        new = self.new.serve(
+            minute, story.rate * share, ratio * worse * coldness(story, minute), rng, bad_host=story.bad_host
         )
-        old = fill(self.old, minute, story.rate * (1 - share), ratio, rng) if share < 1.0 else Count()
-        self.own = self.own.plus(new)
+        old = self.old.serve(minute, story.rate * (1 - share), ratio, rng) if share < 1.0 else Count()
         if new.total and old.total:
-            self.beside += new.total
-            self.scores.append(score([Stratum(new, old)]))
+            self._beside += new.total
+            self._scores.append(score([Stratum(new, old)]))
 
     def may_be_worse(self, past: Past) -> bool:
         """Whether `judge` could call it worse: all that is skipped is what its own parts rule out.
@@ -92,16 +114,17 @@ class Roll:
         Without odd hosts it does so only if its evidence is enough since some minute, as the weights of its spans are below 1,
         or, mostly alone, if the ratio is far enough over that of earlier generations.
         """
-        if self.own.bad < MIN_ERRORS:
+        own = self.new.total
+        if own.bad < MIN_ERRORS:
             return False
-        if odd_host(self.candidate) or odd_host(self.baseline):
+        if self.new.has_odd_host() or self.old.has_odd_host():
             return True
-        if self.beside < 0.5 * self.own.total or not self.beside:
+        if self._beside < 0.5 * own.total or not self._beside:
             spread = history.spread_of(past.counts, past.minutes)
-            if spread is not None and self.own.ratio >= MIN_FACTOR * spread.mean:
+            if spread is not None and own.ratio >= MIN_FACTOR * spread.mean:
                 return True
         u = v = new = old = 0.0
-        for one in reversed(self.scores):
+        for one in reversed(self._scores):
             u, v, new, old = u + one.u, v + one.v, new + one.weighted_new, old + one.weighted_old
             if new >= MIN_FACTOR * old - _ROUNDING and evidence(u, v) >= -math.log(ALPHA) - _ROUNDING:
                 return True
@@ -121,7 +144,7 @@ def run(story: Story, rng: random.Random, result: Cellful, *, always: bool = Fal
         past = Past(age, tuple(one[age] for one in earlier_ones), born=0)
         if not (always or minute == story.minutes or roll.may_be_worse(past)):
             continue
-        verdict = judge(Sides(roll.candidate, roll.baseline, past))
+        verdict = judge(Sides(roll.new.group, roll.old.group, past))
         if verdict.kind is Kind.WORSE:
             result.alarms.append(minute)
             break
@@ -131,20 +154,6 @@ def run(story: Story, rng: random.Random, result: Cellful, *, always: bool = Fal
         low, high = verdict.interval
         result.compared += 1
         result.covered += low <= story.factor <= (math.inf if high is None else high)
-
-
-def fill(
-    hosts: list[dict[Cell, Count]], minute: int, rate: float, ratio: float, rng: random.Random, *, bad_host: float = 1.0
-) -> Count:
-    """What each host serves in a minute, and all of them."""
-    whole = Count()
-    for index, counts in enumerate(hosts):
-        total = poisson(rate / len(hosts), rng)
-        if total:
-            one = Count(total, binomial(total, min(ratio if index else ratio * bad_host, 0.9), rng))
-            counts[Cell(minute)] = one
-            whole = whole.plus(one)
-    return whole
 
 
 def earlier(story: Story, rng: random.Random) -> list[Count]:

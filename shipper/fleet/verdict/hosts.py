@@ -38,12 +38,12 @@ def odd_host(group: Group) -> OddHost | None:
                 failed += bad
         own.append(Count(served, failed))
     whole = added(iter(own))
-    if whole.bad < MIN_ERRORS or not any(_far(count, whole) for count in own):
+    if whole.bad < MIN_ERRORS or not any(far(count, whole) for count in own):
         return None
     expected = _expected(serving, {cell: bad / requests[cell] for cell, bad in bads.items()})
     worst = max(range(len(serving)), key=lambda index: own[index].bad - expected[index])
     count = own[worst]
-    if not _far(count, whole) or _at_least(count.bad, whole.bad, expected[worst] / whole.bad) * len(serving) > ALPHA:
+    if not far(count, whole) or _at_least(count.bad, whole.bad, expected[worst] / whole.bad) * len(serving) > ALPHA:
         return None
     return OddHost(serving[worst].name, group.generation, count.total, count.bad, count.bad / whole.bad)
 
@@ -55,8 +55,8 @@ def without(group: Group, odd: OddHost | None) -> Group:
     return Group(group.generation, tuple(host for host in group.hosts if host.name != odd.name), group.left_out)
 
 
-def _far(own: Count, whole: Count) -> bool:
-    """Whether it fails so many times as often as the others do that it would be worth naming."""
+def far(own: Count, whole: Count) -> bool:
+    """Whether a host fails so many times as often as the others do that it would be worth naming."""
     rest = Count(whole.total - own.total, whole.bad - own.bad)
     return own.total > 0 and rest.total > 0 and own.ratio >= MIN_FACTOR * rest.ratio
 
