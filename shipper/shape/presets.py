@@ -20,7 +20,7 @@ PRESETS: Mapping[str, str] = {
     ),
     "go": (
         rf"{_MORE}|goroutine \d+ |\[signal |created by |exit status \d|\[recovered\]|\.\.\.additional frames"
-        r"|[^\s(]+\.[^\s(]+(?:\([^\s)]*\)[^\s(]*)*\([^)]*\)$)"
+        r"|[^\s()]+\.(?:\([^\s()]+\)\.)?[^\s()]*\([^()]*\)$)"
     ),
     "dotnet": rf"{_MORE}|---> |--- End of |{_QUALIFIED})",
     "ruby": rf"{_MORE}|from |Caused by|[^\s:]+\.e?rb:\d+:in [`'][^']*'$|[A-Z]\w*(?:::[A-Z]\w*)*(?:Error|Exception) \()",
