@@ -221,8 +221,8 @@ async def forward(
         clock=clock,
         report=report,
     )
-    await receiver.start()
     try:
+        await receiver.start()
         yield Forward(receiver, spools, hub, report)
     finally:
         await receiver.aclose()
@@ -287,8 +287,8 @@ async def syslog(
         clock=clock,
         report=report,
     )
-    await receiver.start()
     try:
+        await receiver.start()
         yield Syslog(receiver, spool, report)
     finally:
         await receiver.aclose()

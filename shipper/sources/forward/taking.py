@@ -45,6 +45,8 @@ class Taker:
 
     async def keep(self, message: Message) -> None:
         """Take a message in; `flush` is what stores the end of it. Raises as `flush`, and `BrokenMessage`."""
+        if self._batch.size >= PART:
+            await self.flush()
         if message.chunk is None:
             await self._add(message, None)
             return

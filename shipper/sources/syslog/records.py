@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,8 +19,10 @@ from shipper.sources.syslog.parse import Message, Parser
 
 SCOPE = "shipper.syslog"
 _SCOPE = scope(SCOPE)
+_FRAME = 256 << 10  # bytes of records in a frame, about
 _EXAMPLE = 120  # characters of a message that is shown
-_NOTHING = Message(b"", b"", "", "")
+NOTHING = Message(b"", b"", "", "")
+"""Where no message goes on."""
 
 
 class Origin(NamedTuple):
@@ -46,10 +48,13 @@ class Records:
         self._report = report
 
     def encode(
-        self, found: Iterable[tuple[Piece, Origin]], now: int, before: Message = _NOTHING
+        self, found: Iterator[tuple[Piece, Origin]], now: int, before: Message = NOTHING
     ) -> tuple[Batch, Message]:
-        """The records of some pieces. ``before``: the message whose parts go on, as the last call returned it."""
-        batch = Batch()
+        """The records of the next pieces, as many as fit a frame; none when there are no more.
+
+        ``before``: the message whose parts go on, as the last call returned it.
+        """
+        batch, size = Batch(), 0
         problems: Counter[str] = Counter()
         examples: dict[str, bytes] = {}
         observed = fixed64_field(11, now)
@@ -63,7 +68,11 @@ class Records:
             else:
                 body = piece.data
             group = batch.group(self._common or _envelope(before.hostname, before.appname))
-            group.add(b"".join((before.fields, _body(body), _marks(piece), _origin(origin), observed)))
+            content = b"".join((before.fields, _body(body), _marks(piece), _origin(origin), observed))
+            group.add(content)
+            size += len(content)
+            if size >= _FRAME:
+                break
         for problem, count in problems.items():
             example = repr(examples[problem][:_EXAMPLE].decode("utf-8", "replace"))
             self._report(Unparsed(self._name, problem, count, example))

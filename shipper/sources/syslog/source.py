@@ -8,7 +8,7 @@ the machine: those for which there is no room are dropped, counted and said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
@@ -22,7 +22,7 @@ from shipper.sources.syslog import sockets
 from shipper.sources.syslog.datagrams import Datagrams
 from shipper.sources.syslog.framing import Framer, Piece, pieces
 from shipper.sources.syslog.parse import Message, Parser
-from shipper.sources.syslog.records import Origin, Records
+from shipper.sources.syslog.records import NOTHING, Origin, Records
 from shipper.sources.syslog.settings import SyslogSettings
 from shipper.sources.syslog.sockets import Datagram
 from shipper.sources.wire import Wire
@@ -30,7 +30,6 @@ from shipper.spool import Spool, SpoolStream
 
 NAME = "syslog"
 PATH = "receivers.syslog"
-_NO_MESSAGE = Message(b"", b"", "", "")
 
 
 class SyslogReceiver(Source):
@@ -124,23 +123,23 @@ class SyslogReceiver(Source):
     def _pieces(self, one: Datagram) -> Iterable[Piece]:
         return pieces(one.data, self._settings.max_message, cut_off=one.truncated)
 
-    def _offer(self, found: Iterable[tuple[Piece, Origin]]) -> None:
+    def _offer(self, found: Iterator[tuple[Piece, Origin]]) -> None:
         """Store what cannot wait, or count it as lost."""
         self._last = self._clock.monotonic()
         now = self._clock.wall_ns()
-        batch, _ = self._records.encode(found, now)
-        for _, payload, records in batch.requests():
-            try:
-                self._store.offer(payload, records, now)
-            except SpoolFull as error:
-                self._report(MessagesDropped(NAME, "full", records, str(error)))
+        while (batch := self._records.encode(found, now)[0]).records:
+            for _, payload, records in batch.requests():
+                try:
+                    self._store.offer(payload, records, now)
+                except SpoolFull as error:
+                    self._report(MessagesDropped(NAME, "full", records, str(error)))
 
     async def _serve(self, wire: Wire) -> None:
         """One connection, until it ends."""
         framer = Framer(self._settings.max_message)
         peer = "" if not wire.peer or is_loopback(wire.peer) else wire.peer
         origin = Origin(local=not wire.peer, peer=peer)
-        goes_on = _NO_MESSAGE
+        goes_on = NOTHING
         try:
             while data := await self._read(wire):
                 goes_on = await self._put(framer.feed(data), origin, goes_on)
@@ -156,12 +155,18 @@ class SyslogReceiver(Source):
         """Store what came on a connection, waiting for room; the message that goes on, if one does."""
         self._last = self._clock.monotonic()
         now = self._clock.wall_ns()
-        batch, goes_on = self._records.encode(((piece, origin) for piece in found), now, goes_on)
-        for _, payload, records in batch.requests():
-            try:
-                await self._store.put(payload, records, now)
-            except SpoolFull as error:
-                self._report(MessagesDropped(NAME, "full", records, str(error)))
-            except StateError as error:
-                self._report(Problem("receiver_disk", f"{NAME}: {error}", NAME))
-        return goes_on
+        pieces_from = ((piece, origin) for piece in found)
+        while True:
+            batch, goes_on = self._records.encode(pieces_from, now, goes_on)
+            if not batch.records:
+                return goes_on
+            for _, payload, records in batch.requests():
+                await self._store_or_count(payload, records, now)
+
+    async def _store_or_count(self, payload: bytes, records: int, now: int) -> None:
+        try:
+            await self._store.put(payload, records, now)
+        except SpoolFull as error:
+            self._report(MessagesDropped(NAME, "full", records, str(error)))
+        except StateError as error:
+            self._report(Problem("receiver_disk", f"{NAME}: {error}", NAME))
