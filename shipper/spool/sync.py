@@ -74,11 +74,13 @@ class Syncer:
     def _want(self, position: int) -> None:
         if position <= self._wanted:
             return
+        idle = self._wanted <= self.synced
         self._wanted = position
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=f"fsync {self._name}", daemon=True)
             self._thread.start()
-        self._changed.notify_all()
+        if idle:  # else it looks anyway when it is done, and waking a thread costs as much as writing a frame
+            self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
