@@ -337,9 +337,10 @@ class OtlpReceiver(Receiver, frozen=True):
 class ForwardReceiver(Receiver, frozen=True):
     """The forward protocol of Fluentd, Fluent Bit and their loggers; `forward: {}` is enough."""
 
-    listen: Annotated[list[str], Meta(description="Each host:port or unix:/path.", min_length=1)] = msgspec.field(
-        default_factory=lambda: ["127.0.0.1:24224"]
+    tcp: Annotated[str, Meta(description="host:port for TCP, with TLS where tls_cert is given; empty: off.")] = (
+        "127.0.0.1:24224"
     )
+    socket: Annotated[str, Meta(description="Path of a unix socket; empty: off.")] = ""
     shared_key_file: Annotated[
         str, Meta(description="File whose first line is the key that clients must know (shared_key, Shared_Key).")
     ] = ""

@@ -245,8 +245,14 @@ def _receivers(config: Config, role: Role | None) -> Iterator[Problem]:
 def _forward(config: Config, forward: ForwardReceiver) -> Iterator[Problem]:
     path: Path = ("receivers", "forward")
     safe = forward.insecure or bool(forward.tls_cert and (forward.shared_key_file or forward.users_file))
-    for index, address in enumerate(forward.listen):
-        yield from _guarded((*path, "listen", index), address, safe=safe, remedy=_KEY_REMEDY)
+    if not forward.tcp and not forward.socket:
+        yield path, "has neither tcp nor socket, so it would listen nowhere"
+    if forward.tcp:
+        host, problems = _listener((*path, "tcp"), forward.tcp, unix=False)
+        yield from problems
+        if host and not safe and not is_loopback(host):
+            yield (*path, "tcp"), f"{host} can be reached from other machines: {_KEY_REMEDY}"
+    yield from _socket((*path, "socket"), forward.socket)
     if not (1 << 16) <= forward.max_message <= config.receivers.spool_max:
         yield (
             (*path, "max_message"),

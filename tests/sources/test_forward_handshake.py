@@ -145,7 +145,7 @@ def test_an_address_that_others_reach_needs_more(tmp_path: Path) -> None:
     from shipper.sources.forward.making import settings
 
     with pytest.raises(ConfigError, match="reached by other machines"):
-        settings(ForwardReceiver(listen=["0.0.0.0:24224"]))
+        settings(ForwardReceiver(tcp="0.0.0.0:24224"))
     empty = tmp_path / "empty"
     empty.write_text("\n")
     for wrong in (ForwardReceiver(shared_key_file=str(empty)), ForwardReceiver(users_file=str(empty))):

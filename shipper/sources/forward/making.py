@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
-from shipper.config import split_address, unix_path
+from shipper.config import split_address
 from shipper.config.schema import ForwardReceiver
 from shipper.errors import ConfigError
 from shipper.sources.forward.handshake import Secrets
@@ -18,7 +19,7 @@ def settings(config: ForwardReceiver) -> ForwardSettings:
     """How to receive. Raises `ConfigError` for files that cannot be used."""
     secrets = _secrets(config)
     return ForwardSettings(
-        listen=tuple(_listen(config, address, known=secrets is not None) for address in config.listen),
+        listen=tuple(_listen(config, known=secrets is not None)),
         heartbeat=not config.tls_cert,
         secrets=secrets,
         body=tuple(config.body),
@@ -28,15 +29,14 @@ def settings(config: ForwardReceiver) -> ForwardSettings:
     )
 
 
-def _listen(config: ForwardReceiver, address: str, *, known: bool) -> ListenSettings:
-    path = unix_path(address)
-    if path:
-        return ListenSettings(path=path)
-    host, port = split_address(address)
-    safe = config.insecure or (known and bool(config.tls_cert))
-    found = ListenSettings(host, port, config.tls_cert, config.tls_key, insecure=safe)
-    found.check(PATH)
-    return found
+def _listen(config: ForwardReceiver, *, known: bool) -> Iterator[ListenSettings]:
+    if config.tcp:
+        safe = config.insecure or (known and bool(config.tls_cert))
+        found = ListenSettings(*split_address(config.tcp), config.tls_cert, config.tls_key, insecure=safe)
+        found.check(PATH)
+        yield found
+    if config.socket:
+        yield ListenSettings(path=config.socket)
 
 
 def _secrets(config: ForwardReceiver) -> Secrets | None:
