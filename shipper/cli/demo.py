@@ -124,7 +124,7 @@ def command(
                     seconds=seconds or PREVIEW_SECONDS,
                     prometheus=place.write_url,
                     asked=place.url,
-                    push=place.push,
+                    push=push or place.push,
                     eventful=True,
                 )
             ok = _run(console, plan, directory, pages, place, kept=keep is not None)
