@@ -70,6 +70,14 @@ def check(signal: Signal, data: bytes) -> Scan:
     return Scan(count, oldest)
 
 
+def count(signal: Signal, data: bytes) -> int:
+    """How many log records, spans or data points a request holds. Raises `MalformedOtlp`."""
+    found = (units for _, _, units in envelopes(signal, parse(signal, data)))
+    if signal is not Signal.METRICS:
+        return sum(map(len, found))
+    return sum(len(points(metric)) for metrics in found for metric in metrics)
+
+
 def envelopes(signal: Signal, message: Any) -> Iterator[tuple[Any, Any, Sequence[Any]]]:
     """Resource, scope and units (log records, spans, metrics) of each scope envelope of a parsed request."""
     outer, inner, units = _LEVELS[signal]

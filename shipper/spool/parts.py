@@ -7,9 +7,12 @@ members first; a member that has to be split itself is given proportional shares
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from shipper.contracts import Member, Signal
 from shipper.errors import MalformedOtlp, RangeGone
+from shipper.otlp.layout import Layout
+from shipper.otlp.messages import count as count_records
 from shipper.otlp.scan import scan
 from shipper.otlp.splice import take, units
 from shipper.spool.frame import Frame
@@ -38,6 +41,11 @@ class Splittable:
         self._signal = signal
         self._stream = stream
         self._tiled = _tile(self.header.members, len(frame.payload))
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """Where the units of the payload lie. Raises `MalformedOtlp`."""
+        return Layout(self.frame.payload)
 
     @property
     def start(self) -> int:
@@ -68,8 +76,12 @@ class Splittable:
         try:
             if self._tiled:
                 return self._of_members(first, last)
-            payload = take(self._signal, self.frame.payload, first, last)
-            return Part(payload, scan(self._signal, payload).records, ())
+            payload = self._layout.take(first, last)
+            return Part(
+                payload,
+                last - first if self._signal is not Signal.METRICS else count_records(self._signal, payload),
+                (),
+            )
         except (MalformedOtlp, ValueError) as error:
             raise RangeGone(self._stream, self.start, self.end, f"cannot be split: {error}") from error
 

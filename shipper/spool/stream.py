@@ -25,6 +25,7 @@ class SpoolStream(Stream):
         self.life = life
         self.start = spool.first()
         self._spool = spool
+        self._begun: Splittable | None = None  # a large frame of which only the beginning was cut
 
     @property
     def spool(self) -> Spool:
@@ -55,6 +56,9 @@ class SpoolStream(Stream):
         frontier = self._spool.frontier()
         if at >= frontier:
             return None
+        begun, self._begun = self._begun, None
+        if begun is not None and max(begun.start, self._spool.first() - 1) < at < begun.end:
+            return self._cut_within(begun, begun.unit(at), limit, end)
         frames = self._spool.frames(at, limit)
         if not frames or frames[0].start > at:
             raise RangeGone(self.id, at, frames[0].start if frames else frontier, "it is not in the spool any more")
@@ -113,6 +117,7 @@ class SpoolStream(Stream):
             last = min(first + count, frame.units)
             batch = self._batch_within(frame, first, last, frame.position(last))
             if len(batch.payload) <= limit or count == 1:
+                self._begun = frame if last < frame.units else None
                 return batch
             count = max(1, count // 2)
 
