@@ -7,11 +7,13 @@ Field numbers: opentelemetry-proto ``logs/v1/logs.proto``, ``common/v1/common.pr
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import TypeAlias
 
-from shipper.otlp.wire import double_field, field, fixed32_field, fixed64_field, text, varint, varint_field
+from shipper.otlp.wire import FIXED64, double_field, field, fixed32_field, fixed64_field, text, varint, varint_field
 
 AttributeValue: TypeAlias = (
     "str | bool | int | float | bytes | Sequence[AttributeValue] | Mapping[str, AttributeValue] | None"
@@ -154,7 +156,20 @@ class _Heads(dict[int, bytes]):
         return head
 
 
-_HEADS = _Heads()  # the same for every stream
+class _TimedHeads(_Heads):
+    """The same in front of lines whose records have a time besides."""
+
+    def __missing__(self, length: int) -> bytes:
+        if len(self) >= _CACHED_LENGTHS:
+            self.clear()
+        head = self[length] = line_head(length, _TIME_BYTES)
+        return head
+
+
+_HEADS, _TIMED_HEADS = _Heads(), _TimedHeads()  # the same for every stream
+_TIME_BYTES = 9
+_TIMED = struct.Struct("<9sBQ").pack  # observed time, tag of time_unix_nano, time
+_TIME_TAG = 1 << 3 | FIXED64
 
 
 class LineEncoder:
@@ -177,9 +192,10 @@ class LineEncoder:
         the LogRecord of line ``i`` (see `log_attribute`); ``times[i]`` is its time in nanoseconds since the epoch, 0 for
         unknown. Raises IndexError for an ``i`` that is no line.
         """
-        if times is not None:
-            extra = _with_times(times, extra or {})
         observed = fixed64_field(11, observed_ns)
+        timed = times is not None and all(times)
+        if times is not None and not timed:
+            extra = _with_times(times, extra or {})
         marked = _by_block(extra, len(lines)) if extra else {}
         blocks = [b""]
         out = [observed] * (3 * _BLOCK)
@@ -187,8 +203,10 @@ class LineEncoder:
             block = lines[at : at + _BLOCK]
             if len(block) < _BLOCK:
                 out = [observed] * (3 * len(block))
-            out[0::3] = map(_HEADS.__getitem__, map(len, block))
+            out[0::3] = map((_TIMED_HEADS if timed else _HEADS).__getitem__, map(len, block))
             out[1::3] = block
+            if timed and times is not None:
+                out[2::3] = map(_TIMED, repeat(observed), repeat(_TIME_TAG), times[at : at + _BLOCK])
             if extra and at in marked:
                 blocks.append(_with_extra(out.copy(), block, {index - at: extra[index] for index in marked[at]}))
             else:
@@ -223,6 +241,7 @@ def _by_block(extra: Mapping[int, bytes], lines: int) -> dict[int, list[int]]:
 def _with_extra(out: list[bytes], block: Sequence[bytes], extra: Mapping[int, bytes]) -> bytes:
     """A block in which some records go on behind their observed time; ``out`` holds three pieces for each record."""
     for index, more in extra.items():
-        out[3 * index] = line_head(len(block[index]), len(more))
-        out[3 * index + 2] += more
+        tail = out[3 * index + 2] + more
+        out[3 * index] = line_head(len(block[index]), len(tail) - _OBSERVED_BYTES)
+        out[3 * index + 2] = tail
     return b"".join(out)
