@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import files, remote_write, sdk, servers, stampede
+from bench import files, forward_receive, otlp_forward, remote_write, sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -35,6 +35,26 @@ def json_line(rng: random.Random) -> bytes:
         f'{rng.getrandbits(128):032x}","span_id":"{rng.getrandbits(64):016x}","service":"checkout","msg":"request handled",'
         f'"http":{{"method":"GET","path":"/api/v1/items/{rng.randrange(10**5)}","status":{rng.choice((200, 404))}}},'
         f'"user":{rng.randrange(10**6)},"duration_ms":{rng.random() * 100:.3f},"region":"eu-west-1","agent":"mobile/4.2"}}\n'
+    ).encode()
+
+
+def access_line(rng: random.Random) -> bytes:
+    """A 210-byte line of an access log in the combined format."""
+    return (
+        f"10.0.{rng.randrange(256)}.{rng.randrange(256)} - - [23/Nov/2026:02:00:{rng.randrange(60):02d} +0000] "
+        f'"GET /api/v1/items/{rng.randrange(10**5)}?region=eu-west-1 HTTP/1.1" {rng.choice((200, 200, 404, 500))} '
+        f'{rng.randrange(10**5)} "https://shop.example/items" "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/145.0" '
+        f"{rng.random():.3f}\n"
+    ).encode()
+
+
+def logfmt_line(rng: random.Random) -> bytes:
+    """A 260-byte logfmt line with time, level, trace context and fields."""
+    return (
+        f'time=2026-11-23T02:00:{rng.randrange(60):02d}.{rng.randrange(1000):03d}Z level=INFO msg="request handled" '
+        f"trace_id={rng.getrandbits(128):032x} span_id={rng.getrandbits(64):016x} service=checkout method=GET "
+        f"path=/api/v1/items/{rng.randrange(10**5)} status={rng.choice((200, 404))} user={rng.randrange(10**6)} "
+        f"duration_ms={rng.random() * 100:.3f} region=eu-west-1\n"
     ).encode()
 
 
@@ -168,6 +188,20 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
         "file-plain-otlp-nogzip", plain_line, size, OTEL_EXPORTER_OTLP_COMPRESSION="none"
     ),
     "file-json-otlp-gzip": lambda size: throughput("file-json-otlp-gzip", json_line, size),
+    "file-json": lambda size: throughput("file-json", json_line, size, SHIPPER_FILES_SHAPE_PARSE="json"),
+    "file-json-fields": lambda size: throughput(
+        "file-json-fields", json_line, size, SHIPPER_FILES_SHAPE_PARSE="json", SHIPPER_FILES_SHAPE_FIELDS="all"
+    ),
+    "file-json-message": lambda size: throughput(
+        "file-json-message", json_line, size, SHIPPER_FILES_SHAPE_PARSE="json", SHIPPER_FILES_SHAPE_BODY="message"
+    ),
+    "file-auto-plain": lambda size: throughput("file-auto-plain", plain_line, size, SHIPPER_FILES_SHAPE_PARSE="auto"),
+    "file-access-log": lambda size: throughput(
+        "file-access-log", access_line, size, SHIPPER_FILES_SHAPE_PARSE="common"
+    ),
+    "file-logfmt-fields": lambda size: throughput(
+        "file-logfmt-fields", logfmt_line, size, SHIPPER_FILES_SHAPE_PARSE="logfmt", SHIPPER_FILES_SHAPE_FIELDS="all"
+    ),
     "exposure-lone-line-sink-2ms": lambda size: exposure("exposure-lone-line-sink-2ms", 4, 30, 0.002),
     "exposure-lone-line-sink-50ms": lambda size: exposure("exposure-lone-line-sink-50ms", 4, 30, 0.050),
     "exposure-100-sink-2ms": lambda size: exposure("exposure-100-sink-2ms", 100, 10, 0.002),
@@ -179,6 +213,23 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     ),
     "exposure-5000-low-sink-50ms": lambda size: exposure(
         "exposure-5000-low-sink-50ms", 5000, 10, 0.050, SHIPPER_MODE="low-exposure"
+    ),
+    "otlp-forward": lambda size: otlp_forward.forward("otlp-forward", "logs", size, 512),
+    "otlp-forward-large": lambda size: otlp_forward.forward("otlp-forward-large", "logs", size, 8192),
+    "otlp-forward-nogzip": lambda size: otlp_forward.forward(
+        "otlp-forward-nogzip", "logs", size, 8192, OTEL_EXPORTER_OTLP_COMPRESSION="none"
+    ),
+    "otlp-forward-gzip": lambda size: otlp_forward.forward("otlp-forward-gzip", "logs", size, 512, "gzip"),
+    "otlp-forward-traces": lambda size: otlp_forward.forward("otlp-forward-traces", "traces", size, 512),
+    "otlp-forward-grpc": lambda size: otlp_forward.forward("otlp-forward-grpc", "grpc", size, 512),
+    "otlp-forward-grpc-gzip": lambda size: otlp_forward.forward("otlp-forward-grpc-gzip", "grpc", size, 512, "gzip"),
+    "forward-receive": lambda size: forward_receive.receive("forward-receive", "packed", size, 2000, ship=False),
+    "forward-receive-gzip": lambda size: forward_receive.receive("forward-receive-gzip", "gzip", size, 2000, ship=False),
+    "forward-receive-single": lambda size: forward_receive.receive(
+        "forward-receive-single", "single", size, 2000, ship=False
+    ),
+    "forward-receive-and-ship": lambda size: forward_receive.receive(
+        "forward-receive-and-ship", "packed", size, 2000, ship=True
     ),
     "idle": lambda size: idle("idle"),
     "many-files-10": lambda size: files.many("many-files-10", 10),

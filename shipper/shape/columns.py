@@ -31,7 +31,7 @@ class Table:
     columns: dict[str, list[Any]]
 
     def use(self, name: str, used: Sequence[bool]) -> None:
-        """What was understood is no field any more: take the values out for which ``used`` says so."""
+        """What was understood is no field any more: take the values out for which ``used`` says so, all when it is empty."""
         if all(used):
             del self.columns[name]
         elif any(used):

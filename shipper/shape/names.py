@@ -52,4 +52,9 @@ def matters(fields: Collection[str] | None) -> Callable[[str], bool]:
     if fields is None:
         return lambda name: True
     wanted = set(fields) | {name[:at] for name in fields for at in range(len(name)) if name[at] == "."}
-    return lambda name: name in wanted or name in ROOTS or bool(roles((name,)))
+
+    @lru_cache(4096)
+    def of_use(name: str) -> bool:
+        return name in wanted or name in ROOTS or bool(roles((name,)))
+
+    return of_use

@@ -11,7 +11,7 @@ from shipper.shape import context, severity
 from shipper.shape.attributes import column
 from shipper.shape.columns import ABSENT, Found, Table, scatter
 from shipper.shape.names import DOUBTFUL, Role, roles
-from shipper.shape.severity import Levels
+from shipper.shape.severity import NONE, Levels
 from shipper.shape.timestamps import TimeReader
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Recogniser:
         self._severity(table, meaning.get("severity", []), found)
         _context(table, meaning, found)
         if self._message_body:
-            messages = _fill(table, meaning.get("message", []), lambda _, values: list(map(_message, values)))
+            messages = _fill(table, meaning.get("message", []), b"", lambda _, values: list(map(_message, values)))
             for row, message in compress(zip(table.rows, messages, strict=False), messages):
                 found.bodies[row] = message
         self._attributes(table, found)
@@ -58,7 +58,7 @@ class Recogniser:
                 wrong.update(i for i, at in enumerate(times) if not at and values[i] not in (ABSENT, None))
             return times
 
-        times = _fill(table, names, read)
+        times = _fill(table, names, 0, read)
         found.fail("time", sum(not times[i] for i in wrong))
         if 0 in times and any(found.times):  # what carries the lines may know better than nothing
             times = [at or found.times[row] for at, row in zip(times, table.rows, strict=True)]
@@ -72,7 +72,7 @@ class Recogniser:
                 levels = self._levels[name] = Levels(name)
             return levels.column(values)
 
-        severities = _fill(table, names, read)
+        severities = _fill(table, names, NONE, read)
         if severities:
             scatter(found.severities, table.rows, severities)
 
@@ -86,23 +86,26 @@ class Recogniser:
         return self._fields is None or name in self._fields
 
 
-def _fill(table: Table, names: Sequence[str], read: Callable[[str, list[Any]], list[T]]) -> list[T]:
-    """What the columns called ``names`` say, the first that says something for each text; nothing where there is no column.
+def _fill(table: Table, names: Sequence[str], nothing: T, read: Callable[[str, list[Any]], list[T]]) -> list[T]:
+    """What the columns called ``names`` say, the first that says something for each text; empty where there is no column.
 
-    ``read`` gives what each value says, something false where that is nothing. What was used is taken out of ``table``, by
-    text, so that it does not matter what the columns say for other texts.
+    ``read`` gives what each value says, ``nothing`` where that is nothing. What was used is taken out of ``table``, by text,
+    so that it does not matter what the columns say for other texts.
     """
     known: list[T] = []
     for name in names:
         said = read(name, table.columns[name])
-        if known:
-            table.use(name, [bool(new) and not old for old, new in zip(known, said, strict=True)])
-            known = [old or new for old, new in zip(known, said, strict=True)]
-        else:
-            table.use(name, list(map(bool, said)))
+        if not known:
+            if nothing not in said:
+                table.use(name, ())
+                return said
+            table.use(name, [one != nothing for one in said])
             known = said
-        if all(known):
-            break
+        else:
+            table.use(name, [a == nothing != b for a, b in zip(known, said, strict=True)])
+            known = [b if a == nothing else a for a, b in zip(known, said, strict=True)]
+            if nothing not in known:
+                break
     return known
 
 
@@ -111,7 +114,9 @@ def _context(table: Table, meaning: dict[Role, list[str]], found: Found) -> None
     names, parents = meaning.get("trace", []), meaning.get("parent", [])
     if not names and not parents:
         return
-    traces = _fill(table, names, lambda _, values: context.ids(values, context.TRACE_BYTES)) or [b""] * len(table.rows)
+    traces = _fill(table, names, b"", lambda _, values: context.ids(values, context.TRACE_BYTES)) or [b""] * len(
+        table.rows
+    )
 
     def spans_of(_: str, values: Sequence[Any]) -> list[bytes]:
         spans = context.ids(values, context.SPAN_BYTES)
@@ -124,11 +129,11 @@ def _context(table: Table, meaning: dict[Role, list[str]], found: Found) -> None
         read = context.parents(values)
         return [None if trace else parent for parent, trace in zip(read, traces, strict=True)]
 
-    contexts = context.encoded(traces, _fill(table, meaning.get("span", []), spans_of) or [b""] * len(traces))
-    flags = _fill(table, meaning.get("flags", []), flags_of)
+    contexts = context.encoded(traces, _fill(table, meaning.get("span", []), b"", spans_of) or [b""] * len(traces))
+    flags = _fill(table, meaning.get("flags", []), b"", flags_of)
     if flags:
         contexts = list(map(bytes.__add__, contexts, flags))
-    for index, parent in enumerate(_fill(table, parents, parents_of)):
+    for index, parent in enumerate(_fill(table, parents, None, parents_of)):
         if parent is not None:
             traces[index], contexts[index] = parent
     scatter(found.traces, table.rows, traces)

@@ -50,20 +50,15 @@ class _Records(_Remembered):
 _BODIES, _RECORDS = _Bodies(), _Records()
 
 
-def encode(
-    resource: bytes, scope: bytes, bodies: Sequence[bytes], more: Sequence[Sequence[bytes]], observed_ns: int
-) -> bytes:
-    """An ExportLogsServiceRequest with a record for each of ``bodies``.
-
-    ``more``: columns of further encoded fields of each LogRecord; ``resource``, ``scope``: contents of those messages.
-    """
+def encode(bodies: Sequence[bytes], more: Sequence[Sequence[bytes]], observed_ns: int) -> bytes:
+    """A record for each of ``bodies``, as fields of ScopeLogs. ``more``: columns of further encoded fields of each LogRecord."""
     further = list(map(b"".join, zip(*more, strict=True))) if more else [b""] * len(bodies)
     lengths = list(map(len, bodies))
     heads = list(map(_BODIES.__getitem__, lengths))
     sizes = map(add, map(add, map(len, heads), lengths), map(len, further))
     records = list(map(_RECORDS.__getitem__, map(_OBSERVED_BYTES.__add__, sizes)))
     observed = fixed64_field(11, observed_ns)
-    blocks = [b""]
+    blocks = []
     for at in range(0, len(bodies), _BLOCK):
         end = min(at + _BLOCK, len(bodies))
         out = [observed] * (5 * (end - at))
@@ -72,12 +67,15 @@ def encode(
         out[2::5] = bodies[at:end]
         out[3::5] = further[at:end]
         blocks.append(b"".join(out))
-    blocks[0] = field(1, scope)
-    size = sum(map(len, blocks))
-    scope_logs = b"\x12" + varint(size)
-    inner = field(1, resource)
-    blocks.insert(0, b"".join((b"\x0a", varint(len(inner) + len(scope_logs) + size), inner, scope_logs)))
     return b"".join(blocks)
+
+
+def request(resource: bytes, scope: bytes, records: Sequence[bytes]) -> bytes:
+    """An ExportLogsServiceRequest of what `encode` gave. ``resource``, ``scope``: contents of those messages."""
+    before, inside = field(1, resource), field(1, scope)
+    size = len(inside) + sum(map(len, records))
+    scope_logs = b"\x12" + varint(size)
+    return b"".join((b"\x0a", varint(len(before) + len(scope_logs) + size), before, scope_logs, inside, *records))
 
 
 def time_fields(nanoseconds: Sequence[int]) -> list[bytes]:

@@ -25,9 +25,6 @@ class Severity(NamedTuple):
     number: int
     encoded: bytes
 
-    def __bool__(self) -> bool:
-        return bool(self.encoded)
-
 
 NONE = Severity(0, b"")
 

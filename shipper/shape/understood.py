@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from operator import attrgetter
 from typing import Any, Protocol
 
 from shipper.otlp.encode import log_attribute
@@ -16,11 +17,14 @@ from shipper.shape.logfmt import LogfmtParser
 from shipper.shape.names import matters
 from shipper.shape.pattern import PatternParser
 from shipper.shape.recognise import Recogniser
-from shipper.shape.records import encode, given, time_fields
+from shipper.shape.records import encode, given, request, time_fields
 from shipper.shape.rules import Rules
 from shipper.shape.settings import ShapeSettings
 from shipper.shape.shaping import PLAIN, Shape, Shaped
 from shipper.shape.timestamps import TimeReader
+
+_BLOCK = 512  # texts worked on at a time: their columns stay in the processor's cache
+_ENCODED = attrgetter("encoded")
 
 ERROR_ATTRIBUTE = "shipper.shape.error"
 """On a record that could not be read as its settings say: how it should have been read."""
@@ -59,21 +63,27 @@ class UnderstoodShape:
         times: Sequence[int] | None = None,
     ) -> Shaped:
         """See `Shape.shape`."""
-        if not texts:
-            return Shaped(b"", 0)
-        found = Found.nothing(texts, times)
-        if self._looks:
-            self._understand(texts, found, observed_ns)
-        columns = _columns(found, given(extra, len(texts)))
-        if not self._rules:
-            payload = encode(resource, scope, found.bodies, columns, observed_ns)
-            return Shaped(payload, len(texts), failures=found.failures)
-        rows, filtered, sampled = self._rules.choose(texts, found)
-        if not rows:
-            return Shaped(b"", 0, filtered, sampled, found.failures)
-        bodies = [found.bodies[row] for row in rows]
-        payload = encode(resource, scope, bodies, [[column[row] for row in rows] for column in columns], observed_ns)
-        return Shaped(payload, len(rows), filtered, sampled, found.failures)
+        fields = given(extra, len(texts))
+        records: list[bytes] = []
+        count = filtered = sampled = 0
+        failures: dict[str, int] = {}
+        for at in range(0, len(texts), _BLOCK):
+            place = slice(at, at + _BLOCK)
+            part = texts[place]
+            found = Found.nothing(part, None if times is None else times[place])
+            if self._looks:
+                self._understand(part, found, observed_ns)
+            bodies, columns = found.bodies, _columns(found, None if fields is None else fields[place])
+            if self._rules:
+                rows, left_out, by_chance = self._rules.choose(part, found)
+                bodies, columns = [bodies[row] for row in rows], [[column[row] for row in rows] for column in columns]
+                filtered, sampled = filtered + left_out, sampled + by_chance
+            records.append(encode(bodies, columns, observed_ns))
+            count += len(bodies)
+            for cause, number in found.failures.items():
+                failures[cause] = failures.get(cause, 0) + number
+        payload = request(resource, scope, records) if count else b""
+        return Shaped(payload, count, filtered, sampled, failures)
 
     def _understand(self, texts: Sequence[bytes], found: Found, observed_ns: int) -> None:
         parsed = self._parse(texts)
@@ -124,7 +134,7 @@ def _columns(found: Found, extra: list[bytes] | None) -> list[Sequence[bytes]]:
     columns: list[Sequence[bytes]] = []
     if any(found.times):
         columns.append(time_fields(found.times))
-    columns.append([severity.encoded for severity in found.severities])
+    columns.append(list(map(_ENCODED, found.severities)))
     columns += [column for column in (found.contexts, found.attributes) if any(column)]
     return columns if extra is None else [*columns, extra]
 
