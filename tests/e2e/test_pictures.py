@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from click.testing import CliRunner
 
 from docs.pictures import chromium, make
 from docs.pictures.chromium import Page
+from shipper.cli import main
 from shipper.dashboards import names
 from shipper.testing import prometheus
 
@@ -96,6 +99,26 @@ def test_the_history_is_drawn_from_the_archive(kept: Kept) -> None:
     assert "host-2d" not in lives
     assert rows(kept.on("fleet.html", _whole)) > ENOUGH
     assert "missing 0, duplicates 0" in kept.said
+
+
+@drawable
+def test_prometheus_tells_the_same_story_as_the_archive(kept: Kept) -> None:
+    """Every generation, with its counts to the request, its hosts and its outcome, each time that it was there."""
+    with prometheus.Prometheus(kept.directory / "prometheus") as server:
+        asked = fleet("--prometheus", server.url, "--hours", "1")
+    read = fleet(str(kept.directory / "archive"))
+    alike = ("generation", "episode", "release", "image", "hosts", "requests", "errors", "outcome", "rollback", "ends")
+    told, expected = ([{name: one[name] for name in alike} for one in form["generations"]] for form in (asked, read))
+    assert sorted(told, key=str) == sorted(expected, key=str)
+    assert {one["host"] for one in asked["lives"]} == {one["host"] for one in read["lives"]} - {"demo-gateway"}
+
+
+def fleet(*words: str) -> dict[str, Any]:
+    """What ``shipper fleet`` tells as JSON."""
+    ran = CliRunner().invoke(main, ["fleet", *words, "--json"])
+    assert ran.exit_code == 0, ran.output
+    form: dict[str, Any] = json.loads(ran.stdout)
+    return form
 
 
 def test_pictures_in_the_docs_are_small_and_there() -> None:
