@@ -27,7 +27,8 @@ from shipper.spool.parts import Part
 _SERVER = 2  # SpanKind
 _FAILED = 2  # StatusCode
 _WEBSOCKET = ("ws", "wss")
-_ASKED = frozenset({"http.route", "http.response.status_code", "http.status_code", "url.scheme", "http.scheme"})
+_STATUS = frozenset({"http.response.status_code", "http.status_code"})
+_ASKED = _STATUS | {"http.route", "url.scheme", "http.scheme"}
 _IDS = 4  # the field numbers of trace id, span id, trace state and parent id
 _LOW = (1 << 64) - 1
 
@@ -140,18 +141,19 @@ def _classes() -> tuple[Any, Any]:
 
 def _served(span: Any) -> Served | None:
     """What a server span tells of a request; None for a websocket, which lasts as long as people talk."""
-    known = {pair.key: pair.value for pair in span.attributes if pair.key in _ASKED}
-    if _text(known, "url.scheme", "http.scheme") in _WEBSOCKET:
-        return None
-    status = max(
-        (known[key].int_value for key in ("http.response.status_code", "http.status_code") if key in known), default=0
-    )
-    failed = span.status.code == _FAILED or status >= 500
-    return _text(known, "http.route"), failed, max(0, span.end_time_unix_nano - span.start_time_unix_nano)
-
-
-def _text(known: Mapping[str, Any], *keys: str) -> str:
-    return next((known[key].string_value for key in keys if key in known), "")
+    route = ""
+    failed = span.status.code == _FAILED
+    for pair in span.attributes:
+        key = pair.key
+        if key not in _ASKED:
+            continue
+        if key == "http.route":
+            route = pair.value.string_value
+        elif key in _STATUS:
+            failed = failed or pair.value.int_value >= 500
+        elif pair.value.string_value in _WEBSOCKET:
+            return None
+    return route, failed, max(0, span.end_time_unix_nano - span.start_time_unix_nano)
 
 
 def _sampled(sampling: Sampling, data: bytes) -> tuple[bytes, int, int]:
