@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
+from operator import itemgetter
 
 import msgspec
 
@@ -13,6 +14,7 @@ from shipper.shape.runtime_times import any_stamps_of, stamps_of
 
 ATTRIBUTES = "docker.attrs."  # what ``--log-opt tag|labels|env`` adds to each line
 _BEGUN, _END = b'{"log":"', b'"}\n'
+_TEXT_OF, _BETWEEN_OF, _STAMP_OF = itemgetter(0), itemgetter(1), itemgetter(2)
 _QUOTES = 12  # in a line, without those of its text
 _ESCAPES = [
     (rb"\"", b'"'),
@@ -126,24 +128,28 @@ def _times(stamps: Sequence[str]) -> list[int]:
 def _unescaped(chunk: bytes, output: str) -> Whole | None:
     """The lines of a chunk that are all of one output, without attributes and with the usual escapes: without a JSON parser."""
     between = b'\\n","stream":"%s","time":"' % output.encode()
-    if not chunk.startswith(_BEGUN) or not chunk.endswith(_END) or b"\\\\" in chunk:
+    if not chunk.startswith(_BEGUN) or not chunk.endswith(_END):
         return None
     pieces = chunk[len(_BEGUN) : -len(_END)].split(_END + _BEGUN)
-    quoted = chunk.count(b'\\"')
+    escaped = chunk.count(b"\\") != len(pieces)  # but for the line ends
+    if escaped and b"\\\\" in chunk:
+        return None
+    quoted = chunk.count(b'\\"') if escaped else 0
     if chunk.count(b"\n") != len(pieces) or chunk.count(b'"') - quoted != _QUOTES * len(pieces):
         return None
-    texts, found, stamps = zip(*map(bytes.rpartition, pieces, repeat(between)), strict=True)
-    if set(found) != {between}:
+    parts = list(map(bytes.rpartition, pieces, repeat(between)))
+    if set(map(_BETWEEN_OF, parts)) != {between}:
         return None
-    times = stamps_of(stamps)
-    joined = b"\n".join(texts)
-    if b"\\" in joined:
+    texts, stamps = list(map(_TEXT_OF, parts)), list(map(_STAMP_OF, parts))
+    if escaped:
+        joined = b"\n".join(texts)
         for escape, text in _ESCAPES:
             joined = joined.replace(escape, text)
         if b"\\" in joined:
             return None
-        texts = tuple(joined.split(b"\n"))
-    return Whole(list(texts), any_stamps_of(stamps) if times is None else times)
+        texts = joined.split(b"\n")
+    times = stamps_of(stamps)
+    return Whole(texts, any_stamps_of(stamps) if times is None else times)
 
 
 def _extra(attrs: Sequence[msgspec.Raw]) -> dict[int, bytes] | None:

@@ -92,7 +92,11 @@ def test_times_of_every_kind() -> None:
     assert any_stamps_of([b"1970-01-01T00:00:01.5Z", b"1970-01-01T02:00:00+02:00"]) == [1_500_000_000, 0]
     assert any_stamps_of([b"1970-01-01T00:00:01.5Z", b"soon"]) == [1_500_000_000, 0]
     assert stamps_of([b"2026-02-30T00:00:01.000000002Z"]) == [0]
-    assert stamps_of([b"2026-02-03T00:00:01.5Z"]) is None
+    assert stamps_of([b"1970-01-01T00:00:01.5Z", b"1970-01-01T00:00:01.25Z"]) == [1_500_000_000, 1_250_000_000]
+    assert stamps_of([b"1970-01-01T00:00:01.5Z", b"1970-01-01T00:00:01.5"]) is None
+    assert stamps_of([b"1970-01-01T00:00:01Z"]) is None
+    assert stamps_of([b"1970-01-01T02:00:01.000000002+02:00"]) == [1_000_000_002]
+    assert stamps_of([b"1970-01-01T02:00:01.000000002+02:00", b"1970-01-01T02:00:01.000000002+01:00"]) is None
     assert stamps_of([]) == any_stamps_of([]) == []
     assert epoch_ns(b"1969-12-31T23:59:59", b"Z") == -1
 
