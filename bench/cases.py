@@ -58,6 +58,22 @@ def logfmt_line(rng: random.Random) -> bytes:
     ).encode()
 
 
+def stamp(rng: random.Random) -> str:
+    """A time as container runtimes write it."""
+    return f"2026-11-23T02:00:{rng.randrange(60):02d}.{rng.randrange(10**9):09d}"
+
+
+def cri_line(rng: random.Random) -> bytes:
+    """The 200-byte line as containerd writes it for stdout."""
+    return f"{stamp(rng)}Z stdout F ".encode() + plain_line(rng)
+
+
+def docker_line(rng: random.Random) -> bytes:
+    """The same as Docker's json-file driver does."""
+    text, time_ = plain_line(rng)[:-1], stamp(rng).rstrip("0")
+    return b'{"log":"%s\\n","stream":"stdout","time":"%sZ"}\n' % (text, time_.encode())
+
+
 def make_file(path: Path, size: int, line: Callable[[random.Random], bytes]) -> int:
     """A file of about ``size`` bytes; how many lines it has. A block of 20,000 different lines is repeated."""
     rng = random.Random(1)
@@ -183,6 +199,8 @@ def capacity(name: str) -> list[Row]:
 
 CASES: dict[str, Callable[[int], list[Row]]] = {
     "sink-capacity": lambda size: capacity("sink-capacity"),
+    "file-cri": lambda size: throughput("file-cri", cri_line, size),
+    "file-docker": lambda size: throughput("file-docker", docker_line, size),
     "file-plain-otlp-gzip": lambda size: throughput("file-plain-otlp-gzip", plain_line, size),
     "file-plain-otlp-nogzip": lambda size: throughput(
         "file-plain-otlp-nogzip", plain_line, size, OTEL_EXPORTER_OTLP_COMPRESSION="none"
