@@ -31,6 +31,7 @@ _ARRAYS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 _MAPS = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 _NIL = 0xC0
 _PIECE = 1 << 20
+_SMALL = 64 << 10  # bytes of a message that is decoded at once
 _GzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub takes the class for an instance
 
 
@@ -55,9 +56,26 @@ def open_message(data: bytes, limit: int) -> Message | None:
     if data[0] == _NIL:
         return None
     try:
-        return _open(data, limit)
+        return _open_small(data, limit) if len(data) <= _SMALL else _open(data, limit)
     except BROKEN as error:
         raise BrokenMessage("malformed", f"a message is not what the forward protocol says: {said(error)}") from error
+
+
+def _open_small(data: bytes, limit: int) -> Message:
+    """A message that is small enough to be decoded at once."""
+    match unpacker(data).unpack():
+        case [bytes(tag), bytes(packed), *rest]:
+            option = _option_of(rest)
+            return _message(tag, option, _entries(_decompressed(packed, option, limit)))
+        case [bytes(tag), list(entries), *rest]:
+            return _message(tag, _option_of(rest), iter(entries))
+        case [bytes(tag), time, record, *rest]:
+            return _message(tag, _option_of(rest), iter(([time, record],)))
+    raise BrokenMessage("malformed", "a message is a list of tag, entries and option, or tag, time and record")
+
+
+def _option_of(rest: list[Value]) -> dict[Value, Value]:
+    return rest[0] if rest and isinstance(rest[0], dict) else {}
 
 
 def _open(data: bytes, limit: int) -> Message:

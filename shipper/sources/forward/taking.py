@@ -38,6 +38,7 @@ class Taker:
         self._peer = peer
         self._encoder = RecordEncoder(desk.settings.body)
         self._batch = Batch()
+        self._unreadable = 0  # entries of the message in hand that were not what the protocol says
         self._unasked = 0  # records in the batch that nobody waits for
         self._tokens: list[str] = []  # digests of what is in the batch
         self._claimed: list[str] = []
@@ -45,11 +46,11 @@ class Taker:
 
     async def keep(self, message: Message) -> None:
         """Take a message in; `flush` is what stores the end of it. Raises as `flush`, and `BrokenMessage`."""
+        if message.chunk is None:
+            await self._add(message)
+            return
         if self._batch.size >= PART:
             await self.flush()
-        if message.chunk is None:
-            await self._add(message, None)
-            return
         whole = self._digest(message, -1)
         while whole not in self._claimed and (other := self._desk.others(whole)) is not None:
             await self.flush()  # whoever has it may be waiting for what we have
@@ -59,7 +60,7 @@ class Taker:
         else:
             self._desk.claim(whole)
             self._claimed.append(whole)
-            await self._add(message, message.chunk)
+            await self._add(message)
             self._tokens.append(whole)
         self._acks.append(message.chunk)
 
@@ -94,45 +95,55 @@ class Taker:
     def _digest(self, message: Message, part: int) -> str:
         return digest(self._peer, message.tag, message.chunk or b"", part)
 
-    async def _add(self, message: Message, chunk: bytes | None) -> None:
-        """Encode a message into the batch, and store all parts of it but the last."""
-        part, number, unreadable = Batch(), 0, 0
-        while True:
-            before = part.records
-            unreadable += self._encode(message, part)
-            if part.records == before:
-                break
-            if part.size >= PART:
-                await self._part(part, "" if chunk is None else self._digest(message, number))
-                part, number = Batch(), number + 1
-        self._merge(part, asked=chunk is not None)
-        if unreadable:
+    async def _add(self, message: Message) -> None:
+        """Encode a message into the batch, and store all parts of a large one but the last."""
+        if message.chunk is None:
+            await self._add_unasked(message)
+        else:
+            part, number, taken = Batch(), 0, _ENTRIES
+            while taken == _ENTRIES:
+                taken = self._encode(message, part)
+                if part.size >= PART:
+                    await self._part(part, self._digest(message, number))
+                    part, number = Batch(), number + 1
+            self._batch.merge(part)
+        if self._unreadable:
+            unreadable, self._unreadable = self._unreadable, 0
             tag = text_of(message.tag)[:80]
             self._desk.report(Unparsed(self._desk.name, "entry", unreadable, f"one tagged {tag}"))
 
+    async def _add_unasked(self, message: Message) -> None:
+        """The same for a message that nobody waits for and that needs not be recognised."""
+        taken = _ENTRIES
+        while taken == _ENTRIES:
+            taken = self._encode(message, self._batch)
+            self._unasked += taken
+            if self._batch.size >= PART:
+                await self.flush()
+                await asyncio.sleep(0)  # the others have their turn
+
     async def _part(self, part: Batch, token: str) -> None:
-        if token and token in self._desk.chunks:
+        if token in self._desk.chunks:
             self._again(part.records)
             return
-        self._merge(part, asked=bool(token))
-        if token:
-            self._tokens.append(token)
-        await self.flush()
-        await asyncio.sleep(0)  # the others have their turn
-
-    def _merge(self, part: Batch, *, asked: bool) -> None:
-        if not asked:
-            self._unasked += part.records
         self._batch.merge(part)
+        self._tokens.append(token)
+        await self.flush()
+        await asyncio.sleep(0)
 
     def _encode(self, message: Message, part: Batch) -> int:
-        """Encode the next few entries; how many of them were not what the protocol says."""
+        """Encode the next few entries; how many there were, which is less than `_ENTRIES` at the end."""
         entries: Iterator[Value] = islice(message.entries, _ENTRIES)
         now = self._desk.clock.wall_ns()
-        if signal_of(message.tag) is not None:
-            entries = iter([entry for entry in entries if not self._restored(message.tag, entry, now, part)])
         group = part.group(self._desk.envelope)
-        return self._encoder.encode(entries, message.tag, message.metadata, now, group)
+        before = len(group.records)
+        restored = 0
+        if signal_of(message.tag) is not None:
+            every = list(entries)
+            left = [entry for entry in every if not self._restored(message.tag, entry, now, part)]
+            restored, entries = len(every) - len(left), iter(left)
+        self._unreadable += self._encoder.encode(entries, message.tag, message.metadata, now, group)
+        return len(group.records) - before + restored
 
     def _restored(self, tag: bytes, entry: object, now: int, part: Batch) -> bool:
         """Whether an entry is a record of Shipper's SDK, which is put under its own identity then."""
