@@ -185,6 +185,10 @@ class Tail:
 
     async def crash(self) -> None:
         """End as a kill would: nothing more is written but what the destination acknowledged."""
+        self.source._watcher.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
         for name, cut in self.sink.last.items():
             await self.ledger.call(_acknowledge, name, cut)
         for name in self.sink.finished_now:
@@ -193,10 +197,6 @@ class Tail:
         self.sink.finished_now.clear()
         self.sink.last.clear()
         self.sink.streams.clear()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        self.source._watcher.close()
         self.source._pool.close_all()
         await self.ledger.aclose()
 
