@@ -132,16 +132,16 @@ def _entries(data: bytes) -> Iterator[Value]:
     """What is packed one behind the other in ``data``. All of it is walked over first; raises what is in `BROKEN`."""
     steps = walker()
     steps.feed(data)
-    ends: list[int] = []
-    largest = at = 0
-    while at < len(data):
-        steps.skip()
-        end = steps.tell()
-        largest = max(largest, end - at)
-        ends.append(end)
-        at = end
-    if largest <= RECORD_BYTES and _light(data):
+    if len(data) <= RECORD_BYTES and _light(data):
+        skip, tell, end = steps.skip, steps.tell, 0
+        while end < len(data):
+            skip()
+            end = tell()
         return _decoded(iter(unpacker(data)))
+    ends: list[int] = []
+    while not ends or ends[-1] < len(data):
+        steps.skip()
+        ends.append(steps.tell())
     return _decoded(_one_by_one(data, ends))
 
 
