@@ -9,33 +9,17 @@ event does. Inside a line: itself: nobody knows whose that is; one less: it is n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from shipper.otlp.encode import log_attribute
 from shipper.shape import Multiline
-from shipper.shape.containers import UNKNOWN, Format, Unit
-from shipper.shape.text import is_utf8, whole
-from shipper.sources.file.events import EVENT_CONTINUED
+from shipper.shape.containers import UNKNOWN, Format, Unit, Whole
+from shipper.shape.text import whole
+from shipper.sources.file.container_lines import NOT_LAST, STRANGE, Line, finished, line_of, record_of
 from shipper.sources.file.form import AHEAD, Form
-from shipper.sources.file.lines import CONTINUED, INCOMPLETE, LAST, Piece, Rendered, Window, readable
+from shipper.sources.file.lines import CONTINUED, INCOMPLETE, Piece, Rendered, Window
 
-STRANGE = log_attribute("shipper.container.unparsed", True)
-NOT_LAST = log_attribute(LAST, False)
 _HEADER = 256  # bytes that a runtime adds to a line, at most
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line of the container, or a part of one: where its lines of the file begin and end, and what it says."""
-
-    start: int
-    end: int
-    text: bytes
-    time: int
-    closed: bool  # the line ends with it
-    extra: bytes  # further fields, of its first part
-    marks: tuple[bytes, ...]
 
 
 class ContainerForm(Form):
@@ -55,6 +39,7 @@ class ContainerForm(Form):
         self._output = output
         self._start = start
         self._rule = rule
+        self._found: tuple[Window, int, int, Whole] | None = None  # by `end`, for the `render` that follows
 
     # Where batches end -------------------------------------------------------------------------------------------------
 
@@ -75,8 +60,10 @@ class ContainerForm(Form):
             return lines_end
         if self._rule is not None:
             return self._end_of_events(window, at, event, lines_end, self._rule, wide=wide)
-        chunk = window.slice(at, lines_end)
-        begun = self._format.unfinished(chunk, self._output)
+        if not wide and (found := self._whole(window, at, lines_end)) is not None:
+            self._found = (window, at, lines_end, found)
+            return lines_end
+        begun = self._format.unfinished(window.slice(at, lines_end), self._output)
         if begun is None:
             return self._first_line(window, at, event, lines_end) if wide else lines_end
         if begun > 0:
@@ -131,10 +118,12 @@ class ContainerForm(Form):
 
     def render(self, window: Window, at: int, end: int, event: int) -> Rendered:
         """See `Form.render`."""
-        if event == at and self._rule is None and window.slice(end - 1, end) == b"\n" and self._between(window, at):
-            found = self._format.whole(window.slice(at, end), self._output)
+        before, self._found = self._found, None
+        if event == at and self._rule is None:
+            same = before is not None and before[0] is window and before[1:3] == (at, end)
+            found = before[3] if before is not None and same else self._whole(window, at, end)
             if found is not None and (not found.texts or max(map(len, found.texts)) <= self._limit):
-                return _finished(found.texts, found.times, found.extra, end)
+                return finished(found.texts, found.times, found.extra, end)
         lines = list(self._lines(window, at, end, event))
         records = list(self._records(lines, event, at))
         extra = {index: record.extra for index, (record, _) in enumerate(records) if record.extra}
@@ -168,11 +157,17 @@ class ContainerForm(Form):
         texts = [line.text for line in self._lines(window, at, end, at)] if found is None else found.texts
         return b"".join([text + b"\n" for text in texts])
 
+    def _whole(self, window: Window, at: int, end: int) -> Whole | None:
+        """The lines of a range that holds nothing unusual."""
+        if window.slice(end - 1, end) != b"\n" or not self._between(window, at):
+            return None
+        return self._format.whole(window.slice(at, end), self._output)
+
     def _between(self, window: Window, at: int) -> bool:
         """Whether ``at`` lies between two lines of the file; what stands behind a gap begins there."""
         return at == self._start or window.slice(at - 1, at) in (b"\n", b"\0")
 
-    def _resume(self, window: Window, at: int, end: int, event: int, lines: list[_Line]) -> int:
+    def _resume(self, window: Window, at: int, end: int, event: int, lines: list[Line]) -> int:
         """What the next batch must know of where it begins; see the module."""
         if not self._between(window, end):
             return end - 2 if lines and lines[-1].end == end else end - 1
@@ -185,16 +180,16 @@ class ContainerForm(Form):
         first = self._events(lines, self._rule, inside=event < at)[-1][0]
         return min(lines[first].start, end - 2)
 
-    def _records(self, lines: list[_Line], event: int, at: int) -> Iterator[tuple[Piece, int]]:
+    def _records(self, lines: list[Line], event: int, at: int) -> Iterator[tuple[Piece, int]]:
         """The records that lines make, and the time of each."""
         if self._rule is None:
             for line in lines:
-                yield _record([line], False)
+                yield record_of([line], False)
             return
         for first, behind, continued in self._events(lines, self._rule, inside=event < at):
-            yield _record(lines[first:behind], continued)
+            yield record_of(lines[first:behind], continued)
 
-    def _events(self, lines: list[_Line], rule: Multiline, *, inside: bool) -> list[tuple[int, int, bool]]:
+    def _events(self, lines: list[Line], rule: Multiline, *, inside: bool) -> list[tuple[int, int, bool]]:
         """Which lines are one event: from, to, and whether it goes on with one before."""
         if not lines:
             return []
@@ -208,7 +203,7 @@ class ContainerForm(Form):
 
     # Lines -------------------------------------------------------------------------------------------------------------
 
-    def _lines(self, window: Window, at: int, end: int, event: int) -> Iterator[_Line]:
+    def _lines(self, window: Window, at: int, end: int, event: int) -> Iterator[Line]:
         """The lines of this output in ``[at, end)``, and the parts of those that are too long or not finished."""
         units: list[Unit] = []
         begin, goes_on = at, event == at - 1
@@ -226,25 +221,25 @@ class ContainerForm(Form):
             lines[0] = replace(lines[0], marks=(CONTINUED, *lines[0].marks))
         yield from lines
 
-    def _joined(self, units: list[Unit], base: int) -> list[_Line]:
+    def _joined(self, units: list[Unit], base: int) -> list[Line]:
         """Lines of the container, of which the units are parts."""
-        lines: list[_Line] = []
+        lines: list[Line] = []
         parts: list[Unit] = []
         begins: tuple[bytes, ...] = ()
         for unit in units:
             if parts and unit.strange:
-                lines.append(_line(parts, base, (*begins, INCOMPLETE)))
+                lines.append(line_of(parts, base, (*begins, INCOMPLETE)))
                 parts, begins = [], ()
             for part in self._split(unit):
                 parts.append(part)
                 if part.ends or (part.strange and part.text is unit.text):
-                    lines.append(_line(parts, base, begins if part.ends else (*begins, INCOMPLETE)))
+                    lines.append(line_of(parts, base, begins if part.ends else (*begins, INCOMPLETE)))
                     parts, begins = [], ()
                 elif self._is_full(parts):
-                    lines.append(_line(parts, base, (*begins, NOT_LAST)))
+                    lines.append(line_of(parts, base, (*begins, NOT_LAST)))
                     parts, begins = [], (CONTINUED,)
         if parts:
-            lines.append(_line(parts, base, (*begins, INCOMPLETE)))
+            lines.append(line_of(parts, base, (*begins, INCOMPLETE)))
         return lines
 
     def _split(self, unit: Unit) -> Iterator[Unit]:
@@ -260,54 +255,3 @@ class ContainerForm(Form):
         """Whether what is joined is enough for a part of a line, which should not end in half a character."""
         size, last = sum(len(part.text) for part in parts), parts[-1].text
         return size >= self._limit or (size >= self._limit * 3 // 4 and whole(last, len(last)) == len(last))
-
-
-def _line(units: list[Unit], base: int, marks: tuple[bytes, ...]) -> _Line:
-    last = units[-1]
-    text = last.text if len(units) == 1 else b"".join([unit.text for unit in units])
-    return _Line(
-        base + units[0].start,
-        base + last.end,
-        text.removesuffix(b"\r") if last.ends else text,
-        units[0].time,
-        last.ends,
-        units[0].extra,
-        (STRANGE, *marks) if last.strange else marks,
-    )
-
-
-def _record(lines: list[_Line], continued: bool) -> tuple[Piece, int]:
-    """A record of one or several lines, and its time."""
-    first, last = lines[0], lines[-1]
-    body = first.text if first is last else b"".join(_with_ends(lines))
-    original = b""
-    if not is_utf8(body):
-        body, original = readable(body)
-    marks = dict.fromkeys(mark for line in lines for mark in line.marks)
-    if first is not last:  # what joins its own lines is none of a record's business
-        marks = {mark: None for mark in marks if not (mark is CONTINUED and mark not in first.marks)}
-        marks = {mark: None for mark in marks if not (mark is NOT_LAST and mark not in last.marks)}
-    extra = b"".join([original, first.extra, *marks, EVENT_CONTINUED if continued else b""])
-    return Piece(first.start, last.end, last.end - 1, last.closed, body, extra), first.time
-
-
-def _with_ends(lines: list[_Line]) -> Iterator[bytes]:
-    """The texts of lines with what lies between them."""
-    yield lines[0].text
-    for line in lines[1:]:
-        yield b"" if CONTINUED in line.marks else b"\n"
-        yield line.text
-
-
-def _finished(texts: list[bytes], times: list[int], extra: dict[int, bytes] | None, end: int) -> Rendered:
-    """Lines that are records as they are, but for what cannot be read as text."""
-    joined = b"\n".join(texts)
-    if b"\r" in joined:
-        texts = [text.removesuffix(b"\r") for text in texts]
-    if not is_utf8(joined):
-        extra = dict(extra or {})
-        for index, text in enumerate(texts):
-            if not is_utf8(text):
-                texts[index], original = readable(text)
-                extra[index] = original + extra.get(index, b"")
-    return Rendered(texts, extra, end, times)
