@@ -43,7 +43,7 @@ Exactly one of `preset`, `start`, `continuation` and `indent: true` says how; `m
 Expressions are Python's, for bytes: `\\w` and `\\s` know ASCII only.
 They are searched for in a line, so `^` ties them to its beginning.
 They see the first 1024 bytes of a line, which bounds what a slow expression costs.
-One that backtracks exponentially, such as `(a+)+b`, is slow even so.
+One that backtracks exponentially, such as `(a+)+b`, is refused.
 An event that its timeout, a limit or a drain ended goes on in a record with the attribute `shipper.event.continued`;
 when that record begins inside a line, it has `shipper.line.continued`, too. Lines of different files are never joined."""
 _SHAPE_NOTE = """\

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
-from shipper.config.validate_shape import shape_problems
+from shipper.config.validate_shape import pattern_problem, shape_problems
 from shipper.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -132,10 +132,9 @@ def _multiline(rule: Multiline, path: Path) -> Iterator[Problem]:
         given = " and ".join(rule.kinds) or "none"
         yield path, f"give exactly one of preset, start, continuation and indent: true, not {given}"
     for name in ("start", "continuation"):
-        try:
-            re.compile(getattr(rule, name).encode())
-        except (re.error, UnicodeEncodeError) as problem:
-            yield (*path, name), f"is no regular expression: {problem}"
+        problem = pattern_problem(getattr(rule, name))
+        if problem:
+            yield (*path, name), problem
     if rule.max_bytes < _LEAST_LINE:
         yield (*path, "max_bytes"), f"must be at least {_LEAST_LINE} bytes"
 
@@ -327,6 +326,8 @@ def _log_requests(path: Path, rule: LogRequests) -> Iterator[Problem]:
     except (re.error, UnicodeEncodeError) as problem:
         yield (*path, "format"), f"expected common, json or a regular expression: {problem}"
         return
+    if slow := pattern_problem(rule.format):
+        yield (*path, "format"), slow
     if rule.status not in groups and rule.level not in groups:
         yield (*path, "format"), f"has no group (?P<{rule.status}>...), so nothing tells which requests failed"
 

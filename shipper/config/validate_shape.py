@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from shipper.config.backtracking import explodes
 from shipper.config.convert import Path
 from shipper.config.schema import Shape, ShapeCondition
 
 Problem = tuple[Path, str]
 
 _OFFSET = re.compile(r"[+-](?:[01]\d|2[0-3]):?[0-5]\d")
+_EXPLODES = (
+    "can take a time that doubles with every character of a line: a repeat stands in a repeat, such as (a+)+, with nothing "
+    "between two rounds that the inner one does not match as well"
+)
 _ALONE = ("all", "none")
 _YEARS = ("%Y", "%y", "%c", "%x", "%G")  # a format without any of these means the last such day
 
@@ -21,7 +26,7 @@ def shape_problems(shape: Shape, path: Path) -> Iterator[Problem]:
     """What is wrong with the section at ``path``."""
     if shape.parse == "regex":
         yield from _pattern(shape.pattern, (*path, "pattern"), "is required for parse: regex")
-        if not _problem(shape.pattern) and not re.compile(shape.pattern.encode()).groupindex:
+        if not pattern_problem(shape.pattern) and not re.compile(shape.pattern.encode()).groupindex:
             yield (*path, "pattern"), "has no group (?P<name>...), so no field would be found"
     elif shape.pattern:
         yield (*path, "pattern"), f"is for parse: regex, not for {shape.parse}"
@@ -64,13 +69,15 @@ def _condition(shape: Shape, condition: ShapeCondition, path: Path) -> Iterator[
 def _pattern(pattern: str, path: Path, missing: str) -> Iterator[Problem]:
     if not pattern:
         yield path, missing
-    elif problem := _problem(pattern):
-        yield path, f"is no regular expression: {problem}"
+    elif problem := pattern_problem(pattern):
+        yield path, problem
 
 
-def _problem(pattern: str) -> str:
+def pattern_problem(pattern: str) -> str:
+    """What is wrong with a regular expression for bytes; empty: nothing."""
     try:
         re.compile(pattern.encode())
+        slow = explodes(pattern)
     except (re.error, UnicodeEncodeError) as problem:
-        return str(problem)
-    return ""
+        return f"is no regular expression: {problem}"
+    return _EXPLODES if slow else ""
