@@ -19,6 +19,7 @@ from shipper.otlp.encode import LineEncoder, resource, scope
 from shipper.testing.sink import Sink, refuse
 from tests.e2e import javascript
 from tests.e2e.kit import Shipper, free_port, gateway, listening, shipper, sidecar, until
+from tests.e2e.test_peers import OTELCOL, Collector
 
 LOGS_SERVICE = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 SERVICE = """
@@ -346,5 +347,24 @@ def test_a_sidecar_does_not_send_to_its_own_receiver(tmp_path: Path) -> None:
             assert await process.ended() == 1
             assert "our own listener" in process.said()
             assert "Traceback" not in process.said()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not OTELCOL, reason="OTELCOL_BINARY names no OpenTelemetry Collector")
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
+def test_a_collector_delivers(tmp_path: Path, compression: str) -> None:
+    """A Collector on the host, with whatever coding it was given, hands over what it was sent."""
+
+    async def main() -> None:
+        async with Sink() as sink, Receiving(tmp_path, sink.url) as receiving:
+            sender = {"sender": {"compression": compression}}
+            async with Collector(tmp_path / "col", free_port(), receiving.http, **sender) as collector:
+                async with aiohttp.ClientSession() as session:
+                    for n in range(5):
+                        body = lines(*(f"line {n} {m}" for m in range(500)))
+                        assert await post(session, f"{collector.url}/v1/logs", body) == 200
+            assert await receiving.process.terminate() == 0
+            assert names(sink, Signal.LOGS) == {f"line {n} {m}": 1 for n in range(5) for m in range(500)}
 
     asyncio.run(main())
