@@ -244,7 +244,7 @@ class Syslog:
 
     @property
     def udp(self) -> tuple[str, int]:
-        return "127.0.0.1", self.receiver.udp_port
+        return self.receiver.datagram_addresses[0]
 
     def records(self) -> list[Record]:
         return records_in(self.spool)

@@ -61,30 +61,29 @@ class SyslogReceiver(Source):
         self._connections = Connections(NAME, PATH, settings.max_connections, self._serve, report)
         self._datagrams: list[Datagrams] = []
         self._last = clock.monotonic()
-        self.udp_port = 0
+        self.datagram_addresses: list[tuple[str, int]] = []
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens for streams, once started; a unix socket's is its path and 0."""
-        return self._connections.addresses
+        """Where it listens, once started: streams first, then datagrams; a unix socket's is its path and 0."""
+        return [*self._connections.addresses, *self.datagram_addresses]
 
     async def start(self) -> None:
         """Announce the stream and listen. Raises `ConfigError` when an address cannot be had."""
         self._store.announce()
-        settings, where = self._settings, []
+        settings = self._settings
         if settings.udp is not None:
             sock = sockets.udp(*settings.udp, PATH)
-            self.udp_port = sock.getsockname()[1]
+            self.datagram_addresses.append((settings.udp[0], sock.getsockname()[1]))
             self._datagrams.append(Datagrams(NAME, sock, self._take_udp, self._report))
-            where.append(f"{settings.udp[0]}:{self.udp_port}/udp")
         if settings.socket:
             self._datagrams.append(Datagrams(NAME, sockets.unix(settings.socket, PATH), self._take_local, self._report))
-            where.append(settings.socket)
+            self.datagram_addresses.append((settings.socket, 0))
         await self._connections.start(settings.streams)
-        where += [f"{host}:{port}" if port else host for host, port in self.addresses]
         for one in self._datagrams:
             one.start()
-        self._report(Said(f"{NAME}: listening on {', '.join(where)}"))
+        where = ", ".join(f"{host}:{port}" if port else host for host, port in self.addresses)
+        self._report(Said(f"{NAME}: listening on {where}"))
 
     async def run(self) -> None:
         """See `Source.run`; all is done as it comes."""
