@@ -21,16 +21,15 @@ _DOUBLE = 11  # bytes of an AnyValue field that holds a double
 
 
 class _Key:
-    """An attribute's key, encoded, and what stands in front of a text of each length."""
+    """An attribute's key, encoded, and what stands in front of a value of each kind and length."""
 
     def __init__(self, name: str) -> None:
         self.encoded = field(1, text(name))
         self.heads = _Heads(self.encoded)
-        self.integer: Callable[[int], bytes] = _Integer(self.encoded)
-        before_double = b"".join(
-            (b"\x32", varint(len(self.encoded) + _DOUBLE), self.encoded, b"\x12\x09\x21")
-        )  # attributes (6) of LogRecord, value (2) of KeyValue, double_value (4) of AnyValue
-        self.double: Callable[[float], bytes] = _Double(before_double)
+        self.integer = _Integer(self.encoded)
+        before = (b"\x32", varint(len(self.encoded) + _DOUBLE), self.encoded, b"\x12\x09\x21")
+        self.before_double = b"".join(before)  # attributes (6) of LogRecord, value (2), double_value (4)
+        self.pack_double: Callable[[bytes, float], bytes] = struct.Struct(f"<{len(self.before_double)}sd").pack
 
 
 class _Integer:
@@ -43,6 +42,10 @@ class _Integer:
         ]
 
     def __call__(self, value: int) -> bytes:
+        if 2048 <= value < 1 << 21:  # by far the most that are not looked up
+            if value < 1 << 14:
+                return self._before[2] + bytes((value & 0x7F | 0x80, value >> 7))
+            return self._before[3] + bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
         encoded = varint(value)
         return self._before[len(encoded)] + encoded
 
@@ -64,17 +67,6 @@ class _Heads(dict[int, bytes]):
         return head
 
 
-class _Double:
-    """A double as an attribute."""
-
-    def __init__(self, before: bytes) -> None:
-        self._before = before
-        self._pack = struct.Struct(f"<{len(before)}sd").pack
-
-    def __call__(self, value: float) -> bytes:
-        return self._pack(self._before, value)
-
-
 _remembered = lru_cache(1024)(_Key)
 
 
@@ -85,7 +77,7 @@ def column(name: str, values: Sequence[Any]) -> list[bytes]:
     if len(kinds) == 1:
         (kind,) = kinds
         if kind is float:
-            return list(map(key.double, values))
+            return list(map(key.pack_double, repeat(key.before_double), values))
         if kind in (str, bytes, int, bool):
             distinct = set(values)
             if len(distinct) * _FEW <= len(values):
@@ -94,10 +86,17 @@ def column(name: str, values: Sequence[Any]) -> list[bytes]:
         if kind is int and min(values) >= 0 and max(values) < 1 << 63:
             return list(map(key.integer, values))
         if kind is str:
-            return _texts(key, list(map(text, values)))
+            return _texts(key, _utf8(values))
         if kind is bytes:
             return _texts(key, values)
     return list(map(one, repeat(key.encoded), values))
+
+
+def _utf8(values: Sequence[str]) -> list[bytes]:
+    try:
+        return list(map(str.encode, values))
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return list(map(text, values))
 
 
 def _texts(key: _Key, values: Sequence[bytes]) -> list[bytes]:

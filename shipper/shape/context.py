@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import add
 from struct import iter_unpack
 from typing import Any
@@ -46,7 +46,7 @@ def _all_ids(values: Sequence[Any], size: int) -> list[bytes] | None:
         return None
     if len(data) != size * len(values):  # fromhex reads over blanks
         return None
-    return [one for (one,) in iter_unpack(f"{size}s", data)]
+    return list(chain.from_iterable(iter_unpack(f"{size}s", data)))
 
 
 def _id(value: Any, size: int) -> bytes:

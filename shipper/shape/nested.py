@@ -45,31 +45,29 @@ def _path(leaf: tuple[Path, Any]) -> Path:
 
 def _open(path: Path, values: list[Any], leaves: list[tuple[Path, list[Any]]]) -> None:
     """Put the column to ``leaves``, or in place of objects in it their fields."""
-    if dict not in set(map(type, values)) or len(path) == MOST_LEVELS:
+    kinds = set(map(type, values))
+    if dict not in kinds or len(path) == MOST_LEVELS:
         leaves.append((path, values))
         return
-    rows = [row for row, value in enumerate(values) if type(value) is dict and value]
-    if len(rows) < len(values):
-        rest = values.copy()
-        for row in rows:
-            rest[row] = ABSENT
-        leaves.append((path, rest))
-    objects: list[dict[str, Any]] = [values[row] for row in rows]
-    forms = set(map(tuple, objects))
-    if len(forms) == 1 and len(rows) == len(values):
+    if len(kinds) == 1 and all(values) and len(forms := set(map(tuple, values))) == 1:  # the usual case
         (names,) = forms
         if len(names) > MOST_KEYS:
             raise TooWide
-        for name, column in zip(names, zip(*map(dict.values, objects), strict=True), strict=True):
+        for name, column in zip(names, zip(*map(dict.values, values), strict=True), strict=True):
             _open((*path, name), list(column), leaves)
         return
-    seen = {name: None for form in forms for name in form}
+    rows = [row for row, value in enumerate(values) if type(value) is dict and value]
+    rest = values.copy()
+    for row in rows:
+        rest[row] = ABSENT
+    leaves.append((path, rest))
+    seen = {name: None for row in rows for name in values[row]}
     if len(seen) > MOST_KEYS:
         raise TooWide
     for name in seen:
         spread: list[Any] = [ABSENT] * len(values)
-        for row, value in zip(rows, objects, strict=True):
-            spread[row] = value.get(name, ABSENT)
+        for row in rows:
+            spread[row] = values[row].get(name, ABSENT)
         _open((*path, name), spread, leaves)
 
 
