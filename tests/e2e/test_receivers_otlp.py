@@ -20,6 +20,7 @@ from shipper.testing.sink import Sink, refuse
 from tests.e2e import javascript
 from tests.e2e.kit import Shipper, free_port, gateway, listening, shipper, sidecar, until
 from tests.e2e.test_peers import OTELCOL, Collector
+from tests.e2e.test_remains import Machine
 
 LOGS_SERVICE = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 SERVICE = """
@@ -289,6 +290,33 @@ def test_what_a_receiver_left_is_shipped_when_it_is_switched_off(tmp_path: Path)
             async with sidecar(tmp_path, sink.url) as process:
                 await until(lambda: "left behind" in names(sink, Signal.LOGS), "it has arrived")
                 assert await process.terminate() == 0
+
+    asyncio.run(main())
+
+
+def test_what_was_received_before_a_boot_arrives_as_the_life_that_received_it(tmp_path: Path) -> None:
+    """The host goes down with records in a receiver's spool: the next life ships them with the release they were sent under."""
+
+    async def main() -> None:
+        async with Sink() as sink:
+            sink.answer = refuse(503)
+            machine = Machine(tmp_path, sink.port)
+            machine.power_on()
+            port = free_port()
+            async with machine.sidecar(
+                SHIPPER_RECEIVERS_OTLP_HTTP=f"127.0.0.1:{port}", SHIPPER_RECEIVERS_OTLP_GRPC=""
+            ) as process:
+                await process.up()
+                async with aiohttp.ClientSession() as session:
+                    assert await post(session, f"http://127.0.0.1:{port}/v1/logs", lines("before the boot")) == 200
+                await process.kill()
+            sink.answer = Sink().answer
+            machine.power_on()
+            async with machine.sidecar() as process:
+                await until(lambda: "before the boot" in names(sink, Signal.LOGS), "it has arrived")
+                assert await process.terminate() == 0
+            (record,) = [record for record in found(sink, Signal.LOGS) if record.body == "before the boot"]
+            assert record.resource["service.version"] == "r1"
 
     asyncio.run(main())
 
