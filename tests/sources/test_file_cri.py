@@ -6,10 +6,10 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.sources.file_kit import Sink, Tail, tailing
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-UID = "0a1b2c3d-1111-2222-3333-444455556666"
-ID = "f" * 64
+from shipper.sources.file.stream import FileStream
+from tests.sources.file_kit import Sink, Tail, tailing
 
 
 def at(second: int) -> str:
@@ -160,5 +160,64 @@ def test_what_is_not_in_the_format_is_counted_once(tmp_path: Path) -> None:
                 assert tail.sink.streams[batch.stream].reread(batch.cut) == batch
             counted = tail.report.metrics.unparsed.labels("file", "not cri")
             assert counted._value.get() == 2
+
+    asyncio.run(main())
+
+
+class Reading:
+    """Reads the text of all streams, as whoever counts requests in logs does."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, int] = {}
+        self.text: dict[str, bytes] = {}
+
+    def wants(self, path: str) -> bool:
+        return True
+
+    def add(self, stream: FileStream) -> None:
+        self.at[stream.output], self.text[stream.output] = stream.start, b""
+        self.ready(stream)
+
+    def ready(self, stream: FileStream) -> None:
+        text, self.at[stream.output] = stream.text(self.at[stream.output], 1 << 20)
+        self.text[stream.output] += text
+        stream.measured(self.at[stream.output])
+
+    def finished(self, stream: FileStream) -> None:
+        self.ready(stream)
+
+
+def test_who_counts_reads_the_container_s_lines(tmp_path: Path) -> None:
+    """Requests are looked for in what the container wrote, whole lines of each output, not in what the runtime made of it."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        reading = Reading()
+        async with tailing(logs, "*.log", consumer=reading) as tail:
+            path = logs / "0.log"
+            path.write_bytes(out("GET /a") + err("x") + out("GET ", "P"))
+            await tail.until(lambda: reading.text.get("stderr") == b"x\n")
+            assert reading.text["stdout"] == b"GET /a\n"
+            append(path, out("/b") + err("y"))
+            await tail.until(lambda: reading.text["stderr"] == b"x\ny\n")
+            assert reading.text["stdout"] == b"GET /a\nGET /b\n"
+            await tail.until(lambda: tail.file("0.log").content.idle)
+
+    asyncio.run(main())
+
+
+def test_a_range_of_the_other_output_is_proved_without_records(tmp_path: Path) -> None:
+    """Bytes that hold nothing of an output are read for it all the same; its batch has the resource, and no record."""
+
+    async def main() -> None:
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        (logs / "0.log").write_bytes(out("a") * 3)
+        async with tailing(logs, "*.log") as tail:
+            await tail.lines(3)
+            await tail.until(lambda: len(tail.sink.batches) == 2)
+            (empty,) = [batch for batch in tail.sink.batches if batch.stream.endswith("stderr")]
+            assert (empty.cut.start, empty.cut.end, empty.cut.consumed) == (0, len(out("a")) * 3, 0)
+            assert len(ExportLogsServiceRequest.FromString(empty.payload).resource_logs) == 1
 
     asyncio.run(main())
