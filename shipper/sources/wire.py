@@ -50,15 +50,17 @@ class Wire(asyncio.Protocol):
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Return when what was written is on its way, or can never be."""
-        if self._writable is not None:
+        """Return when what was written is on its way, or can never be, or nobody waits for that any more."""
+        if self._writable is not None and self._turns < 0:
             await self._writable
 
     def stop(self) -> None:
-        """Read what is there already, and no more."""
+        """Read what is there already, and no more; a client that does not take its answers is not waited for."""
         if self._turns < 0:
             self._turns = _TURNS
             self._wake()
+            if self._writable is not None and not self._writable.done():
+                self._writable.set_result(None)
 
     def close(self) -> None:
         """Send what was written, and end the connection."""

@@ -228,3 +228,24 @@ def test_a_client_that_reads_no_answers(tmp_path: Path) -> None:
             await asyncio.wait([flooding])
 
     asyncio.run(story())
+
+
+def test_the_end_does_not_wait_for_a_client_that_reads_no_answers(tmp_path: Path) -> None:
+    """A receiver that stops stores what came from such a client and ends its connection all the same."""
+
+    async def story() -> None:
+        async with forward(tmp_path) as server, client(*server.address) as deaf:
+            sent = 0
+            received = server.report.metrics.received.labels("forward", "logs")
+            while received._value.get() == sent:  # until answers fill every buffer and it is not read any more
+                await deaf.send(*(message("t", 1, {}, {"chunk": f"{sent + n}" * 2000}) for n in range(100)))
+                sent += 100
+                for _ in range(200):
+                    await asyncio.sleep(0.001)
+                    if received._value.get() == sent:
+                        break
+            server.receiver.stop_reading()
+            async with asyncio.timeout(20):
+                await server.receiver.settled()
+
+    asyncio.run(story())

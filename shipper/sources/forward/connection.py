@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 
 import msgpack
 
@@ -70,8 +71,12 @@ class Connection:
         framer = Framer(MOST_PING)
         while data := await self._wire.read():
             framer.feed(data)
-            for message in framer.messages():
-                return message
+            with closing(framer.messages()) as messages:
+                found = next(messages, None)
+            if found is not None:
+                if framer.held:
+                    raise BrokenMessage("handshake", "a client sent more before it had the answer to its PING")
+                return found
         raise BrokenMessage("handshake", "a client left without a PING")
 
     async def _take(self, data: bytes) -> None:
@@ -81,10 +86,11 @@ class Connection:
         desk.busy += 1
         try:
             self._framer.feed(data)
-            for message in self._framer.messages():
-                opened = open_message(message, desk.settings.max_message)
-                if opened is not None:
-                    await self._taker.keep(opened)
+            with closing(self._framer.messages()) as messages:
+                for message in messages:
+                    opened = open_message(message, desk.settings.max_message)
+                    if opened is not None:
+                        await self._taker.keep(opened)
             await self._store()
         except BrokenMessage:
             await self._store()

@@ -6,7 +6,7 @@ takes memory before it is there, and what is remembered of an unfinished message
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import msgpack
 
@@ -45,16 +45,19 @@ class Framer:
         self._walker.feed(data)
         self._most = max(self._most, len(self._held))
 
-    def messages(self) -> Iterator[bytes]:
-        """The messages that are complete. Raises `BrokenMessage` for bytes that are no MessagePack, or too many."""
+    def messages(self) -> Generator[bytes]:
+        """The messages that are complete. Raises `BrokenMessage` for bytes that are no MessagePack, or too many.
+
+        Close it before `held` is asked for: only then the bytes of what was given are let go of.
+        """
         taken = 0
         try:
             while taken < len(self._held):
                 self._walker.skip()
                 end = self._walker.tell() - self._begun
                 self._check(end - taken)
-                yield bytes(memoryview(self._held)[taken:end])
-                taken = end
+                begin, taken = taken, end
+                yield bytes(memoryview(self._held)[begin:end])
         except msgpack.OutOfData:
             self._check(len(self._held) - taken)
         except BROKEN as error:
