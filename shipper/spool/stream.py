@@ -10,6 +10,9 @@ from shipper.spool.frame import Frame
 from shipper.spool.parts import Part, Splittable
 from shipper.spool.spool import Spool
 
+_ROOMY = 256 << 10  # a limit from which on it is there for fairness, not because little fits
+_WHOLE = 4 << 20  # a frame up to this is not split then: finding its records costs more than sharing the turn gives
+
 
 class SpoolStream(Stream):
     """The frames of one spool, all of one signal. A batch is some whole frames, or some records of a single frame.
@@ -63,7 +66,7 @@ class SpoolStream(Stream):
         if not frames or frames[0].start > at:
             raise RangeGone(self.id, at, frames[0].start if frames else frontier, "it is not in the spool any more")
         first = self._splittable(frames[0])
-        if at > first.start or first.end > end or len(first.frame.payload) > limit:
+        if at > first.start or first.end > end or len(first.frame.payload) > _whole(limit):
             return self._cut_within(first, first.unit(at), limit, end)
         return self._batch(self._together(first, [frame for frame in frames[1:] if frame.end <= end], limit))
 
@@ -158,3 +161,8 @@ class SpoolStream(Stream):
     def _make(self, part: Part, start: int, end: int, observed_ns: int, life: str) -> Batch:
         cut = Cut(start, end, start, end, part.records, observed_ns)
         return Batch(life or self.life, self.id, self.signal, cut, part.payload, self.kind, part.members)
+
+
+def _whole(limit: int) -> int:
+    """The size up to which a frame is not split."""
+    return max(limit, _WHOLE) if limit >= _ROOMY else limit
