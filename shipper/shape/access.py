@@ -58,7 +58,7 @@ def _named(table: Table) -> Table:
     for name in _NUMBERS:
         columns[name] = [value if value is ABSENT else int(value) for value in columns[name]]
     header = "http.request.header.referer"  # a list, by the conventions: a header may come several times
-    columns[header] = [value if value is ABSENT else [value.decode()] for value in columns[header]]
+    columns[header] = [value if value is ABSENT else (value.decode(),) for value in columns[header]]
     statuses = columns["http.response.status_code"]
     columns["severity_number"] = [17 if status >= FAILED else 9 for status in statuses]
     return Table(table.rows, columns)

@@ -14,6 +14,7 @@ from shipper.otlp.encode import any_value
 from shipper.otlp.wire import field, text, varint
 from shipper.shape.columns import ABSENT
 
+_NOTHING = frozenset((type(ABSENT), type(None)))
 _FEW = 4  # a value that stands in a column so often on average is encoded once
 _CACHED = 2048
 _CACHED_KEY = 200  # bytes of a key for which anything is remembered
@@ -73,15 +74,25 @@ _remembered = lru_cache(1024)(_Key)
 def column(name: str, values: Sequence[Any]) -> list[bytes]:
     """Each value as an attribute called ``name``, encoded as a field of a LogRecord; empty for null and for what is absent."""
     key = _remembered(name) if len(name) <= _CACHED_KEY else _Key(name)
+    if _NOTHING.isdisjoint(map(type, values)):
+        return _encoded(key, values)
+    found = [b""] * len(values)
+    there = [row for row, value in enumerate(values) if value is not ABSENT and value is not None]
+    for row, encoded in zip(there, _encoded(key, [values[row] for row in there]), strict=True):
+        found[row] = encoded
+    return found
+
+
+def _encoded(key: _Key, values: Sequence[Any]) -> list[bytes]:
     kinds = set(map(type, values))
     if len(kinds) == 1:
         (kind,) = kinds
         if kind is float:
             return list(map(key.pack_double, repeat(key.before_double), values))
-        if kind in (str, bytes, int, bool):
+        if kind in (str, bytes, int, bool, tuple):
             distinct = set(values)
             if len(distinct) * _FEW <= len(values):
-                known = {value: one(key.encoded, value) for value in distinct}
+                known = {value: _one(key.encoded, value) for value in distinct}
                 return list(map(known.__getitem__, values))
         if kind is int and min(values) >= 0 and max(values) < 1 << 63:
             return list(map(key.integer, values))
@@ -89,7 +100,7 @@ def column(name: str, values: Sequence[Any]) -> list[bytes]:
             return _texts(key, _utf8(values))
         if kind is bytes:
             return _texts(key, values)
-    return list(map(one, repeat(key.encoded), values))
+    return list(map(_one, repeat(key.encoded), values))
 
 
 def _utf8(values: Sequence[str]) -> list[bytes]:
@@ -103,10 +114,8 @@ def _texts(key: _Key, values: Sequence[bytes]) -> list[bytes]:
     return list(map(add, map(key.heads.__getitem__, map(len, values)), values))
 
 
-def one(key: bytes, value: Any) -> bytes:
+def _one(key: bytes, value: Any) -> bytes:
     """One value with an encoded key. What nests deeper than OTLP can hold becomes its JSON text."""
-    if value is ABSENT or value is None:
-        return b""
     if isinstance(value, bytes):
         return field(6, key + field(2, field(1, value)))
     try:

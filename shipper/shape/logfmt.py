@@ -10,7 +10,9 @@ from typing import Any
 from shipper.shape.columns import Parsed
 from shipper.shape.nested import by_names
 
-_PAIR = re.compile(rb'(?<!\S)([^\s="]{1,128})=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?!\S)', re.DOTALL)
+_PAIR = re.compile(rb'(?<!\S)([^\s="]{1,128})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s"]*))(?!\S)', re.DOTALL)
+
+_CACHED = 4096
 
 
 class LogfmtParser:
@@ -19,7 +21,7 @@ class LogfmtParser:
     cause = "logfmt"
 
     def __init__(self, matters: Callable[[str], bool]) -> None:
-        self._matters = matters
+        self._names = _Names(matters)
 
     def parse(self, texts: Sequence[bytes], rows: Sequence[int]) -> Parsed:
         """The fields of ``texts[row]`` for each of ``rows``; a text without a single pair is no logfmt."""
@@ -34,8 +36,23 @@ class LogfmtParser:
         return Parsed(by_names(found), failed, failed)
 
     def _fields(self, pairs: list[tuple[bytes, bytes, bytes]]) -> dict[str, Any]:
-        named = ((key.decode(), quoted, bare) for key, quoted, bare in pairs)
-        return {key: bare or _unquoted(quoted) for key, quoted, bare in named if self._matters(key)}
+        names = self._names
+        return {name: bare or _unquoted(quoted) for key, quoted, bare in pairs if (name := names[key]) is not None}
+
+
+class _Names(dict[bytes, str | None]):
+    """Keys as names, None for those that are of no use. Forgets when full."""
+
+    def __init__(self, matters: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._matters = matters
+
+    def __missing__(self, key: bytes) -> str | None:
+        if len(self) >= _CACHED:
+            self.clear()
+        name = key.decode()
+        found = self[key] = name if self._matters(name) else None
+        return found
 
 
 def _unquoted(quoted: bytes) -> bytes:

@@ -92,7 +92,11 @@ class TimeReader:
             with suppress(_NotPlain, TypeError, KeyError):
                 found = [heads[value[:19]] + tails[value[19:]] for value in values]
                 return found if all(map(valid, (min(found), max(found)))) else list(map(valid, found))
-        return [self.one(value, observed_ns) for value in values]
+        try:
+            known = {value: self.one(value, observed_ns) for value in set(values)}
+        except TypeError:  # an object or a list
+            return [self.one(value, observed_ns) for value in values]
+        return list(map(known.__getitem__, values))
 
     def leading(self, texts: Sequence[bytes], observed_ns: int) -> list[int]:
         """The time that each of these lines begins with, 0 where it begins with none."""
