@@ -104,7 +104,7 @@ class Metrics:
         )
         self.unparsed = Counter(
             "shipper_unparsed_records_total",
-            "Records a receiver kept as they are because it did not understand them, by cause.",
+            "Records that were not understood, by a receiver or in a file, and are kept as they are, by cause.",
             ("receiver", "cause"),
             registry=r,
         )
