@@ -32,7 +32,11 @@ class SizedStream(Stream):
 S = TypeVar("S", bound=SizedStream)
 
 
-def _write(ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: dict[str, int]) -> None:
+def _write(
+    ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: dict[str, int], notes: dict[str, str]
+) -> None:
+    for key, value in notes.items():
+        ledger.put(key, value)
     for row in rows:
         ledger.put_stream(row)
     for stream, size in sizes.items():
@@ -42,12 +46,24 @@ def _write(ledger: Ledger, rows: list[StreamRow], sizes: dict[str, int], ended: 
 
 
 class Books(Generic[S]):
-    """Collects what is to be told and tells it together. ``row``: what the ledger keeps of a stream."""
+    """Collects what is to be told and tells it together. ``row``: what the ledger keeps of a stream.
+
+    ``notes``: what else a source has to write down by now, by key of the ledger. It is written before the streams are: what
+    makes that a stream has ended must not be forgotten while the end is not.
+    """
 
     def __init__(
-        self, hub: Hub, ledger: LedgerThread, clock: Clock, report: Reporter, row: Callable[[S], StreamRow]
+        self,
+        hub: Hub,
+        ledger: LedgerThread,
+        clock: Clock,
+        report: Reporter,
+        row: Callable[[S], StreamRow],
+        notes: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self._row = row
+        self._notes = notes
+        self._unwritten: dict[str, str] = {}
         self._hub = hub
         self._ledger = ledger
         self._clock = clock
@@ -113,12 +129,15 @@ class Books(Generic[S]):
             rows = [self._row(stream) for stream in [*joining, *(moved.difference(joining))]]
             sizes = {stream.id: stream.size for stream in grown}
             ended = {stream.id: stream.size for stream in ending}
+            self._unwritten.update(self._notes())
+            notes, self._unwritten = self._unwritten, {}
             try:
-                if rows or sizes or ended:
-                    await self._ledger.call(_write, rows, sizes, ended)
+                if rows or sizes or ended or notes:
+                    await self._ledger.call(_write, rows, sizes, ended, notes)
             except StateError as error:
                 self._report(Problem("ledger", f"new files wait, for the ledger cannot be written: {error}", "file"))
                 self._joining[:0], self._ending[:0] = joining, ending
+                self._unwritten = {**notes, **self._unwritten}
                 self._moved |= moved
                 self._grown |= grown
                 self._wake.set()

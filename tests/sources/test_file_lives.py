@@ -23,7 +23,7 @@ from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.known import KnownFiles
 from shipper.testing.clock import FakeClock
 from tests.sources.file_kit import DESTINATION, Reports, Sink, tailing
-from tests.sources.test_file_model import HOLD, NAME, Writing
+from tests.sources.file_writing import HOLD, NAME, Writing
 
 AGO = 100  # seconds before the boot at which what the earlier life wrote was last changed
 

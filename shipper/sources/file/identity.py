@@ -101,6 +101,11 @@ def is_rotated_name(path: str, base: str) -> bool:
     return base in rotation_bases(path)
 
 
+def is_related(path: str, name: str) -> bool:
+    """Whether the one is what a rotation makes of the other, or both are of the same log."""
+    return not {path, *rotation_bases(path)}.isdisjoint({name, *rotation_bases(name)})
+
+
 class Readable(Protocol):
     """Something of which bytes at a position can be read."""
 

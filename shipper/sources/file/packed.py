@@ -162,10 +162,18 @@ class Packed:
     def covered(self, file: TailedFile, size: int, head: bytes) -> int:
         """How many bytes at the beginning of its text other streams have, or had. Raises OSError."""
         others = [self._table.at(base) for base in rotation_bases(file.path)]
-        if size >= NAME_BYTES:
-            others += self._table.copies.alike(digest(head[:NAME_BYTES]))
+        others += self._table.copies.alike(digest(head[:NAME_BYTES])) if size >= NAME_BYTES else self._small(head)
         covered = [self._covered_by(file, size, other) for other in others if other is not None and other is not file]
         return max([self.ended.covers(file, size, head), *covered])
+
+    def _small(self, head: bytes) -> list[TailedFile]:
+        """The files with streams that begin as ``head``, which is all there is of a text."""
+        digests = {length: digest(head[:length]) for length in range(1, len(head) + 1)}
+        return [
+            file
+            for file in self._table
+            if file.stream is not None and digests.get(file.stream.head.length) == file.stream.head.digest
+        ]
 
     def _covered_by(self, file: TailedFile, size: int, other: TailedFile) -> int:
         self._table.look(other)  # it may have grown a moment before it was compressed

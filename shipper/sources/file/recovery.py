@@ -284,8 +284,7 @@ class Recovery:
         if known.row.finished:
             stream.seal(size, GONE)
             self._table.copies.remember(file, size)
-        else:
-            self._table.copies.note(file, size)
+        self._table.copies.note(file, size)
         return True
 
     def _elsewhere(self, file: TailedFile | None, stream: Content, known: Remembered) -> None:

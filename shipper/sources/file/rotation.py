@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile, regular
-from shipper.sources.file.identity import GUARD_BYTES, guard_of, is_rotated_name, same_content
+from shipper.sources.file.identity import GUARD_BYTES, guard_of, is_related, is_rotated_name, same_content
 
 CANDIDATES = 256  # files of a directory looked into for a copy, newest first
 
@@ -22,7 +22,7 @@ def holds_content_of(file: TailedFile, size: int, stream: Content) -> bool:
     Raises OSError when it cannot be read.
     """
     agreed = agreement(file, size, stream)
-    return agreed is not None and (agreed > 0 or is_rotated_name(file.path, stream.name))
+    return agreed is not None and (agreed > 0 or is_related(file.path, stream.name))
 
 
 def agreement(file: TailedFile, size: int, stream: Content) -> int | None:

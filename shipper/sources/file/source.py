@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from shipper.clock import Clock
 from shipper.contracts import Hub, Source
-from shipper.errors import StateError
-from shipper.events import Problem, Reporter, Said
+from shipper.events import Reporter, Said
 from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.books import RETRY, Books
 from shipper.sources.file.consumer import TextConsumer
@@ -65,7 +64,7 @@ class FileSource(Source):
         self._patterns = Patterns(settings.groups, report)
         self._pool = Descriptors(settings.max_open_files, report.metrics.open_files, self._patterns.admits)
         self._watcher = Watcher(self._changed, report)
-        self._books = Books(hub, ledger, clock, report, row_of)
+        self._books = Books(hub, ledger, clock, report, row_of, self._notes)
         self._held = Held([group.shortest_hold for group in settings.groups], clock, self._books.ready)
         self._maker = Maker(
             self._patterns,
@@ -298,12 +297,13 @@ class FileSource(Source):
 
     async def _write_down(self) -> None:
         await self._books.flush()
+
+    def _notes(self) -> dict[str, str]:
+        """What are copies, if that changed."""
         copies = self._table.copies
-        if copies.changed:
-            copies.changed = False
-            text = json.dumps([[*key, size, head.length, head.digest] for key, (size, head) in copies.known.items()])
-            try:
-                await self._ledger.call(Ledger.put, COPIES, text)
-            except StateError as error:
-                copies.changed = True
-                self._report(Problem("ledger", f"what are copies cannot be written down: {error}", "copies"))
+        if not copies.changed:
+            return {}
+        copies.changed = False
+        return {
+            COPIES: json.dumps([[*key, size, head.length, head.digest] for key, (size, head) in copies.known.items()])
+        }

@@ -343,6 +343,7 @@ class FileTable:
             copy.stream = old
             copy.copy_of = None
             self.copies.remember(copy, readable_to)
+            self.copies.note(copy, readable_to)
             old.sighted(readable_to, self._clock.monotonic())
             self._report(Said(f"{old.name} was truncated; what was not read yet comes from its copy {copy.path}"))
         old.file = copy
