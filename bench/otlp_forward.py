@@ -18,7 +18,7 @@ def forward(name: str, kind: str, size: int, records: int, coding: str = "none",
         sink = Sink(directory)
         doors = {
             "SHIPPER_RECEIVERS_OTLP_HTTP": f"127.0.0.1:{http}",
-            "SHIPPER_RECEIVERS_OTLP_GRPC": f"127.0.0.1:{grpc}" if kind == "grpc" else "",
+            "SHIPPER_RECEIVERS_OTLP_GRPC": f"127.0.0.1:{grpc}" if kind == "grpc" else "off",
         }
         sidecar = Sidecar(directory, sink.endpoint, str(directory / "log" / "none.log"), **doors, **env)
         wait_for(lambda: (directory / "state" / "admin.sock").exists(), 60, "the sidecar's start")

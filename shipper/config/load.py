@@ -14,7 +14,7 @@ from shipper.config.convert import Converter, Path, dotted, raise_all
 from shipper.config.env import apply_env, apply_file_options, otlp_destination
 from shipper.config.layers import Document, Layers, Origin
 from shipper.config.otel import apply_otel
-from shipper.config.schema import Config, Role
+from shipper.config.schema import Config, Receivers, Role
 from shipper.config.substitute import substitute
 from shipper.config.validate import LEAST_OPEN_FILES, validate
 from shipper.errors import ConfigError
@@ -122,7 +122,7 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
     suffix = "-gateway" if role == "gateway" else ""
     state_dir = _absolute(config.state_dir, env) or default_state_dir(env) + suffix
     admin = config.admin
-    listen = "" if admin.listen == "off" else admin.listen
+    listen = _address(admin.listen)
     if role == "gateway" and listen == type(admin)().listen:
         listen = GATEWAY_ADMIN
     socket = _absolute(admin.socket, env) or os.path.join(state_dir, "admin.sock")
@@ -149,7 +149,21 @@ def _with_paths(config: Config, env: Mapping[str, str], role: Role) -> Config:
         admin=msgspec.structs.replace(admin, listen=listen, socket=socket),
         files=files,
         requests=msgspec.structs.replace(config.requests, logs=logs),
+        receivers=_doors(config.receivers),
+        gateway=msgspec.structs.replace(config.gateway, grpc=_address(config.gateway.grpc)),
     )
+
+
+def _doors(receivers: Receivers) -> Receivers:
+    otlp = receivers.otlp
+    if otlp is not None:
+        otlp = msgspec.structs.replace(otlp, http=_address(otlp.http), grpc=_address(otlp.grpc))
+    return msgspec.structs.replace(receivers, otlp=otlp)
+
+
+def _address(text: str) -> str:
+    """An address to listen on; ``off`` is for variables, of which an empty one counts as not set."""
+    return "" if text == "off" else text
 
 
 def _descriptors() -> int:

@@ -294,7 +294,7 @@ class Gateway(Section, frozen=True):
     """The OTLP receiver of `shipper gateway`."""
 
     listen: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
-    grpc: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/gRPC on; empty: off.")] = ""
+    grpc: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/gRPC on; empty or off: none.")] = ""
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
     token_file: Annotated[
@@ -325,8 +325,8 @@ class Receiver(Section, frozen=True):
 class OtlpReceiver(Receiver, frozen=True):
     """OTLP from services on this host, by stock OpenTelemetry SDKs; `otlp: {}` is enough. Only read by shipper run."""
 
-    http: Annotated[str, Meta(description="host:port or unix:/path for OTLP/HTTP; empty: off.")] = "127.0.0.1:4318"
-    grpc: Annotated[str, Meta(description="host:port or unix:/path for OTLP/gRPC; empty: off.")] = "127.0.0.1:4317"
+    http: Annotated[str, Meta(description="host:port or unix:/path for OTLP/HTTP; empty or off: none.")] = "127.0.0.1:4318"
+    grpc: Annotated[str, Meta(description="host:port or unix:/path for OTLP/gRPC; empty or off: none.")] = "127.0.0.1:4317"
     token_file: Annotated[
         str, Meta(description="File whose first line is the bearer token that clients must send.")
     ] = ""

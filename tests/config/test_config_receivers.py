@@ -28,6 +28,12 @@ def test_all_are_off_unless_named(tmp_path: Path) -> None:
     assert loaded(tmp_path, env=env).receivers.otlp == OtlpReceiver(http="unix:/run/otlp.sock")
 
 
+def test_a_variable_says_off(tmp_path: Path) -> None:
+    """An empty one counts as not set, so there is a word for having one door only."""
+    env = {"SHIPPER_RECEIVERS_OTLP_GRPC": "off", "SHIPPER_RECEIVERS_OTLP_HTTP": ""}
+    assert loaded(tmp_path, env=env).receivers.otlp == OtlpReceiver(grpc="")
+
+
 @pytest.mark.parametrize(
     ("otlp", "problem"),
     [

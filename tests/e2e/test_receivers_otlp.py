@@ -304,7 +304,7 @@ def test_what_was_received_before_a_boot_arrives_as_the_life_that_received_it(tm
             machine.power_on()
             port = free_port()
             async with machine.sidecar(
-                SHIPPER_RECEIVERS_OTLP_HTTP=f"127.0.0.1:{port}", SHIPPER_RECEIVERS_OTLP_GRPC=""
+                SHIPPER_RECEIVERS_OTLP_HTTP=f"127.0.0.1:{port}", SHIPPER_RECEIVERS_OTLP_GRPC="off"
             ) as process:
                 await process.up()
                 async with aiohttp.ClientSession() as session:
@@ -370,7 +370,7 @@ def test_a_sidecar_does_not_send_to_its_own_receiver(tmp_path: Path) -> None:
 
     async def main() -> None:
         port = free_port()
-        doors = {"SHIPPER_RECEIVERS_OTLP_HTTP": f"127.0.0.1:{port}", "SHIPPER_RECEIVERS_OTLP_GRPC": ""}
+        doors = {"SHIPPER_RECEIVERS_OTLP_HTTP": f"127.0.0.1:{port}", "SHIPPER_RECEIVERS_OTLP_GRPC": "off"}
         async with sidecar(tmp_path, f"http://127.0.0.1:{port}", **doors) as process:
             assert await process.ended() == 1
             assert "our own listener" in process.said()
