@@ -16,7 +16,8 @@ from shipper.shape.columns import ABSENT
 
 _NOTHING = frozenset((type(ABSENT), type(None)))
 _FEW = 4  # a value that stands in a column so often on average is encoded once
-_CACHED = 2048
+_CACHED = 512  # lengths of one key
+_CACHED_KEYS = 256
 _CACHED_KEY = 200  # bytes of a key for which anything is remembered
 _DOUBLE = 11  # bytes of an AnyValue field that holds a double
 
@@ -68,7 +69,7 @@ class _Heads(dict[int, bytes]):
         return head
 
 
-_remembered = lru_cache(1024)(_Key)
+_remembered = lru_cache(_CACHED_KEYS)(_Key)
 
 
 def column(name: str, values: Sequence[Any]) -> list[bytes]:

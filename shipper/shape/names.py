@@ -57,4 +57,4 @@ def matters(fields: Collection[str] | None) -> Callable[[str], bool]:
     def of_use(name: str) -> bool:
         return name in wanted or name in ROOTS or bool(roles((name,)))
 
-    return of_use
+    return lambda name: of_use(name) if len(name) <= _LONGEST else name in wanted

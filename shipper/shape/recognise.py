@@ -15,6 +15,7 @@ from shipper.shape.severity import NONE, Levels
 from shipper.shape.timestamps import TimeReader
 
 T = TypeVar("T")
+_NAMES = 64  # of severities, in one log: it could write one name in ever new ways
 
 
 class Recogniser:
@@ -69,6 +70,8 @@ class Recogniser:
         def read(name: str, values: Sequence[Any]) -> list[severity.Severity]:
             levels = self._levels.get(name)
             if levels is None:
+                if len(self._levels) >= _NAMES:
+                    self._levels.clear()
                 levels = self._levels[name] = Levels(name)
             return levels.column(values)
 

@@ -16,7 +16,7 @@ from shipper.otlp.wire import field, text, varint_field
 TRACE, DEBUG, INFO, WARN, ERROR, FATAL = 1, 5, 9, 13, 17, 21
 REACH = 128  # bytes of a plain line in which a severity is looked for: what comes later is what the program talks about
 LONGEST = 24  # characters of a word that may name a severity
-_CACHED = 4096
+_CACHED = 1024
 
 
 class Severity(NamedTuple):
@@ -97,9 +97,10 @@ class Levels(dict[Any, Severity]):
 
     def __missing__(self, value: Any) -> Severity:
         found = self._read(value)
-        if len(self) >= _CACHED:
-            self.clear()
-        self[value] = found
+        if found is not NONE:  # what says nothing may be of any length
+            if len(self) >= _CACHED:
+                self.clear()
+            self[value] = found
         return found
 
     def column(self, values: Sequence[Any]) -> list[Severity]:

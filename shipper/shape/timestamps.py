@@ -87,6 +87,8 @@ class TimeReader:
 
         ``observed_ns``: when they were read; a time without a year is the last such before, or within a day after.
         """
+        if values and isinstance(values[0], bytes):
+            values = [value.decode() if isinstance(value, bytes) else value for value in values]
         if values and self._fixed and not self._form:
             heads, tails = self._heads, self._tails
             with suppress(_NotPlain, TypeError, KeyError):

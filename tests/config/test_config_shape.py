@@ -126,3 +126,17 @@ def test_another_shape_is_noticed_by_what_is_in_flight(tmp_path: Path) -> None:
     hashes = [_shaping(loaded(tmp_path, shape)) for shape in shapes]
     assert len(set(hashes)) == len(hashes)
     assert _shaping(loaded(tmp_path, "json")) == hashes[1]
+
+
+def test_the_example_of_the_page_can_be_loaded(tmp_path: Path) -> None:
+    """What docs/shapes.md shows is a configuration that works."""
+    page = (Path(__file__).parents[2] / "docs/shapes.md").read_text()
+    (example, *_) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "shipper.yaml"
+    path.write_text(example)
+    groups = load(str(path), env={}, complete=False).config.files
+    assert [shape_settings(group.shape).parse for group in groups if group.shape is not None] == [
+        "auto",
+        "common",
+        "json",
+    ]
