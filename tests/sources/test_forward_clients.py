@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fluent.asyncsender import FluentSender as QueuedSender
@@ -18,6 +19,7 @@ from fluent.sender import FluentSender
 from shipper.contracts import Signal
 from shipper.sources.forward.handshake import Secrets
 from shipper.sources.listen import ListenSettings
+from tests.sources.fluent_js import command
 from tests.sources.spooled_kit import HOST, forward, spans_in, until
 
 
@@ -135,6 +137,29 @@ def test_what_shipper_s_own_sdk_sends_is_what_it_was(tmp_path: Path) -> None:
             assert [(event.name, event.attributes[0].value.string_value) for event in span.events] == [("paid", "card")]
             assert (failed.name, failed.status.code) == ("ship", 2)
             assert "no address" in failed.status.message
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("mode", ["Message", "Forward", "PackedForward", "CompressedPackedForward"])
+@pytest.mark.parametrize("guarded", [False, True], ids=["open", "guarded"])
+def test_fluent_s_own_client_for_javascript(tmp_path: Path, mode: str, guarded: bool) -> None:
+    """In all four modes, with acknowledgements, and with shared key and user: each record is acknowledged and there once."""
+
+    async def story() -> None:
+        options: dict[str, Any] = {"eventMode": mode, "ack": {"ackTimeout": 30_000}}
+        secrets = None
+        if guarded:
+            secrets = Secrets("collector", b"secret", {"ann": b"pass"})
+            options["security"] = {"clientHostname": "js", "sharedKey": "secret", "username": "ann", "password": "pass"}
+        async with forward(tmp_path, secrets=secrets) as server:
+            options["socket"] = {"host": server.address[0], "port": server.address[1], "timeout": 30_000}
+            program = command(options)
+            done = await asyncio.to_thread(subprocess.run, program, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr + done.stdout
+            records = server.records()
+            assert sorted(str(record.body) for record in records) == sorted(f"line {number}" for number in range(300))
+            assert {(record.severity, record.attributes["fluent.tag"]) for record in records} == {(13, "js.app")}
 
     asyncio.run(story())
 
