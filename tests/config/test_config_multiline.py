@@ -48,7 +48,11 @@ def identity(config: Config) -> Identity:
 @pytest.mark.parametrize(
     ("multiline", "place", "problem"),
     [
-        ("{timeout: 1s}", "files[0].multiline", "exactly one of preset, start, continuation and indent: true, not none"),
+        (
+            "{timeout: 1s}",
+            "files[0].multiline",
+            "exactly one of preset, start, continuation and indent: true, not none",
+        ),
         ("{start: a, indent: true}", "files[0].multiline", "not start and indent"),
         ("{start: '('}", "files[0].multiline.start", "is no regular expression: missing )"),
         ("{continuation: '*'}", "files[0].multiline.continuation", "is no regular expression: nothing to repeat"),
