@@ -145,10 +145,10 @@ class Copies:
             return False
         return is_prefix_of(file, size, other)
 
-    def find(self, old: Content, truncated: TailedFile | None) -> TailedFile | None:
-        """The file that holds what ``old`` was reading, now that its own file does not."""
+    def find(self, old: Content, truncated: TailedFile | None, further: Iterable[str] = ()) -> TailedFile | None:
+        """The file that holds what ``old`` was reading, now that its own file does not; ``further``: where else it may be."""
         beside = truncated.path if truncated is not None and truncated.path else old.path
-        likely = [file.path for file in self._table if file.copy_of is old]
+        likely = [*(file.path for file in self._table if file.copy_of is old), *further]
         for path, status in chain(
             named(old.path), siblings(beside, likely)
         ):  # what is still in its place costs no listing

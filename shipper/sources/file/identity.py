@@ -102,8 +102,9 @@ def is_rotated_name(path: str, base: str) -> bool:
 
 
 def is_related(path: str, name: str) -> bool:
-    """Whether the one is what a rotation makes of the other, or both are of the same log."""
-    return not {path, *rotation_bases(path)}.isdisjoint({name, *rotation_bases(name)})
+    """Whether the one is what a rotation makes of the other, or both are of the same log, in whatever directories."""
+    one, other = os.path.basename(path), os.path.basename(name)
+    return not {one, *rotation_bases(one)}.isdisjoint({other, *rotation_bases(other)})
 
 
 class Readable(Protocol):

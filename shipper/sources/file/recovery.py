@@ -13,7 +13,7 @@ from shipper.contracts import StreamKind
 from shipper.ledger import Cursor, Ledger, StreamRow
 from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.handles import TailedFile, regular
-from shipper.sources.file.identity import HEAD_BYTES, Head, Key
+from shipper.sources.file.identity import HEAD_BYTES, Head, Key, is_related
 from shipper.sources.file.kind import Kind, base_id, kind_of, output_of
 from shipper.sources.file.rotation import agreement, names
 from shipper.sources.file.stream import FileStream
@@ -181,7 +181,8 @@ class Recovery:
         self._table = table
         self._clock = clock
         self._inodes: dict[Key, str] = {}
-        for path in paths:
+        self._paths = list(paths)
+        for path in self._paths:
             self._index(path)
         self._listed: set[str] = set()
         self._missing: list[tuple[Content, Remembered]] = []
@@ -292,7 +293,8 @@ class Recovery:
         if known.row.finished and known.key == NOWHERE:
             stream.seal(0, GONE)  # said when it happened
             return
-        other = self._table.copies.find(stream, file)
+        moved = [path for path in self._paths if is_related(path, stream.name)]
+        other = self._table.copies.find(stream, file, moved)
         same_name = other is not None and other.path == known.path
         if other is None or not same_name or not self._put_back(other, stream, known):
             self._table.part(stream, other, DELETED if file is None else GONE)
