@@ -29,14 +29,14 @@ _LEVELS = {
 }
 _TRACES = (b"trace_id", b"traceId", b"traceid", b"trace.id", b"otelTraceID")
 _SPANS = (b"span_id", b"spanId", b"spanid", b"span.id", b"otelSpanID")
-_FEW, _SHORT = 256, 128  # different texts of a key, and bytes of one, that are remembered whole
+_FEW, _SHORT = 256, 128  # different values of a key, and bytes of a text, that are remembered whole
 _REMEMBERED = 256  # keys
 _LENGTHS = 4096
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
-class _Texts(dict[bytes, bytes]):
-    """Whole attributes by their text, for a key that has few different ones; ``full`` is called when it has many."""
+class _Few(dict[Value, bytes]):
+    """Whole attributes by their text or integer, for a key that has few different ones; ``full`` is called when it has many."""
 
     __slots__ = ("_full", "_heads")
 
@@ -44,29 +44,27 @@ class _Texts(dict[bytes, bytes]):
         self._heads = heads
         self._full = full
 
-    def __missing__(self, value: bytes) -> bytes:
-        if not is_text(value):
-            return self._heads.of(encode(value))
-        found = self._heads[len(value)] + value
-        if len(value) > _SHORT or len(self) >= _FEW:
+    def __missing__(self, value: Value) -> bytes:
+        found = self._heads.of(encode(value))
+        if len(self) >= _FEW or (type(value) is bytes and len(value) > _SHORT):
             self._full()
         else:
             self[value] = found
         return found
 
 
-class _Narrow(dict[Value, _Texts | None]):
-    """The texts of each key; None for a key that has too many."""
+class _Narrow(dict[Value, _Few | None]):
+    """What is remembered of each key; None for a key that has too many."""
 
     __slots__ = ("_keys",)
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def __missing__(self, key: Value) -> _Texts:
+    def __missing__(self, key: Value) -> _Few:
         if len(self) >= _REMEMBERED:
             self.clear()
-        found = self[key] = _Texts(self._keys[key], lambda: self.__setitem__(key, None))
+        found = self[key] = _Few(self._keys[key], lambda: self.__setitem__(key, None))
         return found
 
 
@@ -126,11 +124,10 @@ class RecordEncoder:
                     self._meaning(record, parts)
                 narrow = self._narrow
                 for key, value in items():
-                    if type(value) is not bytes:
-                        parts.append(self._keys[key].of(encode(value)))
-                    elif (texts := narrow[key]) is not None:
-                        parts.append(texts[value])
-                    elif value.isascii() or is_text(value):
+                    kind = type(value)
+                    if (kind is bytes or kind is int) and (few := narrow[key]) is not None:
+                        parts.append(few[value])
+                    elif kind is bytes and (value.isascii() or is_text(value)):
                         parts += (self._keys[key][len(value)], value)
                     else:
                         parts.append(self._keys[key].of(encode(value)))
