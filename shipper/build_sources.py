@@ -122,6 +122,9 @@ class SourceMaker:
         elif requests is not None and self.config.services.enabled:
             sources.append(self._services(hub, ledger, requests))
             counted.append(sources[-1])
+        read = self._journals(hub, ledger)
+        sources += read
+        counted += read
         received = await receivers(self._ground(hub, ledger, requests))
         sources += received
         counted += received
@@ -210,6 +213,20 @@ class SourceMaker:
             self.stack.callback(os.close, claimed)
         self.services.prepare()  # before the run says that it is up
         return self.services
+
+    def _journals(self, hub: Hub, ledger: LedgerThread) -> Sequence[Source]:
+        from shipper.build_journal import journals
+
+        return journals(
+            self.config,
+            self.identity.attributes(),
+            boot=self.boot,
+            hub=hub,
+            ledger=ledger,
+            life=self.decision.life,
+            clock=self.clock,
+            report=self.report,
+        )
 
     async def _gateway(self, hub: Hub, ledger: LedgerThread, takers: Takers) -> list[Source]:
         """The receiver, the keeper of the deploys that it hears of, and what computes verdicts."""

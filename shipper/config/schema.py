@@ -171,6 +171,64 @@ class Files(Section, frozen=True):
     ] = None
 
 
+class Journal(Section, frozen=True):
+    """systemd's journal (docs/journald.md); `journal: {}` reads this machine's."""
+
+    alone: ClassVar[bool] = True  # may stand by itself instead of in a list
+
+    name: Annotated[
+        Word, Meta(description="What its streams are called; of several journals, each needs another one.")
+    ] = "journal"
+    directory: Annotated[
+        str,
+        Meta(description="Where its files lie, as for journalctl -D; not set: where this machine's journal is kept."),
+    ] = ""
+    files: Annotated[list[str], Meta(description="Globs of journal files, instead of a directory.")] = msgspec.field(
+        default_factory=list
+    )
+    namespace: Annotated[str, Meta(description="A namespace of this machine's journal (LogNamespace=).")] = ""
+    boot: Annotated[
+        Literal["current", "all"], Meta(description="Ship entries of the present boot only, or all that there are.")
+    ] = "current"
+    start_at: Annotated[
+        Literal["beginning", "end"], Meta(description="Where to begin in what is there at the first start.")
+    ] = "beginning"
+    units: Annotated[
+        list[Word], Meta(description="Ship only entries of these units; globs, .service need not be said.")
+    ] = msgspec.field(default_factory=list)
+    exclude_units: Annotated[list[Word], Meta(description="Leave out entries of these units.")] = msgspec.field(
+        default_factory=list
+    )
+    identifiers: Annotated[list[str], Meta(description="Ship only entries with these syslog identifiers; globs.")] = (
+        msgspec.field(default_factory=list)
+    )
+    exclude_identifiers: Annotated[list[str], Meta(description="Leave out entries with these.")] = msgspec.field(
+        default_factory=list
+    )
+    priority: Annotated[
+        Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"],
+        Meta(description="The least urgent priority that is shipped."),
+    ] = "debug"
+    kernel: Annotated[
+        Literal["auto", "true", "false"],
+        Meta(description="Ship the kernel's messages; auto: unless units or identifiers are named."),
+    ] = "auto"
+    fields: Annotated[
+        list[Word],
+        Meta(description="Fields that become attributes by their own names, besides the usual ones: names, all, none."),
+    ] = msgspec.field(default_factory=list)
+    attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of this journal.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    service_from_unit: Annotated[
+        bool, Meta(description="service.name is the unit of each entry, instead of that of the host.")
+    ] = False
+    max_message: Annotated[Size, Meta(description="A longer message is split and its parts are marked.")] = MIB
+    shape: Annotated[
+        Shape | None, Meta(description="Understand messages; not set: each is shipped as it was written.")
+    ] = None
+
+
 class FileLimits(Section, frozen=True):
     """Bounds on the tailing of files as a whole."""
 
@@ -325,8 +383,12 @@ class Receiver(Section, frozen=True):
 class OtlpReceiver(Receiver, frozen=True):
     """OTLP from services on this host, by stock OpenTelemetry SDKs; `otlp: {}` is enough. Only read by shipper run."""
 
-    http: Annotated[str, Meta(description="host:port or unix:/path for OTLP/HTTP; empty or off: none.")] = "127.0.0.1:4318"
-    grpc: Annotated[str, Meta(description="host:port or unix:/path for OTLP/gRPC; empty or off: none.")] = "127.0.0.1:4317"
+    http: Annotated[str, Meta(description="host:port or unix:/path for OTLP/HTTP; empty or off: none.")] = (
+        "127.0.0.1:4318"
+    )
+    grpc: Annotated[str, Meta(description="host:port or unix:/path for OTLP/gRPC; empty or off: none.")] = (
+        "127.0.0.1:4317"
+    )
     token_file: Annotated[
         str, Meta(description="File whose first line is the bearer token that clients must send.")
     ] = ""
@@ -576,6 +638,9 @@ class Config(Section, frozen=True):
     labels: Annotated[Labels, Meta(description="Who this host is.")] = Labels()
     files: Annotated[list[Files], Meta(description="Log files to tail.")] = msgspec.field(default_factory=list)
     file_limits: Annotated[FileLimits, Meta(description="Bounds on tailing.")] = FileLimits()
+    journal: Annotated[list[Journal], Meta(description="Journals of systemd to read.")] = msgspec.field(
+        default_factory=list
+    )
     destinations: Annotated[
         dict[str, Destination], Meta(description="Where everything goes, by a name of your choice.")
     ] = msgspec.field(default_factory=dict)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
+from shipper.config.validate_journal import journal_problems
 from shipper.config.validate_shape import pattern_problem, shape_problems
 from shipper.errors import ConfigError
 
@@ -38,6 +39,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_labels(config),
         *_files(config),
         *_file_limits(config),
+        *journal_problems(config.journal),
         *_destinations(config, role),
         *_drain(config),
         *_admin(config),
@@ -52,13 +54,14 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
     metrics = config.metrics
     if role == "sidecar" and not (
         config.files
+        or config.journal
         or config.services.enabled
         or any(named_receivers(config))
         or metrics.scrape
         or metrics.multiprocess_dirs
     ):
         return [
-            "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), receivers, metrics.scrape, or"
+            "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), journal, receivers, metrics.scrape, or"
             " services.enabled: true"
         ]
     return []

@@ -1,0 +1,97 @@
+"""All files in which journald goes on counting: one sequence of entries, spread over files that are rotated, deleted, or per user.
+
+An entry is visible in its file before a later one is visible in another (one process writes both). So what is below the highest
+number seen is all there, provided that the files are looked at once more, and looked for once more, after that number was seen.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+
+from shipper.sources.journal.file import Entry, Fields, Gap, JournalFile, Understand
+from shipper.sources.journal.layout import ARCHIVED
+
+
+class Chain:
+    """The files of one sequence id. Positions here are sequence numbers; `frontier` is behind the last one that is shown."""
+
+    def __init__(self, sequence_id: bytes, understand: Understand) -> None:
+        self.id = sequence_id
+        self.files: dict[tuple[int, int], JournalFile] = {}
+        self.frontier = 0
+        self.awaited = False  # files of it may exist that cannot be opened just now
+        self._understand = understand
+
+    def add(self, file: JournalFile) -> None:
+        """One more file."""
+        file.fields = Fields(file, self._understand)
+        self.files[file.key] = file
+
+    @property
+    def lowest(self) -> int | None:
+        """The first number that can still be read; None where there is nothing."""
+        return min((file.header.head for file in self.files.values() if not file.empty), default=None)
+
+    def tail(self) -> int:
+        """Behind the highest number that any file has."""
+        return max((file.header.tail + 1 for file in self.files.values() if not file.empty), default=0)
+
+    def refresh(self, failed: Callable[[JournalFile, Exception], None]) -> bool:
+        """Look how far the files reach that are still written; True when one has grown, or changed its state."""
+        changed = False
+        for file in list(self.files.values()):
+            if file.header.state == ARCHIVED:
+                continue
+            before = file.header
+            try:
+                file.refresh()
+            except (OSError, ValueError) as problem:
+                failed(file, problem)
+            changed = changed or file.header != before
+        return changed
+
+    def boot_begins(self, boot: bytes) -> int | None:
+        """The number of the first entry of the boot that is the last one; None where there is none of it."""
+        found = [file.boot_begins(boot) for file in self.files.values() if not file.empty]
+        return min((seq for seq in found if seq is not None), default=None)
+
+    def entries(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
+        """The entries from a number on up to the frontier, each once, and gaps where some cannot be read. Raises OSError."""
+        waiting = [file for file in self.files.values() if not file.empty and file.header.tail >= seq]
+        waiting.sort(key=lambda file: file.header.head, reverse=True)
+        heads: list[tuple[int, int, Entry | Gap, Iterator[Entry | Gap], JournalFile]] = []
+        last = seq - 1
+        while waiting or heads:
+            while waiting and (not heads or waiting[-1].header.head <= heads[0][0]):
+                file = waiting.pop()
+                _push(heads, file.entries(seq), file, len(waiting))
+            if not heads:
+                continue
+            number, order, found, more, file = heapq.heappop(heads)
+            if number >= self.frontier:
+                return
+            if isinstance(found, Gap):
+                end = min([found.end, *(each[0] for each in heads[:1]), *(each.header.head for each in waiting[-1:])])
+                if end > max(number, last + 1):
+                    yield Gap(max(number, last + 1), end, found.why)
+                    last = end - 1
+                rest = max(end, number + 1)
+                if rest < found.end:
+                    heapq.heappush(heads, (rest, order, Gap(rest, found.end, found.why), more, file))
+                    continue
+            elif number > last:  # else the same entry lies in two files
+                yield found, file
+                last = number
+            _push(heads, more, file, order)
+
+
+def _push(
+    heads: list[tuple[int, int, Entry | Gap, Iterator[Entry | Gap], JournalFile]],
+    more: Iterator[Entry | Gap],
+    file: JournalFile,
+    order: int,
+) -> None:
+    found = next(more, None)
+    if found is not None:
+        heapq.heappush(heads, (found.seq if isinstance(found, Entry) else found.start, order, found, more, file))
