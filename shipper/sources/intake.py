@@ -19,8 +19,8 @@ from shipper.events import DuplicateRecords, Problem, Received, RecordsRefused, 
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp import decode
-from shipper.sources.listing import Listed, Origin
-from shipper.sources.otlp_check import PIECE, Held, PieceByPiece, check
+from shipper.sources.listing import Listed, Origin, check_listed
+from shipper.sources.otlp_check import Held, checked
 from shipper.sources.otlp_salvage import salvage
 from shipper.sources.refusal import bad, later
 from shipper.spool import FrameHeader, Spool
@@ -84,7 +84,7 @@ class Intake:
         if not origin.batches:
             return await self._take_unlisted(signal, body, origin, now)
         try:
-            held = await _check_listed(signal, body, origin)
+            held = await check_listed(signal, body, origin)
         except MalformedOtlp as error:
             raise bad("malformed", str(error)) from error
         async with self._claimed(origin):
@@ -97,7 +97,7 @@ class Intake:
         """Take what a sender that is no Shipper sends: of it a broken record costs only itself."""
         rejected = 0
         try:
-            held = await _check(signal, body)
+            held = await checked(signal, body)
         except MalformedOtlp as error:
             saved = await asyncio.to_thread(salvage, signal, body)
             if saved is None:
@@ -262,33 +262,6 @@ class Intake:
         except ValueError as error:
             self._report(Problem("spool_header", f"spool {spool}: a frame's header is not understood: {error}", spool))
             return []
-
-
-async def _check(signal: Signal, data: bytes) -> Held:
-    """Check a request of any size, letting others work in between. Raises `MalformedOtlp`."""
-    if len(data) <= PIECE:
-        return check(signal, data)
-    pieces = PieceByPiece(signal, data)
-    for _ in pieces:
-        await asyncio.sleep(0)
-    return pieces.held
-
-
-async def _check_listed(signal: Signal, body: bytes, origin: Origin) -> list[Held]:
-    """Check each listed batch by itself; what they hold. Raises `MalformedOtlp`, and a `Refusal` for a wrong list."""
-    found: list[Held] = []
-    for batch in origin.batches:
-        try:
-            held = await _check(signal, body[batch.offset : batch.offset + batch.length])
-        except MalformedOtlp as error:
-            raise MalformedOtlp(f"batch {batch.stream}: {error.problem}", batch.offset + error.offset) from error
-        if held.records != batch.records:
-            raise bad(
-                "headers",
-                f"Shipper-Batches lists {batch.records} records of {batch.stream}, the body has {held.records}",
-            )
-        found.append(held)
-    return found
 
 
 def _accepted(ledger: Ledger, life: str, streams: Sequence[str]) -> dict[str, IntervalSet]:

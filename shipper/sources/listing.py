@@ -1,4 +1,4 @@
-"""The ``Shipper-Batches`` header: which batches a request's body consists of. Nothing in it is believed unchecked."""
+"""The ``Shipper-Batches`` header: which batches a request's body consists of. Nothing in it is believed unchecked.
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shipper.contracts import StreamKind
+from shipper.contracts import Signal, StreamKind
+from shipper.errors import MalformedOtlp
+from shipper.sources.otlp_check import Held, checked
 from shipper.sources.refusal import Refusal, bad
 
 LIFE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -64,6 +66,23 @@ def read_origin(headers: Mapping[str, str], size: int) -> Origin:
     if offset != size:
         raise _wrong(f"Shipper-Batches lists {offset} bytes, the body has {size}")
     return Origin(life, tuple(batches), observed)
+
+
+async def check_listed(signal: Signal, body: bytes, origin: Origin) -> list[Held]:
+    """Check each listed batch by itself; what they hold. Raises `MalformedOtlp`, and a `Refusal` for a wrong list."""
+    found: list[Held] = []
+    for batch in origin.batches:
+        try:
+            held = await checked(signal, body[batch.offset : batch.offset + batch.length])
+        except MalformedOtlp as error:
+            raise MalformedOtlp(f"batch {batch.stream}: {error.problem}", batch.offset + error.offset) from error
+        if held.records != batch.records:
+            raise bad(
+                "headers",
+                f"Shipper-Batches lists {batch.records} records of {batch.stream}, the body has {held.records}",
+            )
+        found.append(held)
+    return found
 
 
 def _observed(text: str) -> int:

@@ -7,6 +7,7 @@ message of the same type, which is protobuf's own rule for merging; what was bui
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +45,16 @@ class Held:
 def check(signal: Signal, data: bytes) -> Held:
     """Check a request at once; for `PIECE` bytes or less. Raises `MalformedOtlp`."""
     return _Pieces(signal).check(request_class(signal), data, 0)
+
+
+async def checked(signal: Signal, data: bytes) -> Held:
+    """Check a request of any size, letting others work in between. Raises `MalformedOtlp`."""
+    if len(data) <= PIECE:
+        return check(signal, data)
+    pieces = PieceByPiece(signal, data)
+    for _ in pieces:
+        await asyncio.sleep(0)
+    return pieces.held
 
 
 class PieceByPiece:
