@@ -88,7 +88,7 @@ class Packed:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for file in sorted(self._waiting, key=_age):
+            for file in sorted(self._waiting, key=self._turn):
                 try:
                     await self._take(file)
                 except OSError as error:
@@ -97,6 +97,13 @@ class Packed:
                     self._report(
                         Problem("unreadable", f"{file.path} is not read: {error.strerror or error}", file.path)
                     )
+
+    def _turn(self, file: TailedFile) -> tuple[bool, float]:
+        """Those that a stream of an earlier run waits for come first: what they turn out to hold is not new elsewhere."""
+        try:
+            return file.key not in self._table.reserved, file.status().st_mtime
+        except OSError:  # what cannot be asked comes last
+            return True, math.inf
 
     async def _take(self, file: TailedFile) -> None:
         """Have it read if it is ready for that. Raises OSError."""
@@ -186,11 +193,3 @@ class Packed:
         if content.size <= size:
             return content.size if agreed else 0
         return size if same_content(file, other, size) else 0
-
-
-def _age(file: TailedFile) -> float:
-    """When it was written; what cannot be asked comes last."""
-    try:
-        return file.status().st_mtime
-    except OSError:
-        return math.inf

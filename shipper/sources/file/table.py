@@ -238,7 +238,7 @@ class FileTable:
             self._look_at_final(file, stream, size)
             return
         if stream is None:
-            if size:
+            if size or file.key in self.reserved:
                 self._begin(file, size)
             return
         before, head = stream.size, stream.head
