@@ -21,6 +21,7 @@ class Chain:
         self.files: dict[tuple[int, int], JournalFile] = {}
         self.frontier = 0
         self.awaited = False  # files of it may exist that cannot be opened just now
+        self.suspect: Callable[[], bool] = lambda: False  # look whether the files still are what they were: not so?
         self._understand = understand
 
     def add(self, file: JournalFile) -> None:

@@ -110,10 +110,6 @@ class JournalFile:
         """Whether it has no entry."""
         return not self.header.entries
 
-    def bytes_held(self) -> int:
-        """Disk space that it takes."""
-        return os.fstat(self.fd).st_blocks * 512
-
     def close(self) -> None:
         """Let go of it."""
         os.close(self.fd)

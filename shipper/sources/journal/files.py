@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 from shipper.events import Problem, Reporter
 from shipper.sources.journal.chain import Chain
@@ -19,15 +18,17 @@ _FOR_GOOD = (errno.EACCES, errno.EPERM, errno.ENOENT)
 class JournalFiles:
     """The chains of one journal. All calls may raise nothing: what cannot be read is said, and tried again."""
 
-    def __init__(self, places: Places, understand: Understand, held_max: int, report: Reporter) -> None:
+    def __init__(self, places: Places, understand: Understand, report: Reporter) -> None:
         self.chains: dict[bytes, Chain] = {}
         self._places = places
         self._understand = understand
-        self._held_max = held_max
         self._report = report
         self._files: dict[Key, JournalFile] = {}
         self._passed: dict[Key, str] = {}  # files that are not needed, by the name they had
-        self._gone: dict[Key, JournalFile] = {}  # deleted, and held open
+        self._gone: dict[
+            Key, JournalFile
+        ] = {}  # without a name; what journald deletes it also empties, as others do not
+        self._broken: dict[Key, int] = {}  # files that are none (yet), and how often that was seen
         self._listings = 0
 
     def chain(self, sequence_id: bytes) -> Chain:
@@ -36,6 +37,7 @@ class JournalFiles:
         if chain is None:
             chain = self.chains[sequence_id] = Chain(sequence_id, self._understand)
             chain.awaited = self._listings < _PATIENCE
+            chain.suspect = self._check
         return chain
 
     def grown(self) -> bool:
@@ -68,11 +70,6 @@ class JournalFiles:
                     self._passed[file.key] = file.path
                 self._gone.pop(file.key, None)
 
-    @property
-    def deleted(self) -> Iterator[JournalFile]:
-        """Files that were deleted and are still needed."""
-        return iter(self._gone.values())
-
     def close(self) -> None:
         """Let go of all files."""
         for file in list(self._files.values()):
@@ -93,12 +90,14 @@ class JournalFiles:
                 known.path = path
             elif self._passed.get(key) != path:
                 failed |= not self._open(key, path)
-        for key in [key for key in self._passed if key not in found]:
-            del self._passed[key]
+        for kept in (self._passed, self._broken):
+            for key in kept.keys() - found.keys():
+                del kept[key]
         for key, file in self._files.items():
             if key not in found:
                 self._gone.setdefault(key, file)
-        self._bound()
+        for file in list(self._gone.values()):
+            self._look_at_gone(file)
         for chain in self.chains.values():
             chain.awaited = failed or (not chain.files and self._listings < _PATIENCE)
 
@@ -112,6 +111,9 @@ class JournalFiles:
                 self._report(Problem("journal", f"{path} cannot be opened: {problem.strerror}{hint}", path))
             return problem.errno in _FOR_GOOD
         except ValueError as problem:
+            seen = self._broken[key] = self._broken.get(key, 0) + 1
+            if seen < _PATIENCE:  # it may be about to be made, or deleted
+                return False
             self._report(Problem("journal", f"{path} cannot be read: {problem}", path))
             self._passed[key] = path
             return True
@@ -122,19 +124,26 @@ class JournalFiles:
         self.chain(file.header.sequence_id).add(file)
         return True
 
-    def _bound(self) -> None:
-        """Deleted files hold disk space: beyond the limit the oldest are let go of, and what was not read of them is gone."""
-        held = sum(file.bytes_held() for file in self._gone.values())
-        for file in sorted(self._gone.values(), key=lambda file: file.header.head):
-            if held <= self._held_max:
-                return
-            held -= file.bytes_held()
-            self._report(Problem("journal", f"{file.path} was deleted and is held no longer: too much is", file.path))
-            self._drop(file)
+    def _check(self) -> bool:
+        """Look whether the files still are what they were; True when one is not any more, and is therefore let go of."""
+        before = len(self._files)
+        for file in list(self._files.values()):
+            try:
+                file.refresh()
+            except (OSError, ValueError) as problem:
+                self._failed(file, problem)
+        return len(self._files) < before
+
+    def _look_at_gone(self, file: JournalFile) -> None:
+        try:
+            file.refresh()
+        except (OSError, ValueError):
             del self._gone[file.key]
+            self._drop(file)
 
     def _failed(self, file: JournalFile, problem: Exception) -> None:
-        self._report(Problem("journal", f"{file.path} cannot be read: {problem}", file.path))
+        if file.key not in self._gone:
+            self._report(Problem("journal", f"{file.path} cannot be read: {problem}", file.path))
         if isinstance(problem, ValueError):
             self._passed[file.key] = file.path
             self._gone.pop(file.key, None)

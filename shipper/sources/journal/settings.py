@@ -27,7 +27,7 @@ class JournalSettings:
     """One journal. ``name`` begins the ids of its streams. ``fields``: which become attributes as they are; None: all.
 
     ``attributes``: the resource. ``from_beginning``: of what is there at the very first start. ``each_boot``: entries say of
-    which boot they are. ``held_max``: bytes of deleted files that are held open until they are acknowledged.
+    which boot they are.
     """
 
     name: str = "journal"
@@ -44,4 +44,3 @@ class JournalSettings:
     max_message: int = 1 << 20
     hold: float = 0.5
     poll_interval: float = 0.1
-    held_max: int = 1 << 30

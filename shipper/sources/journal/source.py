@@ -59,7 +59,7 @@ class JournalSource(Source):
         self._report = report
         self._records = Records(settings)
         places = Places(settings.directories, settings.files, nested=settings.nested)
-        self._files = JournalFiles(places, self._records.understanding, settings.held_max, report)
+        self._files = JournalFiles(places, self._records.understanding, report)
         self._books: Books[JournalStream] = Books(hub, ledger, clock, report, self._row)
         self._begun = asyncio.Event()
         self._stop_wanted = False

@@ -207,6 +207,8 @@ class JournalStream(SizedStream):
                     break
                 if gathered.entries:
                     return gathered
+                if self.chain.suspect():
+                    raise OSError(errno.EAGAIN, "a file of the journal was deleted just now", self.name)
                 raise RangeGone(self.id, at, min(end, start_of(found.end)), f"its file is damaged: {found.why}")
             entry, file = found
             if start_of(entry.seq) >= end:
