@@ -13,20 +13,20 @@ from typing import BinaryIO
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from shipper.shape.containers import OUTPUTS
+from tests.sources.test_file_lives import Rebooting
 from tests.sources.test_file_model import World, _settings
 
 
-class Containers(World):
-    """The same, with each line for one of two outputs."""
+class TwoOutputs:
+    """Each line is for one of two outputs; parts of a line go to where it was begun."""
 
-    format = "auto"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.output: dict[int, str] = {}  # of the line that is unfinished, by descriptor
+    number: int
+    expected: list[str]
+    unfinished: dict[int, bytes]
+    output: dict[int, str]  # of the line that is unfinished, by descriptor
 
     def put(self, file: BinaryIO, text: bytes, tag: str) -> None:
-        """Write a line of the file; parts of a line go to where it was begun."""
+        """Write a line of the file."""
         output = self.output.setdefault(file.fileno(), OUTPUTS[self.number % 3 == 0])
         file.write(f"2026-11-23T02:00:00.{self.number:09d}Z {output} {tag} ".encode() + text + b"\n")
         if tag == "F":
@@ -36,14 +36,29 @@ class Containers(World):
         begun = self.unfinished.pop(file.fileno(), b"")
         self.put(file, text, "F")
         self.expected.append((begun + text).decode())
+
+    def begin_line(self, file: BinaryIO, text: bytes) -> None:
+        self.unfinished[file.fileno()] = self.unfinished.get(file.fileno(), b"") + text
+        self.put(file, text, "P")
+
+
+class Containers(TwoOutputs, World):
+    """The world of one tailer, with containers in it."""
+
+    format = "auto"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = {}
+
+    def end_line(self, file: BinaryIO, text: bytes) -> None:
+        super().end_line(file, text)
         if not os.fstat(file.fileno()).st_nlink:
             self.deleted.add(self.expected[-1])
 
+    @rule()
     def write_part_of_a_line(self) -> None:
-        text = self.line()
-        file = self.log()
-        self.unfinished[file.fileno()] = self.unfinished.get(file.fileno(), b"") + text
-        self.put(file, text, "P")
+        self.begin_line(self.log(), self.line())
 
     def close(self, file: BinaryIO) -> None:
         self.output.pop(file.fileno(), None)
@@ -60,7 +75,21 @@ class Containers(World):
                 begun[output] = b""
         return found | {text.decode() for text in begun.values()}
 
-    write_part_of_a_line = rule()(write_part_of_a_line)
+
+class RebootingContainers(TwoOutputs, Rebooting):
+    """The same over several lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = {}
+
+    @rule()
+    def write_part_of_a_line(self) -> None:
+        self.begin_line(self.file(), self.line())
+
+    def close(self, file: BinaryIO) -> None:
+        self.output.pop(file.fileno(), None)
+        super().close(file)
 
 
 TestContainers = Containers.TestCase
@@ -68,6 +97,12 @@ TestContainers.__doc__ = (
     """In any order of what is done to a container's log, every line of both outputs arrives once and in order."""
 )
 TestContainers.settings = _settings(30, 20)
+
+TestRebootingContainers = RebootingContainers.TestCase
+TestRebootingContainers.__doc__ = (
+    """The same over power cuts and adoptions: every byte has one owner for both outputs, and arrives."""
+)
+TestRebootingContainers.settings = _settings(20, 20)
 
 if __name__ == "__main__":
     run_state_machine_as_test(Containers, settings=_settings(int(sys.argv[1]), int(sys.argv[2])))
