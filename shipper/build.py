@@ -19,6 +19,7 @@ import msgspec
 from shipper import __version__
 from shipper.account import Account, Who
 from shipper.build_life import LifeMaker
+from shipper.build_redact import make_view, redact_shaping
 from shipper.build_remains import RemainsMaker
 from shipper.build_sources import SourceMaker, Takers, takers
 from shipper.clock import Clock
@@ -82,7 +83,8 @@ class _Builder:
             own_addresses=self._own_addresses(),
         )
         exporters = {name: self._exporter(name, wanted, context) for name, wanted in config.destinations.items()}
-        hub = Hub(ledger, clock=self.clock, report=self.report)
+        view = make_view(self.config.redact, self.report)
+        hub = Hub(ledger, clock=self.clock, report=self.report, view=view)
         quarantine = Quarantine(Path(config.state_dir) / QUARANTINE_DIRECTORY, max_bytes=config.quarantine.max_bytes)
         every = {
             name: self._pump(exporter, hub, ledger, decision, quarantine, standby=name == config.drain.fallback)
@@ -259,6 +261,8 @@ def _shaping(config: Config) -> str:
         (group.include, group.max_line_bytes, group.attributes, group.multiline, group.shape) for group in config.files
     ]
     deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
+    if config.redact:
+        deciding = [deciding, redact_shaping(config.redact)]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from shipper.account import Account, Who
 from shipper.adopted import AdoptedRun, Ended, last_words
+from shipper.build_redact import make_view
 from shipper.build_sources import SourceMaker, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config
@@ -182,7 +183,7 @@ class RemainsMaker:
             raise StateDamaged(directory, f"its identity is damaged ({damage})") from damage
         ended = await self._ended(ledger, directory)
         run = await ledger.call(_begin_run, earlier.record.runs + 1)
-        hub = Hub(ledger, clock=clock, report=report)
+        hub = Hub(ledger, clock=clock, report=report, view=make_view(self._config.redact, report))
         exporters = self._exporters(earlier.life, run, report)
         pumps = [self._pump(exporter, earlier, hub, ledger) for exporter in exporters.values()]
         config = _only_remains(self._config, earlier)

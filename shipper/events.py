@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -132,6 +133,23 @@ class NotTaken(Event):
     def count(self, metrics: Metrics) -> None:
         """See `Event.count`."""
         metrics.not_taken.labels(self.signal).inc(self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted(Event):
+    """Secrets were masked in a batch: how many of each pattern, and never what they were."""
+
+    level: ClassVar[int] = logging.DEBUG
+    counts: Mapping[str, int]
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"masked {', '.join(f'{number} of {name}' for name, number in sorted(self.counts.items()))}"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        for name, number in self.counts.items():
+            metrics.redacted.labels(name).inc(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,9 @@ class Metrics:
             ("cause",),
             registry=r,
         )
+        self.redacted = Counter(
+            "shipper_redacted_secrets_total", "Secrets masked before they left, by pattern.", ("pattern",), registry=r
+        )
         self.not_taken = Counter(
             "shipper_not_taken_bytes_total",
             "Bytes that went nowhere because no destination takes their signal.",

@@ -621,6 +621,20 @@ class Verdicts(Section, frozen=True):
     ] = 0.5
 
 
+class Redact(Section, frozen=True):
+    """Secrets to mask (docs/redaction.md): a kind, or a pattern with a name. An entry may also be just a kind."""
+
+    shorthand: ClassVar[str] = "kind"
+
+    kind: Annotated[
+        Literal["", "tokens", "keys", "passwords", "cards", "email", "iban", "ssn"],
+        Meta(description="Secrets that are known."),
+    ] = ""
+    name: Annotated[str, Meta(description="What a pattern of your own is counted as.")] = ""
+    pattern: Annotated[str, Meta(description="A regular expression as RE2 reads it.")] = ""
+    group: Annotated[int, Meta(description="The group of it that is masked; 0: all that it matches.", ge=0)] = 0
+
+
 class Config(Section, frozen=True):
     """All settings of a sidecar or a gateway."""
 
@@ -658,6 +672,9 @@ class Config(Section, frozen=True):
     traces: Annotated[Traces, Meta(description="Which spans are shipped.")] = Traces()
     requests: Annotated[Requests, Meta(description="Requests and errors, from server spans.")] = Requests()
     metrics: Annotated[Metrics, Meta(description="The numbers shipped from this host.")] = Metrics()
+    redact: Annotated[
+        list[Redact], Meta(description="Secrets that are masked in everything that is shipped; [] masks nothing.")
+    ] = msgspec.field(default_factory=list)
     log: Annotated[Log, Meta(description="Shipper's own log.")] = Log()
     quarantine: Annotated[Quarantine, Meta(description="What was refused for good.")] = Quarantine()
     deploys: Annotated[Deploys, Meta(description="Deploys and their series.")] = Deploys()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
 from shipper.config.validate_journal import journal_problems
+from shipper.config.validate_redact import redact_problems
 from shipper.config.validate_shape import pattern_problem, shape_problems
 from shipper.errors import ConfigError
 
@@ -49,6 +50,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *_requests(config),
         *_metrics(config),
         *_verdicts(config),
+        *redact_problems(config),
     ]
     raise_all([ConfigError(locate(path), problem) for path, problem in problems])
     metrics = config.metrics

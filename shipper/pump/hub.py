@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from shipper.clock import Clock
@@ -38,8 +39,17 @@ class Follower(Protocol):
 class Hub:
     """See `shipper.contracts.Hub`. A source makes a stream known to the ledger (`put_stream`) before it adds it here."""
 
-    def __init__(self, ledger: LedgerThread, *, clock: Clock, report: Reporter) -> None:
+    def __init__(
+        self,
+        ledger: LedgerThread,
+        *,
+        clock: Clock,
+        report: Reporter,
+        view: Callable[[Stream], Stream] = lambda stream: stream,
+    ) -> None:
+        """``view``: how everybody here sees a stream, once it is added."""
         self.values = Values()
+        self._view = view
         self._books = Books(ledger, clock, report)
         self._report = report
         self._streams: dict[str, Stream] = {}
@@ -68,7 +78,7 @@ class Hub:
 
     def add(self, stream: Stream) -> None:
         """See `shipper.contracts.Hub.add`. Adding an id again puts the new object in the place of the old one."""
-        self._streams[stream.id] = stream
+        stream = self._streams[stream.id] = self._view(stream)
         self._report.metrics.streams.set(len(self._streams))
         for follower in self._followers:
             follower.follow(stream)
