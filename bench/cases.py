@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import files, forward_receive, otlp_forward, remote_write, sdk, servers, stampede
+from bench import fair, files, forward_receive, otlp_forward, remote_write, sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -242,7 +242,9 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "otlp-forward-grpc": lambda size: otlp_forward.forward("otlp-forward-grpc", "grpc", size, 512),
     "otlp-forward-grpc-gzip": lambda size: otlp_forward.forward("otlp-forward-grpc-gzip", "grpc", size, 512, "gzip"),
     "forward-receive": lambda size: forward_receive.receive("forward-receive", "packed", size, 2000, ship=False),
-    "forward-receive-gzip": lambda size: forward_receive.receive("forward-receive-gzip", "gzip", size, 2000, ship=False),
+    "forward-receive-gzip": lambda size: forward_receive.receive(
+        "forward-receive-gzip", "gzip", size, 2000, ship=False
+    ),
     "forward-receive-single": lambda size: forward_receive.receive(
         "forward-receive-single", "single", size, 2000, ship=False
     ),
@@ -254,6 +256,8 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "many-files-1000": lambda size: files.many("many-files-1000", 1000),
     "many-files-10000": lambda size: files.many("many-files-10000", 10_000),
     "rotation-storm": lambda size: files.storm("rotation-storm", 50_000, 5, 10),
+    "fair": lambda size: fair.flood("fair", 100 * MB, 30),
+    "idle-files": lambda size: fair.idle_files("idle-files", 1000, 45),
     "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
     "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
     "stampede-500-retry-after": lambda size: stampede.rows("stampede-500-retry-after", 500, rate=200, says_when=True),
