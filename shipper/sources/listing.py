@@ -1,4 +1,4 @@
-"""The ``Shipper-Batches`` header: which batches a request's body consists of. Nothing in it is believed unchecked.
+"""The ``Shipper-Batches`` header: which batches a request's body consists of. Nothing in it is believed unchecked."""
 
 from __future__ import annotations
 
