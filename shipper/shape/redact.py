@@ -132,6 +132,7 @@ class _Search:
                 self._cards = 1 << index
             elif one.name == "ssn":
                 self._numbers = 1 << index
+        self._behind = _behind({**self._folded, **self._exact})
         exact = [re.escape(word) for word in sorted(self._exact)]
         folded = [b"(?i:%s)" % re.escape(word) for word in sorted(self._folded)]
         self._pattern = compiled(b"|".join([*exact, *folded, *arounds]))
@@ -141,14 +142,33 @@ class _Search:
         for match in self._pattern.finditer(data):
             start, end = match.span()
             text = data[start:end]
-            bits = self._exact.get(text) or self._folded.get(text.lower())
+            word = text if text in self._exact else text.lower()
+            bits = self._exact.get(word) or self._folded.get(word)
             if bits is None:
                 bits = self._of_numbers(text) if text[:1].isdigit() else self._all
+            else:
+                for rest, more in self._behind[word]:
+                    if data[end : end + len(rest)].lower() == rest:
+                        bits |= more
             if bits:
                 yield start, end, bits
 
     def _of_numbers(self, text: bytes) -> int:
         return self._numbers | (self._cards if self._CARD.search(text) else 0)
+
+
+def _behind(words: Mapping[bytes, int]) -> dict[bytes, list[tuple[bytes, int]]]:
+    """Of each word, what has to stand behind it for another one to begin inside, where the search passes it over."""
+    found: dict[bytes, list[tuple[bytes, int]]] = {}
+    for word in words:
+        text = word.lower()
+        found[word] = [
+            (other[size:].lower(), bits)
+            for other, bits in words.items()
+            for size in range(1, len(other) + 1)
+            if word != other and (text.endswith(other[:size].lower()) or (size == len(other) and other.lower() in text))
+        ]
+    return found
 
 
 class _Pattern(Protocol):

@@ -116,7 +116,7 @@ KNOWN = (
     Known(
         "slack",
         TOKENS,
-        rb"(?:xox[abcdeoprs][.-]|xapp-)[A-Za-z0-9.-]{10,}|hooks\.slack\.com/[a-z]+/([A-Za-z0-9/]{20,})",
+        rb"((?:xox[abcdeoprs][.-]|xapp-)[A-Za-z0-9.-]{10,})|hooks\.slack\.com/[a-z]+/([A-Za-z0-9/]{20,})",
         exact=(b"xox", b"xapp-", b"hooks.slack.com/"),
     ),
     Known("npm", TOKENS, rb"npm_[A-Za-z0-9]{36,}", exact=(b"npm_",)),
@@ -138,7 +138,7 @@ KNOWN = (
         "stripe",
         KEYS,
         rb"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{16,}",
-        exact=(b"rk_live_", b"rk_test_", b"sk_live_", b"sk_test_", b"whsec_"),
+        exact=(b"k_live_", b"k_test_", b"whsec_"),
     ),
     Known(
         "model-api",
