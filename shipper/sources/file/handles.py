@@ -149,7 +149,8 @@ class Descriptors:
         self._admits = admits
         self._gauge = gauge
         self._open: OrderedDict[TailedFile, None] = OrderedDict()
-        self.exhausted = False  # all are held by unread files; until `freed` says otherwise nothing is searched
+        self._idle: OrderedDict[TailedFile, None] = OrderedDict()  # of those, said to be so; looked for where none is
+        self.exhausted = False  # all are held by unread files; until one is said to be idle nothing is searched
 
     def open(self, file: TailedFile) -> int:
         """The descriptor of ``file``. Raises OSError as the kernel says, with EMFILE also when our own bound is reached."""
@@ -174,15 +175,23 @@ class Descriptors:
         return fd
 
     def _make_room(self) -> None:
+        while self._idle:
+            told, _ = self._idle.popitem(last=False)
+            if told.closable():
+                self.close(told)
+                return
         idle = None if self.exhausted else next((file for file in self._open if file.closable()), None)
         if idle is None:
             self.exhausted = True
             raise OSError(errno.EMFILE, f"all {self._limit} descriptors hold unread files (max_open_files)")
         self.close(idle)
 
-    def freed(self) -> None:
-        """Some file may be closable now."""
+    def idle(self, file: TailedFile) -> None:
+        """A file may be closable now: it is the next to be closed but for those of which that was said before."""
         self.exhausted = False
+        if file in self._open:
+            self._idle[file] = None
+            self._idle.move_to_end(file)
 
     def close(self, file: TailedFile) -> None:
         """Give the descriptor of ``file`` back, if it has one."""
@@ -193,6 +202,7 @@ class Descriptors:
             if file.text is not None:
                 file.text.rest()
             del self._open[file]
+            self._idle.pop(file, None)
             self._gauge.set(len(self._open))
 
     def close_all(self) -> None:

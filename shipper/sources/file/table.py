@@ -401,8 +401,9 @@ class FileTable:
     def idle(self, stream: Content) -> None:
         """Every destination has all that was seen of a stream."""
         if self._pool.exhausted:
-            self._pool.freed()
             self._announce.room()
+        if stream.file is not None:
+            self._pool.idle(stream.file)
         self.packed.done(stream)
         if stream.finished:
             self.packed.ended.add(stream.head, stream.size, stream.known_guards())
