@@ -1,8 +1,8 @@
-"""Makes the sources that read systemd's journal, out of what the configuration says."""
+"""Makes the sources that read systemd's journal, out of what the configuration says, and out of what an earlier life left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shipper.build_shapes import shape_of
@@ -10,11 +10,13 @@ from shipper.clock import Clock
 from shipper.config.schema import Config, Journal
 from shipper.contracts import Hub
 from shipper.events import Reporter
+from shipper.intervals import IntervalSet
 from shipper.labels.machine import MACHINE_ID_FILES
-from shipper.ledger import LedgerThread
+from shipper.ledger import Ledger, LedgerThread
 from shipper.otlp.encode import AttributeValue
 
 if TYPE_CHECKING:
+    from shipper.sources.journal.borders import Borders
     from shipper.sources.journal.settings import JournalSettings
     from shipper.sources.journal.source import JournalSource
 
@@ -48,6 +50,62 @@ def journals(
         )
         for index, journal in enumerate(config.journal)
     ]
+
+
+def draw_journals(
+    config: Config, old: Ledger, told: Mapping[str, IntervalSet], old_boot: str, boot: str, report: Reporter
+) -> Borders:
+    """Draw the borders of an earlier life in all journals that it read; see `shipper.sources.journal.borders`."""
+    from shipper.sources.journal import borders
+
+    known = names_in(old)
+    if not known:
+        return {}
+    every = [journal_settings(each, index, {}, old_boot) for index, each in enumerate(_named(config, known))]
+    other = bytes.fromhex(old_boot.replace("-", "")) if old_boot != boot else b""
+    return borders.draw(old, every, told, other_boot=other, report=report)
+
+
+async def remaining_journals(
+    config: Config,
+    attributes: Mapping[str, AttributeValue],
+    *,
+    boot: str,
+    hub: Hub,
+    ledger: LedgerThread,
+    life: str,
+    clock: Clock,
+    report: Reporter,
+) -> list[JournalSource]:
+    """A source for each journal of an earlier life, which lived in ``boot``; read to its borders."""
+    known = await ledger.call(names_in)
+    if not known:
+        return []
+    from shipper.sources.journal.source import JournalSource
+
+    return [
+        JournalSource(
+            journal_settings(journal, index, attributes, boot),
+            hub=hub,
+            ledger=ledger,
+            life=life,
+            clock=clock,
+            report=report,
+            closed=True,
+        )
+        for index, journal in enumerate(_named(config, known))
+    ]
+
+
+def names_in(ledger: Ledger) -> list[str]:
+    """The journals that a life read."""
+    return sorted({str(row.meta["journal"]) for row in ledger.streams() if row.source == "journal"})
+
+
+def _named(config: Config, names: Sequence[str]) -> list[Journal]:
+    """How these journals are read; as this machine's where the configuration names them no more."""
+    known = {journal.name: journal for journal in config.journal}
+    return [known.get(name) or Journal(name=name) for name in names]
 
 
 def journal_settings(

@@ -20,6 +20,7 @@ import msgspec
 
 from shipper.account import Account, Who
 from shipper.adopted import AdoptedRun, Ended, last_words
+from shipper.build_journal import draw_journals, remaining_journals
 from shipper.build_redact import make_view
 from shipper.build_sources import SourceMaker, file_settings, takers
 from shipper.clock import Clock
@@ -39,6 +40,7 @@ from shipper.pump.quarantine import Quarantine
 from shipper.remains import Remains
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
+from shipper.sources.journal import borders as journal_borders
 from shipper.sources.services.attribution import Claimant, attribute
 from shipper.sources.services.memory import SOURCE as SERVICES
 
@@ -106,13 +108,12 @@ class RemainsMaker:
         try:
             old = Ledger.open(Path(earlier.directory) / LEDGER_FILE, report=self._beside)
         except StateDamaged as damage:
-            told = await self._told(earlier)
-            await ledger.call(borders.take, earlier.life, borders.told_only(told))
+            await self._take_told(earlier, ledger)
             self._give_up(earlier, str(damage))
             return None
         try:
             if old.get(IDENTITY_KEY) is None:
-                await ledger.call(borders.take, earlier.life, borders.told_only(await self._told(earlier)))
+                await self._take_told(earlier, ledger)
                 self._give_up(earlier, "its ledger does not say who it was")
                 return None
             told = {} if old.get(borders.BORDERS) is not None else await self._told(earlier)
@@ -129,10 +130,18 @@ class RemainsMaker:
             known = frozenset(
                 account.stream.id.rpartition(".")[0] for account in old.account(()) if account.stream.source == SERVICES
             )
+            journals = draw_journals(self._config, old, told, earlier.record.boot_id, self._boot, self._beside)
         finally:
             old.close()
         await ledger.call(borders.take, earlier.life, drawn)
+        await ledger.call(journal_borders.take, journals)
         return known
+
+    async def _take_told(self, earlier: EarlierLife, ledger: LedgerThread) -> None:
+        """Read nothing again that destinations say they have of a life that cannot tell any more."""
+        told = await self._told(earlier)
+        await ledger.call(borders.take, earlier.life, borders.told_only(told))
+        await ledger.call(journal_borders.take, journal_borders.told_only(told))
 
     async def _told(self, earlier: EarlierLife) -> dict[str, IntervalSet]:
         """What destinations say they have: after a power cut the ledger may have forgotten what it sent last."""
@@ -222,7 +231,19 @@ class RemainsMaker:
         )
         stack.push_async_callback(files.aclose)
         await files.open()
-        sources = [files, *(await maker.make(hub, ledger, takers(exporters.values()), frozenset()))]
+        read = await remaining_journals(
+            self._config,
+            identity.attributes(),
+            boot=earlier.record.boot_id,
+            hub=hub,
+            ledger=ledger,
+            life=earlier.life,
+            clock=clock,
+            report=report,
+        )
+        for source in read:
+            stack.push_async_callback(source.aclose)
+        sources = [files, *read, *(await maker.make(hub, ledger, takers(exporters.values()), frozenset()))]
         return AdoptedRun(ledger, pumps, sources, account, ended, self._decision.life, clock)
 
     def _pump(self, exporter: Exporter, earlier: EarlierLife, hub: Hub, ledger: LedgerThread) -> Pump:
@@ -264,6 +285,7 @@ def _only_remains(config: Config, earlier: EarlierLife) -> Config:
         state_dir=earlier.directory,
         spool_dir=earlier.spool,
         files=[],
+        journal=[],
         services=msgspec.structs.replace(config.services, enabled=True),
         metrics=msgspec.structs.replace(config.metrics, scrape=[], multiprocess_dirs=[]),
     )

@@ -60,7 +60,13 @@ def exported(entry: Entry, number: int, boot: str = BOOT) -> bytes:
 
 
 def write(
-    path: Path, entries: Iterable[Entry | str], *, first: int = 1, boot: str = BOOT, compress: bool = True
+    path: Path,
+    entries: Iterable[Entry | str],
+    *,
+    first: int = 1,
+    boot: str = BOOT,
+    compress: bool = True,
+    compact: bool = True,
 ) -> None:
     """Append entries to a journal file, as systemd does it; text is a message alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +79,7 @@ def write(
         input=data,
         capture_output=True,
         check=False,
+        env={**os.environ, "SYSTEMD_JOURNAL_COMPACT": str(int(compact))},
     )
     assert done.returncode == 0, done.stderr.decode()
 

@@ -12,7 +12,7 @@ from shipper.events import MessagesDropped
 from shipper.shape.settings import ShapeSettings
 from shipper.shape.understood import make_shape
 from shipper.sources.journal.settings import Choice
-from tests.sources.journal_kit import BOOT, OTHER_BOOT, Entry, Reading, attributes, needs_remote, reading, write
+from tests.sources.journal_kit import BOOT, OTHER_BOOT, Entry, Reading, Sink, attributes, needs_remote, reading, write
 
 pytestmark = needs_remote
 
@@ -119,8 +119,7 @@ def test_large_messages_are_split_into_parts(tmp_path: Path) -> None:
 
         async def run(name: str = name, compress: bool = compress) -> None:
             write(tmp_path / name / "a.journal", ["before", text, "after"], compress=compress)
-            async with reading(tmp_path / name, tmp_path / name, max_message=1 << 20) as run:
-                run.sink.limit = 1 << 19
+            async with reading(tmp_path / name, tmp_path / name, max_message=1 << 20, sink=Sink(limit=1 << 19)) as run:
                 await run.look()
                 found = run.found()
                 parts = found[1:-1]

@@ -57,6 +57,10 @@ class Chain:
         found = [file.boot_begins(boot) for file in self.files.values() if not file.empty]
         return min((seq for seq in found if seq is not None), default=None)
 
+    def boot_ends(self, boot: bytes, seq: int) -> int:
+        """Behind the last entry of a boot, among those from ``seq`` on that follow each other; ``seq`` where there is none."""
+        return max([seq, *(file.boot_ends(boot, seq) for file in self.files.values() if not file.empty)])
+
     def entries(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
         """The entries from a number on up to the frontier, each once, and gaps where some cannot be read. Raises OSError."""
         waiting = [file for file in self.files.values() if not file.empty and file.header.tail >= seq]

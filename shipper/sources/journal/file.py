@@ -87,7 +87,7 @@ class JournalFile:
             raise
         self.fields: Fields | None = None
         self._offsets = array("Q")  # where the entries lie
-        self._array = self.header.arrays_at  # the array in which the next one is listed
+        self._array = 0  # the array in which the next one is listed; 0: none yet
         self._taken = 0  # of it
         self._window = (0, b"")
         self._step = _SMALL
@@ -103,6 +103,7 @@ class JournalFile:
                 raise Unreadable("it was overwritten")
             self.header = header
             self._window = (0, b"")
+            self._broken = ""
         return grown
 
     @property
@@ -166,17 +167,33 @@ class JournalFile:
 
     def boot_begins(self, boot: bytes) -> int | None:
         """The number of its first entry of a boot that goes on to its end; None where its last one is of another."""
-        count = self._listed()
-        if not count or self._entry(self._offsets[count - 1]).boot != boot:
-            return None
-        low, high = 0, count - 1
+        low, high = 0, self._listed()
+        count = high
         while low < high:
             middle = (low + high) // 2
-            if self._entry(self._offsets[middle]).boot == boot:
+            if self._boot(middle) == boot:
                 high = middle
             else:
                 low = middle + 1
-        return self._number(low)
+        return self._number(low) if low < count else None
+
+    def boot_ends(self, boot: bytes, seq: int) -> int:
+        """Behind its last entry of a boot that has entries from ``seq`` on up to there; 0 where it has none."""
+        first = low = self.index(seq)
+        high = self._listed()
+        while low < high:
+            middle = (low + high) // 2
+            if self._boot(middle) == boot:
+                low = middle + 1
+            else:
+                high = middle
+        return self._number(low - 1) + 1 if low > first else 0
+
+    def _boot(self, index: int) -> bytes:
+        try:
+            return self._entry(self._offsets[index]).boot
+        except Damaged:
+            return b""
 
     def _number(self, index: int) -> int:
         """The number of an entry; of a damaged one, that of one before it."""
@@ -210,6 +227,7 @@ class JournalFile:
     def _list_more(self, wanted: int) -> None:
         """Take what is new of the present array, and go on to the next one where it is used up."""
         width, code = (4, "I") if self.header.compact else (8, "Q")
+        self._array = self._array or self.header.arrays_at
         head = os.pread(self.fd, layout.ARRAY_HEAD.size, self._array)
         if len(head) < layout.ARRAY_HEAD.size:
             raise Damaged(f"the file ends before byte {self._array}")
@@ -258,8 +276,6 @@ class JournalFile:
         start = at - base
         if start >= 0 and start + size <= len(data):
             return data[start : start + size]
-        if at % layout.ALIGNMENT and size < layout.OBJECT.size:
-            raise Damaged(f"byte {at} begins nothing")
         onwards = bool(data) and 0 <= start <= 2 * len(data)
         if not onwards and base and at < base:  # an old field that many entries share: what is read on stays
             found = os.pread(self.fd, size, at)

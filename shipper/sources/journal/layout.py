@@ -30,7 +30,6 @@ DATA_ENTRIES = struct.Struct("<Q")  # how many entries have it, at `DATA_ENTRIES
 DATA_ENTRIES_AT = 56
 DATA_PAYLOAD, DATA_PAYLOAD_COMPACT = 64, 72
 ARRAY_HEAD = struct.Struct("<BB6xQQ")  # type, flags, size, where the next one is
-ALIGNMENT = 8
 
 _HEADER = struct.Struct("<8sIIB7x16s16s16s16sQQQQQQQQQQQQQQ")
 

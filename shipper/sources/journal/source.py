@@ -26,6 +26,7 @@ TAKEN = "journal.taken"
 SEQUENCE, BOOT, NAME = "sequence", "boot", "journal"
 """Keys in a stream's ``meta``: the sequence it is of, the only boot it is of (or none), and whose it is."""
 _LIST_EVERY = 1.0  # seconds between looks for new files where nothing else tells
+_WRITE_EVERY = 1.0  # seconds between notes in the ledger of how far they reach
 _DROPPED = {
     SUPPRESSED: "journald did not take them, as a unit wrote more than RateLimitBurst= in journald.conf allows",
     MISSED: "journald did not read the kernel's messages as fast as it wrote them",
@@ -36,7 +37,7 @@ _ROUNDS = 3  # looks in a row while there is more
 class JournalSource(Source):
     """Announces a stream for each sequence of the journal of ``settings``.
 
-    ``boot``: the present one, 32 hexadecimal digits, or empty where that is not known.
+    ``closed``: of an earlier life, all of whose streams have their end (`shipper.sources.journal.borders`); none is new.
     """
 
     name = SOURCE
@@ -50,6 +51,7 @@ class JournalSource(Source):
         life: str,
         clock: Clock,
         report: Reporter,
+        closed: bool = False,
     ) -> None:
         self.streams: dict[bytes, JournalStream] = {}
         self._settings = settings
@@ -63,7 +65,7 @@ class JournalSource(Source):
         self._books: Books[JournalStream] = Books(hub, ledger, clock, report, self._row)
         self._begun = asyncio.Event()
         self._stop_wanted = False
-        self._stopped = False
+        self._stopped = closed
         self._closing = False
         self._first = False  # nothing of this journal was ever read in this life
         self._taken: dict[str, int] = {}
@@ -91,7 +93,7 @@ class JournalSource(Source):
             self._books.join(stream)
         self.look()
         self._first = False
-        if not started:
+        if not started and not self._stopped:
             await self._ledger.call(Ledger.put, f"{STARTED}.{name}", "1")
         self._begun.set()
         if self._stop_wanted:
@@ -99,11 +101,15 @@ class JournalSource(Source):
 
     async def _watch(self) -> None:
         """journald tells of changes a quarter of a second late, so the headers are read instead: two reads a round."""
+        written_at = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._settings.poll_interval)
             now = self._clock.monotonic()
             if now - self._listed_at >= _LIST_EVERY or self._files.grown():
                 self.look()
+            if now - written_at >= _WRITE_EVERY:
+                written_at = now
+                await self._books.flush()
             for stream in self.streams.values():
                 if stream.frontier() > stream.read_to:  # parts of a message may have waited long enough
                     self._books.ready(stream)
