@@ -22,6 +22,8 @@ LARGEST_FIELD = 64 << 20  # bytes; of a larger one only its size is told
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SMALL = 8 << 10  # bytes read at a place that was not expected
 _LARGE = 256 << 10  # and at most where reading goes on
+_LIKELY = 1024  # bytes that hold nearly every entry
+_MOST_FIELDS = 1 << 16
 _REMEMBERED = 1 << 16  # fields of a file that are kept ready
 _TRIED = 1000  # entries behind a damaged one, before the rest of the file is given up
 
@@ -86,6 +88,7 @@ class JournalFile:
             os.close(self.fd)
             raise
         self.fields: Fields | None = None
+        self._compact = self.header.compact
         self._offsets = array("Q")  # where the entries lie
         self._array = 0  # the array in which the next one is listed; 0: none yet
         self._taken = 0  # of it
@@ -191,7 +194,7 @@ class JournalFile:
 
     def _boot(self, index: int) -> bytes:
         try:
-            return self._entry(self._offsets[index]).boot
+            return self._head(index)[1]
         except Damaged:
             return b""
 
@@ -199,21 +202,37 @@ class JournalFile:
         """The number of an entry; of a damaged one, that of one before it."""
         while index >= 0:
             try:
-                return self._entry(self._offsets[index]).seq
+                return self._head(index)[0]
             except Damaged:
                 index -= 1
         return 0
 
-    def _entry(self, at: int) -> Entry:
-        data = self._bytes(at, layout.ENTRY_HEAD.size)
-        kind, _, size, seq, realtime, _, boot, _ = layout.ENTRY_HEAD.unpack(data)
-        width = 4 if self.header.compact else 16
-        count, over = divmod(size - layout.ENTRY_HEAD.size, width)
-        if kind != layout.ENTRY or over or not 0 <= count <= 1 << 16 or not 0 < seq < 1 << 48:
+    def _head(self, index: int) -> tuple[int, bytes]:
+        """Number and boot of an entry that is looked at alone."""
+        at = self._offsets[index]
+        data = os.pread(self.fd, layout.ENTRY_HEAD.size, at)
+        if len(data) < layout.ENTRY_HEAD.size or data[0] != layout.ENTRY:
             raise Damaged(f"there is no entry at byte {at}")
-        items = self._bytes(at + layout.ENTRY_HEAD.size, size - layout.ENTRY_HEAD.size)
-        fields = _items(count, self.header.compact).unpack(items)
-        return Entry(seq, realtime, boot, data[16:], fields if self.header.compact else fields[::2])
+        _, _, _, seq, _, _, boot, _ = layout.ENTRY_HEAD.unpack(data)
+        return seq, boot
+
+    def _entry(self, at: int) -> Entry:
+        self._see(at, _LIKELY)
+        base, data = self._window
+        start = at - base
+        items = start + layout.ENTRY_HEAD.size
+        if items > len(data):
+            raise Damaged(f"the file ends before byte {items}")
+        kind, _, size, seq, realtime, _, boot, _ = layout.ENTRY_HEAD.unpack_from(data, start)
+        count, over = divmod(size - layout.ENTRY_HEAD.size, 4 if self._compact else 16)
+        if kind != layout.ENTRY or over or not 0 <= count <= _MOST_FIELDS or not 0 < seq < 1 << 48:
+            raise Damaged(f"there is no entry at byte {at}")
+        form = _items(count, self._compact)
+        if start + size <= len(data):
+            fields = form.unpack_from(data, items)
+        else:
+            fields = form.unpack(self._bytes(at + layout.ENTRY_HEAD.size, form.size))
+        return Entry(seq, realtime, boot, data[start + 16 : items], fields if self._compact else fields[::2])
 
     def _listed(self) -> int:
         """How many entries are listed, all of which the header counts; fewer where the lists are damaged. Raises OSError."""
@@ -226,7 +245,7 @@ class JournalFile:
 
     def _list_more(self, wanted: int) -> None:
         """Take what is new of the present array, and go on to the next one where it is used up."""
-        width, code = (4, "I") if self.header.compact else (8, "Q")
+        width, code = (4, "I") if self._compact else (8, "Q")
         self._array = self._array or self.header.arrays_at
         head = os.pread(self.fd, layout.ARRAY_HEAD.size, self._array)
         if len(head) < layout.ARRAY_HEAD.size:
@@ -252,7 +271,7 @@ class JournalFile:
 
     def field(self, at: int) -> tuple[bytes, int]:
         """A field as ``NAME=value``, and how many entries have it. Raises `Damaged`, OSError."""
-        start = layout.DATA_PAYLOAD_COMPACT if self.header.compact else layout.DATA_PAYLOAD
+        start = layout.DATA_PAYLOAD_COMPACT if self._compact else layout.DATA_PAYLOAD
         head = self._bytes(at, start)
         kind, flags, size = layout.OBJECT.unpack_from(head)
         if kind != layout.DATA or not start < size <= layout.LARGEST_OBJECT:
@@ -271,22 +290,24 @@ class JournalFile:
                 raise Damaged(f"the field at byte {at} cannot be decompressed: {problem}") from problem
         return payload, entries
 
+    def _see(self, at: int, size: int) -> None:
+        """Have the window hold an entry; the fields that are new in it lie before it, and what is read next behind it."""
+        base, data = self._window
+        start = at - base
+        if start < 0 or start + size > len(data):
+            onwards = 0 <= start <= 2 * len(data)
+            self._step = min(2 * self._step, _LARGE) if onwards else _SMALL
+            base = max(0, at - self._step // 4)
+            self._window = (base, os.pread(self.fd, at - base + self._step, base))
+
     def _bytes(self, at: int, size: int) -> bytes:
         base, data = self._window
         start = at - base
-        if start >= 0 and start + size <= len(data):
-            return data[start : start + size]
-        onwards = bool(data) and 0 <= start <= 2 * len(data)
-        if not onwards and base and at < base:  # an old field that many entries share: what is read on stays
-            found = os.pread(self.fd, size, at)
-        else:
-            self._step = min(2 * self._step, _LARGE) if onwards else _SMALL
-            base = max(0, at - self._step // 4)  # the fields of an entry that are new lie before it
-            data = os.pread(self.fd, at - base + max(size, self._step), base)
-            self._window = (base, data)
-            found = data[at - base : at - base + size]
+        found = data[start : start + size] if start >= 0 else b""
         if len(found) < size:
-            raise Damaged(f"the file ends before byte {at + size}")
+            found = os.pread(self.fd, size, at)
+            if len(found) < size:
+                raise Damaged(f"the file ends before byte {at + size}")
         return found
 
 
