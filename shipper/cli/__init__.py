@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "cat": "shipper.cli.cat",
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",
+    "redact": "shipper.cli.redact",
     "cost": "shipper.cli.cost",
     "dashboards": "shipper.cli.dashboards",
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shipper.cli import destinations, ending
+from shipper.cli import destinations, ending, redact
 from shipper.config import ConfigErrors, Loaded, Role, load
 from shipper.errors import ConfigError
 
@@ -50,7 +50,7 @@ def examine(file: str | None, role: Role) -> tuple[Loaded | None, list[ConfigErr
         return None, list(errors.all)
     except ConfigError as error:
         return None, [error]
-    return loaded, [*destinations.problems(loaded), *ending.problems(loaded)]
+    return loaded, [*destinations.problems(loaded), *ending.problems(loaded), *redact.problems(loaded)]
 
 
 def _summary(name: str, loaded: Loaded | None) -> str:

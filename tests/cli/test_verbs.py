@@ -29,6 +29,7 @@ NEEDS_EXTRA = {
     "cat": ["x"],
     "replay": ["x", "--to", "http://x"],
     "quarantine": ["ls"],
+    "redact": [],
 }
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from re import _parser  # type: ignore[attr-defined] # what `re` itself makes of an expression
+from typing import Any
+
 import pytest
 
 from shipper.shape.redact import OwnPattern, Redaction
 from shipper.shape.redact_patterns import KINDS, KNOWN
-from shipper.shape.redact_regex import without_assertions
+from shipper.shape.redact_regex import compiled, without_assertions
 
 EVERY = Redaction(KINDS)
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
@@ -185,3 +189,32 @@ def test_every_pattern_needs_one_of_its_words() -> None:
                     word in text.encode().lower() for word in one.folded
                 )
                 assert words or one.around
+
+
+def test_no_pattern_can_be_made_to_try_again_and_again() -> None:
+    """All are RE2's, which never goes back in a text; what `re` matches from a word on has no repeat that gives back."""
+    for one in KNOWN:
+        if one.at_word:
+            repeats = list(_repeats(_parser.parse(one.pattern)))
+            assert repeats
+            assert all(most <= 1 or possessive for most, possessive in repeats)
+        else:
+            assert type(compiled(one.pattern)).__module__ == "re2"
+
+
+def _repeats(tree: Any) -> Iterator[tuple[int, bool]]:
+    """Of a parsed expression: how often each repeat may go on, and whether it keeps what it has."""
+    for operation, argument in tree:
+        name = str(operation)
+        if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+            yield int(argument[1]), name == "POSSESSIVE_REPEAT"
+            yield from _repeats(argument[2])
+        elif name == "SUBPATTERN":
+            yield from _repeats(argument[3])
+        elif name == "ATOMIC_GROUP":
+            yield from _repeats(argument)
+        elif name == "BRANCH":
+            for branch in argument[1]:
+                yield from _repeats(branch)
+        else:
+            assert name in ("LITERAL", "NOT_LITERAL", "IN", "ANY", "AT"), name
