@@ -11,7 +11,7 @@ import click
 
 from shipper.cli.destinations import located
 from shipper.cli.options import config_option
-from shipper.config import Loaded, load
+from shipper.config import Loaded, convert, load
 from shipper.config.schema import Redact
 from shipper.errors import ConfigError
 
@@ -34,7 +34,7 @@ def command(file: BinaryIO, kinds: tuple[str, ...], every: bool, config_file: st
     from shipper.build_redact import make_redaction
 
     loaded = load(config_file, env=os.environ, complete=False)
-    wanted = [Redact(kind=kind) for kind in kinds] or loaded.config.redact
+    wanted = [convert(kind, Redact) for kind in kinds] or loaded.config.redact
     if not wanted:
         raise click.UsageError("nothing is to be masked: give --mask, or redact: in the configuration")
     try:

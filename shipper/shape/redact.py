@@ -19,6 +19,7 @@ from shipper.shape.redact_patterns import KNOWN, PASSWORDS, SECRET_NAMES, Known
 from shipper.shape.redact_regex import compiled, without_assertions
 
 MASK = b"*"
+_MOST_SUMS = 1024
 _WORD = re.compile(rb"[A-Za-z0-9]+")
 _FIELD = "field"  # what a value is counted as whose key says that it is secret
 
@@ -50,6 +51,7 @@ class Redaction:
         known = [one for one in KNOWN if one.kind in kinds]
         self._patterns: list[_Pattern] = [*map(_pattern, known), *map(_OwnPattern, own)]
         self._all = (1 << len(self._patterns)) - 1
+        self._chosen: dict[int, Sequence[_Pattern]] = {}
         self._search = _Search(known) if known else None
         self._own = [
             (1 << index, compiled(without_assertions(one.pattern))) for index, one in enumerate(own, len(known))
@@ -89,25 +91,31 @@ class Redaction:
         out = bytearray(data)
         counts: Counter[str] = Counter()
         for leaf in places:
-            text = bytes(out[leaf.start : leaf.end])
+            text = data[leaf.start : leaf.end]
             if leaf.whole:
                 if text.strip(MASK):
                     out[leaf.start : leaf.end] = MASK * len(text)
                     counts[_FIELD] += 1
                 continue
             for pattern in self._of(leaf.bits):
-                spans = [span for span in pattern.spans(text) if text[slice(*span)].strip(MASK)]
+                spans = pattern.spans(text)
+                if not spans:
+                    continue
                 for start, end in spans:
-                    out[leaf.start + start : leaf.start + end] = MASK * (end - start)
-                if spans:
-                    counts[pattern.name] += len(spans)
-                    text = bytes(out[leaf.start : leaf.end])
+                    if text[start:end].strip(MASK):
+                        out[leaf.start + start : leaf.start + end] = MASK * (end - start)
+                        counts[pattern.name] += 1
+                text = bytes(out[leaf.start : leaf.end])
         return Redacted(bytes(out), counts) if counts else Redacted(data)
 
-    def _of(self, bits: int) -> Iterator[_Pattern]:
-        while bits:
-            yield self._patterns[(bits & -bits).bit_length() - 1]
-            bits &= bits - 1
+    def _of(self, bits: int) -> Sequence[_Pattern]:
+        """The patterns of these bits; of few sums, because most texts hold one word."""
+        chosen = self._chosen.get(bits)
+        if chosen is None:
+            chosen = [pattern for index, pattern in enumerate(self._patterns) if bits >> index & 1]
+            if len(self._chosen) < _MOST_SUMS:
+                self._chosen[bits] = chosen
+        return chosen
 
 
 class _Search:

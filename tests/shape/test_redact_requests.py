@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 from shipper.contracts import Signal
 from shipper.shape.redact import OwnPattern, Redaction
@@ -77,9 +77,11 @@ values = st.recursive(
     | st.integers(0, 1 << 62).map(lambda number: AnyValue(int_value=number))
     | st.just(AnyValue()),
     lambda inner: (
-        st.lists(inner, max_size=3).map(lambda found: AnyValue(array_value={"values": found}))
+        st.lists(inner, max_size=3).map(lambda found: AnyValue(array_value=ArrayValue(values=found)))
         | st.lists(st.tuples(keys, inner), max_size=3).map(
-            lambda pairs: AnyValue(kvlist_value={"values": [KeyValue(key=key, value=value) for key, value in pairs]})
+            lambda pairs: AnyValue(
+                kvlist_value=KeyValueList(values=[KeyValue(key=key, value=value) for key, value in pairs])
+            )
         )
     ),
     max_leaves=4,
@@ -240,7 +242,7 @@ def test_a_secret_that_begins_within_another_word_is_found() -> None:
 def nested(depth: int) -> Iterator[AnyValue]:
     value = AnyValue(string_value="password=hunter2")
     for _ in range(depth):
-        value = AnyValue(array_value={"values": [value]})
+        value = AnyValue(array_value=ArrayValue(values=[value]))
         yield value
 
 
