@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from shipper.account import Account, Who
 from shipper.build_life import LifeMaker
 from shipper.build_redact import make_view, redact_shaping
 from shipper.build_remains import RemainsMaker
-from shipper.build_sources import SourceMaker, Takers, takers
+from shipper.build_sources import MakeSettings, SourceMaker, Takers, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address, unix_path
 from shipper.contracts import Exporter, ExporterContext, Signal
@@ -37,6 +37,7 @@ from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
 from shipper.pump.load import make_exporter
+from shipper.pump.pace import TokenBucket
 from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
@@ -47,17 +48,47 @@ SPOOL_BATCH_BYTES = 4 << 20  # a gateway's few streams hold whole requests: spli
 ASK_SECONDS = 10.0  # for a destination to say what it has, after the ledger was lost
 
 
-async def build(config: Config, role: Role, *, env: Mapping[str, str], clock: Clock, report: Reporter) -> Parts:
+MakeExporter = Callable[[str, Destination, ExporterContext], Exporter]
+"""An exporter for the destination of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What is made otherwise in a run that is one of many in a process. ``exporter``: None makes each run its own."""
+
+    life: LifeMaker
+    settings: MakeSettings
+    exporter: MakeExporter | None = None
+    buckets: Mapping[str, TokenBucket] = field(default_factory=dict)  # that runs share, by destination
+
+
+async def build(
+    config: Config,
+    role: Role,
+    *,
+    env: Mapping[str, str],
+    clock: Clock,
+    report: Reporter,
+    making: Making | None = None,
+) -> Parts:
     """Put a run together. Raises `ShipperError` (state, configuration) with everything closed again."""
+    making = making or Making(LifeMaker(config, role, env, clock, report), file_settings)
     async with AsyncExitStack() as stack:
-        parts = await _Builder(config, role, env, clock, report, stack).build()
+        parts = await _Builder(config, role, env, clock, report, stack, making).build()
         parts.open = stack.pop_all()
         return parts
 
 
 class _Builder:
     def __init__(
-        self, config: Config, role: Role, env: Mapping[str, str], clock: Clock, report: Reporter, stack: AsyncExitStack
+        self,
+        config: Config,
+        role: Role,
+        env: Mapping[str, str],
+        clock: Clock,
+        report: Reporter,
+        stack: AsyncExitStack,
+        making: Making,
     ) -> None:
         self.config = config
         self.role = role
@@ -65,7 +96,8 @@ class _Builder:
         self.clock = clock
         self.report = report
         self.stack = stack
-        self.life = LifeMaker(config, role, env, clock, report)
+        self.life = making.life
+        self.making = making
 
     async def build(self) -> Parts:
         config = self.config
@@ -92,7 +124,17 @@ class _Builder:
         }
         fallback = every.pop(config.drain.fallback, None)
         pumps = list(every.values())
-        maker = SourceMaker(config, self.role, decision, identity, self.life.boot, self.clock, self.report, self.stack)
+        maker = SourceMaker(
+            config,
+            self.role,
+            decision,
+            identity,
+            self.life.boot,
+            self.clock,
+            self.report,
+            self.stack,
+            settings=self.making.settings,
+        )
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
         remembered = await self._remembered(context) if self.life.ledger_lost else frozenset()
@@ -160,6 +202,8 @@ class _Builder:
         return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
 
     def _exporter(self, name: str, wanted: Destination, context: ExporterContext) -> Exporter:
+        if self.making.exporter is not None:
+            return self.making.exporter(name, wanted, context)
         options = dict(wanted.options)
         if self.role == "gateway" and wanted.type == "archive":
             # What a gateway wrote to its disk has left the hosts it came from: for them it is off-host.
@@ -189,6 +233,7 @@ class _Builder:
             ask_known=self.life.ledger_lost,
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
             standby=standby,
+            bucket=self.making.buckets.get(exporter.name),
         )
 
     async def _account(

@@ -101,14 +101,17 @@ class LifeMaker:
                 f"the ledger of life {decision.life} is gone; it is rebuilt from what the destinations say they have"
             )
             self.ledger_lost = True
-        network = Network(self.config.notices.endpoints)
-        found = await asyncio.to_thread(detect, self.config.labels, self.env, network=network)
-        identity = self._named(found).with_life(decision.life)
+        identity = (await self.find()).with_life(decision.life)
         self.report(Said(f"generation {identity.generation.value or 'unknown'}: {identity.generation.origin}"))
         for problem in identity.problems:
             self.report(Problem("identity", problem, about=problem))
         await ledger.call(Ledger.put, IDENTITY_KEY, identity.dump())
         return identity
+
+    async def find(self) -> Identity:
+        """Who this host is, looked for now."""
+        network = Network(self.config.notices.endpoints)
+        return self._named(await asyncio.to_thread(detect, self.config.labels, self.env, network=network))
 
     def _named(self, found: Identity) -> Identity:
         """A gateway that nobody named has a name all the same: boards find it by its service."""

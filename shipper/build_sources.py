@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Takers = Mapping[Signal, tuple[str, ...]]
 """The destinations that get the streams of a signal."""
 
+MakeSettings = Callable[[Config, Mapping[str, AttributeValue]], Any]
+"""How files are read, by the configuration and the attributes of the host."""
+
 
 def takers(exporters: Iterable[Exporter]) -> Takers:
     """Who of them takes what."""
@@ -56,8 +59,13 @@ class SourceMaker:
         stack: AsyncExitStack,
         *,
         closed: bool = False,
+        settings: MakeSettings | None = None,
     ) -> None:
-        """``closed``: what services handed over in an earlier life is shipped, and none can join."""
+        """``closed``: what services handed over in an earlier life is shipped, and none can join.
+
+        ``settings``: how files are read, where that is not `file_settings`.
+        """
+        self.settings = settings or file_settings
         self.config = config
         self.role = role
         self.decision = decision
@@ -165,7 +173,7 @@ class SourceMaker:
                 [build_jobs.job_rule(self.config.spool_dir)] if self.config.services.enabled else [],
             )
         return FileSource(
-            file_settings(self.config, self.identity.attributes()),
+            self.settings(self.config, self.identity.attributes()),
             hub=hub,
             ledger=ledger,
             life=self.decision.life,

@@ -286,6 +286,7 @@ class Exporter(ABC):
     signals: frozenset[Signal] = frozenset(Signal)  # what it takes; of streams of other signals it is owed nothing
     keeps_accounts: bool = False  # wants the account every 15 s, not only birth and farewell
     accounts_known: bool = True  # False while ``keeps_accounts`` is still being found out: hold account streams back
+    many_lives: bool = False  # one instance may serve the pumps of several lives at once, as on a node of many pods
 
     @abstractmethod
     def __init__(self, name: str, settings: Any, context: ExporterContext) -> None:

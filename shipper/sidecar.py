@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shipper.admin import Admin
 from shipper.build import build
@@ -17,6 +17,7 @@ from shipper.clock import Clock, Deadline
 from shipper.conductor import Conductor
 from shipper.config import Config, Role
 from shipper.drain.drain import Drain, Fallback, Order, Outcome, show
+from shipper.drain.drainable import Drainable
 from shipper.drain.endings import Endings
 from shipper.drain.state import State
 from shipper.events import Reporter, Said
@@ -29,14 +30,29 @@ from shipper.parts import Parts
 from shipper.pump.share import Share
 from shipper.signals import take_over
 
+if TYPE_CHECKING:
+    from shipper.node.agent import Node
+
 BACKLOG_LOOK_SECONDS = 1.0  # how often the gauges of backlog and age are brought up to date
 
 
 class Sidecar:
     """One run, from birth to farewell. Made and run within an event loop."""
 
-    def __init__(self, config: Config, role: Role, *, env: Mapping[str, str], clock: Clock, report: Reporter) -> None:
+    def __init__(
+        self,
+        config: Config,
+        role: Role,
+        *,
+        env: Mapping[str, str],
+        clock: Clock,
+        report: Reporter,
+        of_node: bool = False,
+    ) -> None:
+        """``of_node``: it is the agent of a Kubernetes node, and ships the pods there as well."""
         self._config = config
+        self._of_node = of_node
+        self._node: Node | None = None
         self._role = role
         self._env = env
         self._clock = clock
@@ -53,13 +69,25 @@ class Sidecar:
         config, clock, report = self._config, self._clock, self._report
         platform = platform_of(config, self._role, env=self._env, clock=clock, report=report)
         async with listening(platform, self._conductor, state_dir=config.state_dir, clock=clock, report=report):
-            parts = await build(config, self._role, env=self._env, clock=clock, report=report)
+            parts = await build(self._own(config), self._role, env=self._env, clock=clock, report=report)
             self._conductor.in_container = parts.identity.in_container
             self._parts = parts
+            if self._of_node:
+                from shipper.node.build import make_node
+
+                self._node = make_node(config, parts, self._conductor, env=self._env, clock=clock, report=report)
             try:
                 return await self._live(parts, platform)
             finally:
                 await parts.aclose()
+
+    def _own(self, config: Config) -> Config:
+        """The configuration of this run: what pods write is the matter of theirs."""
+        if not self._of_node:
+            return config
+        from shipper.node.build import without_pods
+
+        return without_pods(config)
 
     async def _flush(self, timeout: float) -> bool:
         """Everything that exists now is sent, without waits of our own choice."""
@@ -71,8 +99,9 @@ class Sidecar:
             pump.urgent(True)
         for source in parts.sources:
             source.silent(0.0)  # asking makes a source look: a line of this very moment counts
+        pods = [self._node.flush(deadline)] if self._node is not None else []
         try:
-            return all(await asyncio.gather(*(pump.wait_idle(deadline) for pump in parts.pumps)))
+            return all(await asyncio.gather(*(pump.wait_idle(deadline) for pump in parts.pumps), *pods))
         finally:
             if not self._draining:
                 self._pace(parts)
@@ -110,7 +139,7 @@ class Sidecar:
             drain=lambda wanted: self._drain_by_hand(parts, drain, wanted),
             notice=self._conductor.notice_by_hand,
             ready=lambda: self._conductor.state.state in (State.RUNNING, State.NOTICED),
-            refresh=parts.refresh_metrics,
+            refresh=lambda: self._refresh(parts),
             report=self._report,
         )
 
@@ -120,7 +149,7 @@ class Sidecar:
         return Drain(
             state=self._conductor.state,
             sources=parts.sources,
-            pumps=parts.pumps,
+            pumps=[*parts.pumps, *self._pods()],
             farewell=words.farewell,
             clock=self._clock,
             report=self._report,
@@ -136,6 +165,13 @@ class Sidecar:
             else Fallback(standby, lambda: standby.activate(Share(parts.pumps)), standby.stand_by),
         )
 
+    def _pods(self) -> list[Drainable]:
+        if self._node is None:
+            return []
+        from shipper.node.drainable import Pods
+
+        return [Pods(self._node, self._clock)]
+
     def _background(self, parts: Parts, drain: Drain) -> list[Coroutine[Any, Any, None]]:
         return [
             *(pump.run() for pump in parts.every_pump),
@@ -144,13 +180,19 @@ class Sidecar:
             drain.run(),
             self._keep_gauges(parts),
             self._manager.keep_alive(self._clock),
+            *([self._node.run()] if self._node is not None else []),
         ]
 
     async def _keep_gauges(self, parts: Parts) -> None:
         while True:
             await self._clock.sleep(BACKLOG_LOOK_SECONDS)
-            parts.refresh_metrics()
+            self._refresh(parts)
             show(self._conductor.state.state, self._report)
+
+    def _refresh(self, parts: Parts) -> None:
+        parts.refresh_metrics()
+        if self._node is not None:
+            self._node.refresh_metrics()
 
     async def _until_ended(self, parts: Parts, words: LastWords, drain: Drain) -> Outcome:
         """Wait for a reason, drain, and go on where it was taken back; how the run ended."""
@@ -179,8 +221,15 @@ class Sidecar:
     async def _carry_out(self, drain: Drain, order: Order) -> Outcome:
         self._draining = True
         following = asyncio.create_task(self._follow(drain))
+        if self._node is not None:
+            self._node.drain(order)
         try:
-            return await drain.carry_out(order, self._conductor.deadline)
+            outcome = await drain.carry_out(order, self._conductor.deadline)
+            if self._node is not None and outcome.state in (State.DRAINED, State.EXPIRED):
+                await self._node.finish(self._conductor.deadline)
+            elif self._node is not None:
+                self._node.goes_on()
+            return outcome
         finally:
             self._draining = False
             following.cancel()
@@ -200,12 +249,16 @@ class Sidecar:
                 self._manager.stopping(f"draining because of {order.reason}")
             else:
                 drain.notice_counts(order)
+            if self._node is not None:
+                self._node.follow(order, impatient=conductor.impatient())
             await conductor.next_change(seen)
 
     def _pace(self, parts: Parts) -> None:
         """Between drains: as usual, or without waits of our own choice while the risk is higher than usual."""
         for pump in parts.pumps:
             pump.urgent(self._conductor.hurried())
+        if self._node is not None:
+            self._node.urgent(self._conductor.hurried())
 
     async def _ship_remains(self, parts: Parts) -> None:
         if parts.remains is not None:
@@ -234,6 +287,7 @@ class Sidecar:
             "role": self._role,
             "state": self._conductor.state.state.value,
             **parts.status(),
+            **({"node": self._node.status()} if self._node is not None else {}),
             "notices": [words.describe(one) for one in self._conductor.board.all()],
             "notice_sources_unknown": self._conductor.board.sources_unknown(),
             "deadline_seconds": _finite(self._conductor.deadline.remaining()),

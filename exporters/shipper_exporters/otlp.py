@@ -36,6 +36,7 @@ class OtlpExporter(Exporter):
     """OTLP/HTTP with protobuf bodies; see the module."""
 
     Settings: ClassVar[type[Any]] = OtlpSettings
+    many_lives = True  # a request names its life itself
 
     def __init__(self, name: str, settings: OtlpSettings, context: ExporterContext) -> None:
         self.name = name

@@ -15,6 +15,7 @@ from shipper.signals import keep_stop_signals
 # verb -> module with a click command (or group) named ``command``
 VERBS: dict[str, str] = {
     "run": "shipper.cli.run",
+    "node": "shipper.cli.node",
     "exec": "shipper.cli.exec",
     "gateway": "shipper.cli.gateway",
     "demo": "shipper.cli.demo",
@@ -38,7 +39,7 @@ VERBS: dict[str, str] = {
     "dashboards": "shipper.cli.dashboards",
 }
 _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
-_LIVING = {"run", "gateway", "exec"}  # verbs that act on a stop signal from the first moment
+_LIVING = {"run", "node", "gateway", "exec"}  # verbs that act on a stop signal from the first moment
 # what a missing third-party module means to the person who typed the verb
 _SIDECAR_MODULES = {"aiohttp", "isal", "msgspec", "obstore", "yaml", "rich"}
 

@@ -17,8 +17,8 @@ from shipper.memory import keep_freed_memory
 from shipper.sidecar import Sidecar
 
 
-def start(role: Role, config_file: str | None, overrides: Mapping[str, Any]) -> None:
-    """Run until drained; ends the process with the drain's exit status."""
+def start(role: Role, config_file: str | None, overrides: Mapping[str, Any], *, of_node: bool = False) -> None:
+    """Run until drained; ends the process with the drain's exit status. ``of_node``: see `Sidecar`."""
     loaded = load(config_file, env=os.environ, overrides=overrides, role=role)
     set_up_logging(loaded.config.log.level, loaded.config.log.format)
     clock = SystemClock()
@@ -30,7 +30,8 @@ def start(role: Role, config_file: str | None, overrides: Mapping[str, Any]) -> 
     gc.freeze()
 
     async def live() -> int:
-        return await Sidecar(loaded.config, role, env=os.environ, clock=clock, report=report).run()
+        sidecar = Sidecar(loaded.config, role, env=os.environ, clock=clock, report=report, of_node=of_node)
+        return await sidecar.run()
 
     try:
         status = asyncio.run(live())

@@ -174,6 +174,7 @@ class Files(Section, frozen=True):
 class Journal(Section, frozen=True):
     """systemd's journal (docs/journald.md); `journal: {}` reads this machine's."""
 
+    shorthand: ClassVar[str] = "directory"
     alone: ClassVar[bool] = True  # may stand by itself instead of in a list
 
     name: Annotated[
@@ -635,6 +636,30 @@ class Redact(Section, frozen=True):
     group: Annotated[int, Meta(description="The group of it that is masked; 0: all that it matches.", ge=0)] = 0
 
 
+class Node(Section, frozen=True):
+    """The agent of a Kubernetes node (docs/kubernetes.md); read by `shipper node` only."""
+
+    pods_dir: Annotated[str, Meta(description="Where the kubelet keeps the logs of pods.")] = "/var/log/pods"
+    name: Annotated[str, Meta(description="The node's name; else NODE_NAME, else the host name.")] = ""
+    api: Annotated[
+        str, Meta(description="The API server: auto is the one of this cluster, off asks none, else its URL.")
+    ] = "auto"
+    token_file: Annotated[str, Meta(description="The token to show there; not set: that of the service account.")] = ""
+    ca_file: Annotated[str, Meta(description="Who vouches for it; not set: as for the service account.")] = ""
+    namespaces: Annotated[list[Word], Meta(description="Globs of namespaces whose pods are shipped; not set: all.")] = (
+        msgspec.field(default_factory=list)
+    )
+    exclude_namespaces: Annotated[list[Word], Meta(description="Globs of namespaces that are left out.")] = (
+        msgspec.field(default_factory=list)
+    )
+    wait: Annotated[
+        Seconds, Meta(description="How long a new pod waits for the API server to say who it is.", ge=0)
+    ] = 2.0
+    quiet: Annotated[
+        Seconds, Meta(description="How long nothing was written by a pod that is gone before its life ends.", ge=0)
+    ] = 10.0
+
+
 class Config(Section, frozen=True):
     """All settings of a sidecar or a gateway."""
 
@@ -650,6 +675,7 @@ class Config(Section, frozen=True):
         ),
     ] = "auto"
     labels: Annotated[Labels, Meta(description="Who this host is.")] = Labels()
+    node: Annotated[Node, Meta(description="Only read by shipper node.")] = Node()
     files: Annotated[list[Files], Meta(description="Log files to tail.")] = msgspec.field(default_factory=list)
     file_limits: Annotated[FileLimits, Meta(description="Bounds on tailing.")] = FileLimits()
     journal: Annotated[list[Journal], Meta(description="Journals of systemd to read.")] = msgspec.field(

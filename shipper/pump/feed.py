@@ -17,7 +17,7 @@ from shipper.pump.gather import ALMOST, Gathering
 from shipper.pump.hub import Hub
 from shipper.pump.lane import Lane, Piece
 from shipper.pump.lanes import Lanes
-from shipper.pump.pace import TokenBucket
+from shipper.pump.pace import Buckets, TokenBucket
 from shipper.pump.rotation import Rotation
 from shipper.pump.tools import Tools
 from shipper.pump.value import ERRORS, REST
@@ -37,7 +37,9 @@ class Feed:
         limits: Callable[[], Limits],
         lifted: bool,
         batch_bytes: int,
+        beside: TokenBucket | None = None,
     ) -> None:
+        """``beside``: a bucket that several pumps share, out of which a request needs a token, too."""
         self.urgent = False
         self._lifted = lifted
         self._destination = tools.name
@@ -49,7 +51,8 @@ class Feed:
         self._limits = limits
         self._batch_bytes = batch_bytes
         self._clock = tools.clock
-        self._bucket = TokenBucket(tools.clock, limits().requests_per_second, limits().burst)
+        own = TokenBucket(tools.clock, limits().requests_per_second, limits().burst)
+        self._bucket = own if beside is None else Buckets(own, beside)
 
     async def fill_one(self, worst: int = REST) -> Gathering | None:
         """A request that may be sent now, of the signal that waits longest; None when there is none.

@@ -36,3 +36,24 @@ class TokenBucket:
         now = self._clock.monotonic()
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
+
+
+class Buckets:
+    """Two buckets as one: a token is there when both have one."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self, own: TokenBucket, shared: TokenBucket) -> None:
+        self._all = (own, shared)
+
+    def wait(self) -> float:
+        """See `TokenBucket.wait`."""
+        return max(bucket.wait() for bucket in self._all)
+
+    def take(self) -> bool:
+        """See `TokenBucket.take`."""
+        if self.wait() > 0:
+            return False
+        for bucket in self._all:
+            bucket.take()
+        return True

@@ -28,6 +28,7 @@ from shipper.pump.health import Health
 from shipper.pump.hub import Hub
 from shipper.pump.known import ask_known
 from shipper.pump.lanes import Lanes
+from shipper.pump.pace import TokenBucket
 from shipper.pump.pulse import Pulse
 from shipper.pump.rate import Rate
 from shipper.pump.share import Member, Share
@@ -63,11 +64,13 @@ class Pump:
         batch_bytes: int = BATCH_BYTES,
         random: Random | None = None,
         standby: bool = False,
+        bucket: TokenBucket | None = None,
     ) -> None:
         """Join ``hub``; nothing else happens before `run`, with ``standby`` before `activate`.
 
         ``limits`` stand in place of the exporter's own. ``mode`` low-exposure lifts the pacing for good. ``shaping`` is a hash of
         what decides the bytes of a batch. ``ask_known``: the ledger was lost, ask the destination what it has before cutting.
+        ``bucket``: paces this pump together with others.
         """
         self.name = exporter.name
         self.exporter = exporter
@@ -104,7 +107,7 @@ class Pump:
         now = self._shortage.limits
         self._lanes = lanes = Lanes(tools, hub, work=work, progress=progress, spare=standby)
         lifted = mode == "low-exposure"
-        self._feed = feed = Feed(tools, lanes, hub, limits=now, lifted=lifted, batch_bytes=batch_bytes)
+        self._feed = feed = Feed(tools, lanes, hub, limits=now, lifted=lifted, batch_bytes=batch_bytes, beside=bucket)
         courier = Courier(tools, self._settle)
         self._unfinished = Unfinished(tools, lanes, feed, courier, hub.values, limits=now)
         self._dispatch = Dispatch(

@@ -139,19 +139,23 @@ def _labelled(shown: str, path: str, output: str, group: FileGroup, kind: Kind, 
     if output or group.output:
         attributes[IOSTREAM] = output or group.output
     resource = group.resource_of(path) if group.resource_of is not None else None
+    replaced = tuple(
+        kind.attributes
+    )  # what is said of the file itself may know its container better than the path does
     if resource is None:
         resource = of_host if group.resource is None else group.resource
+        replaced = REPLACED
     if kind.attributes:
-        resource = _without(resource) + encoded(kind.attributes)
+        resource = _without(resource, replaced) + encoded(kind.attributes)
     return Labelled(resource, scope(SCOPE, attributes=attributes))
 
 
-def _without(resource: bytes) -> bytes:
-    """The content of a Resource message without what it says of another container."""
+def _without(resource: bytes, replaced: tuple[str, ...]) -> bytes:
+    """The content of a Resource message without the attributes that begin so."""
     kept = []
     for _, _, start, value, end in fields(resource, 0, len(resource)):
         key_start, key_end = read_length(resource, value + 1, end)  # a KeyValue begins with its key
-        if not resource[key_start:key_end].decode().startswith(REPLACED):
+        if not resource[key_start:key_end].decode().startswith(replaced):
             kept.append(resource[start:end])
     return b"".join(kept)
 
