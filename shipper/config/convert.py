@@ -128,7 +128,11 @@ class Converter:
                 raw = [FromText(line) for line in raw.splitlines() if line.strip()]
             else:
                 raw = split_list(raw) if (plain, unit) == (str, "") else split_plain(raw)
-        if isinstance(raw, Mapping) and getattr(_unwrap(item)[0], "alone", False):
+        if (
+            isinstance(raw, Mapping | str)
+            and not isinstance(raw, FromText)
+            and getattr(_unwrap(item)[0], "alone", False)
+        ):
             raw = [raw]
         if not isinstance(raw, list | tuple):
             hint = f"; write [{raw}]" if isinstance(raw, str) and len(raw) <= 40 else ""

@@ -33,8 +33,13 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
         "required": ["type"],
     }
     definitions["Destination"] = {"anyOf": [*choices, others]}
-    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition"):
+    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition", "Journal"):
         definitions[shorthand] = {"anyOf": [{"type": "string"}, definitions[shorthand]]}
+    settings_of = definitions["Config"]["properties"]
+    settings_of["journal"] = {
+        "description": settings_of["journal"]["description"],
+        "anyOf": [{"$ref": _REF.format(name="Journal")}, settings_of["journal"]],
+    }
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shipper configuration",

@@ -16,6 +16,7 @@ from shipper.config.schema import (
     Config,
     Destination,
     Files,
+    Journal,
     LogRequests,
     Multiline,
     Scrape,
@@ -51,6 +52,9 @@ _SHAPE_NOTE = """\
 _CONDITION_NOTE = """\
 An entry of `drop` and `keep`: a mapping with these, or just an expression.
 Expressions are Python's, for bytes, and see the first 4 KiB of a text. In a variable each entry is a line."""
+_JOURNAL_NOTE = """\
+`journal` is a mapping with these, or a list of them; one may also be just a directory. More in [the journal](journald.md).
+`SHIPPER_JOURNAL` is a directory, such as a host's `/var/log/journal` in a container."""
 _LOGS_NOTE = """\
 An entry of `requests.logs`: a mapping with these, or just a glob of access logs.
 A regular expression is Python's, for bytes, and searched for in each line; a JSON field in an object is named with dots."""
@@ -97,6 +101,8 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     parts.append(_table("files: shape", _SHAPE_NOTE, ("setting", "environment"), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(ShapeCondition)]
     parts.append(_table("files: shape: drop, keep", _CONDITION_NOTE, ("option",), rows))
+    rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Journal)]
+    parts.append(_table("journal", _JOURNAL_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(LogRequests)]
     parts.append(_table("requests: logs", _LOGS_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Scrape)]
