@@ -23,6 +23,9 @@ class Announcer(Protocol):
     def ended(self, content: Content) -> None:
         """It will never grow again."""
 
+    def kept(self, content: Content) -> TailedFile | None:
+        """What was read ahead of a content that is nowhere else; None where nothing was."""
+
     def follow(self, file: TailedFile) -> None:
         """Watch the file itself, where the directories of its names do not tell all."""
 

@@ -58,6 +58,8 @@ class Content:
         self.unfinished = False  # the last byte seen is no line end
         self.awaited = False  # its file cannot be read yet, and is not given up for that
         self.closing = False  # unfinished lines and events are not held any longer
+        self.rewritten = False  # its file was truncated in place before, and may be again
+        self.blocks = False  # nothing of it is given up to bound what is held
         self.gone_because = ""
         self.readable_to: float = math.inf  # what lies behind was destroyed
         self.gaps: list[tuple[int, int]] = []  # given up by who writes the file

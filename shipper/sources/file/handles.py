@@ -56,6 +56,7 @@ class TailedFile:
         "origin",
         "paths",
         "pool",
+        "rewritten",
         "since",
         "size",
         "stream",
@@ -72,6 +73,7 @@ class TailedFile:
         self.stream: Content | None = None
         self.text: GzipText | None = None  # what it holds, when it is compressed
         self.copy_of: Content | None = None  # the stream whose content this repeats
+        self.rewritten = False  # it was truncated in place before, and may be again
         self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
         self.since = 0.0  # monotonic time at which it was first looked at
         self.size = -1  # as of the last look

@@ -123,6 +123,10 @@ class Resumed(Announcer):
     def ended(self, content: Content) -> None:
         """See `Announcer`: all have ended."""
 
+    def kept(self, content: Content) -> TailedFile | None:
+        """See `Announcer`."""
+        return None
+
     def follow(self, file: TailedFile) -> None:
         """See `Announcer`: nothing is watched."""
 

@@ -17,8 +17,9 @@ from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
 from shipper.sources.file.identity import remembered_id, stream_id
 from shipper.sources.file.kind import Kind, Surroundings, base_id, base_ids, ids_of, make_content
+from shipper.sources.file.readahead import ReadAhead
 from shipper.sources.file.recognise import Recogniser
-from shipper.sources.file.settings import FileGroup
+from shipper.sources.file.settings import FileGroup, HeldSpace
 from shipper.sources.file.stream import FileStream
 from shipper.sources.file.table import FileTable
 from shipper.sources.file.watch import Watcher
@@ -34,6 +35,7 @@ class Maker(Announcer):
         watcher: Watcher,
         books: Books[FileStream],
         held: Held,
+        space: HeldSpace,
         *,
         life: str,
         resource: bytes,
@@ -48,6 +50,7 @@ class Maker(Announcer):
         self.books = books
         self.held = held
         self.table = FileTable(patterns, pool, self, clock, report)
+        self.ahead = ReadAhead(space, self.table, moved=self.moved, ready=self._ready, clock=clock, report=report)
         self.ids: set[str] = set()  # every id given in this life, as far as known
         self.streams: dict[str, FileStream] = {}
         self.watches: dict[int, TailedFile] = {}  # of single files
@@ -75,6 +78,7 @@ class Maker(Announcer):
         if group.ignore_older and self._clock.monotonic() - self._seen_since(file) > group.ignore_older:
             start = size
         content = self.make(ids_of(name, kind), path, start, group, kind)
+        content.rewritten = file.rewritten
         try:
             content.begin(file, size, head, self._seen_since(file))
         except Changed:  # truncated in this very moment: the event of that has us look again
@@ -94,6 +98,7 @@ class Maker(Announcer):
         """
         content = make_content(names, path, start, group, kind, self._around)
         content.closing = self.closing
+        content.blocks = group.when_full == "block"
         self.ids |= base_ids(names.values())
         for stream in content.streams:
             if self.consumer.wants(path):
@@ -110,6 +115,7 @@ class Maker(Announcer):
         """See `Announcer`."""
         if self.stopped and not content.finished:
             return
+        self.ahead.note(content)
         for stream in content.streams:
             self.books.grew(stream)
             self.held.note(stream)
@@ -132,8 +138,17 @@ class Maker(Announcer):
             else:  # once it has ended in the ledger, and is sent, it is not read again by the next run
                 self._uncounted.add(stream)
 
+    def kept(self, content: Content) -> TailedFile | None:
+        """See `Announcer`."""
+        try:
+            return self.ahead.claim(content)
+        except OSError:  # it cannot be read: then it is lost, and counted
+            return None
+
     def follow(self, file: TailedFile) -> None:
         """See `Announcer`."""
+        if file.stream is not None:
+            self.ahead.note(file.stream)
         if file.watch >= 0 or not _needs_own_watch(file):
             return
         file.watch = self._watcher.follow(file.fd)
@@ -149,6 +164,10 @@ class Maker(Announcer):
         if self.watches.pop(file.watch, None) is not None:
             self._watcher.unfollow(file.watch)
         file.watch = -1
+
+    def _ready(self, content: Content) -> None:
+        for stream in content.streams:
+            self.books.ready(stream)
 
     # What a stream finds -----------------------------------------------------------------------------------------------
 
@@ -169,6 +188,7 @@ class Maker(Announcer):
         for stream in content.streams:
             self.held.forget(stream)
             self.streams.pop(stream.id, None)
+        self.ahead.forget(content)
 
 
 def _telling(

@@ -23,6 +23,7 @@ SOURCE = "file"
 STARTED = "file.started"
 COPIES = "file.copies"
 TAKEN = "file.taken"
+REWRITTEN = "rewritten"
 DELETED = "the file was deleted"
 NOWHERE: Key = (0, 0)
 LISTINGS = 4  # of a directory, before a file that is in none of them counts as deleted
@@ -141,7 +142,8 @@ def meta_of(stream: FileStream) -> dict[str, Any]:
     device, inode = content.file.key if content.file is not None else NOWHERE
     path = {"path": content.path} if content.path.isprintable() else {"path_hex": os.fsencode(content.path).hex()}
     head = [content.head.length, content.head.digest]
-    return {**path, "dev": device, "ino": inode, "head": head, **content.kind.meta(stream.output)}
+    rewritten = {REWRITTEN: True} if content.rewritten else {}
+    return {**path, "dev": device, "ino": inode, "head": head, **rewritten, **content.kind.meta(stream.output)}
 
 
 def row_of(stream: FileStream) -> StreamRow:
@@ -164,6 +166,7 @@ def prepare(content: Content, known: Remembered) -> None:
     length, fingerprint = known.row.meta["head"]
     content.head = Head(int(length), str(fingerprint))
     content.path = known.path
+    content.rewritten = REWRITTEN in known.row.meta
     by_id = {stream.id: stream for stream in content.streams}
     for each in known.streams:
         stream = by_id[each.row.id]
@@ -280,6 +283,7 @@ class Recovery:
             return False
         file.stream = stream
         file.size = size
+        file.rewritten = stream.rewritten
         if file.text is not None:
             file.text.begun = True
         if known.row.finished:
@@ -294,7 +298,7 @@ class Recovery:
             stream.seal(0, GONE)  # said when it happened
             return
         moved = [path for path in self._paths if is_related(path, stream.name)]
-        other = self._table.copies.find(stream, file, moved)
+        other = self._table.copies.find(stream, file, moved) or self._table.kept(stream)
         same_name = other is not None and other.path == known.path
         if other is None or not same_name or not self._put_back(other, stream, known):
             self._table.part(stream, other, DELETED if file is None else GONE)

@@ -32,7 +32,8 @@ class FileGroup:
     file that was not written to for so many seconds when it is first seen, only what is appended is read; 0: all files are.
     ``format``: what container runtimes write is read as what the container wrote; ``auto``: where a file is recognised as such.
     ``multiline``: how lines are joined to events; then its limits hold instead of ``max_line_bytes``. ``shape``: how events
-    become records.
+    become records. ``when_full``: what happens to what is held of deleted and truncated files when there is no more room for
+    it: the oldest is given up, or nothing is, and no more is read ahead.
     """
 
     include: tuple[str, ...]
@@ -49,6 +50,7 @@ class FileGroup:
     output: Literal["", "stdout", "stderr"] = ""
     multiline: Multiline | None = None
     shape: Shape = PLAIN
+    when_full: Literal["drop_oldest", "block"] = "drop_oldest"
 
     def __post_init__(self) -> None:
         if self.max_line_bytes < MIN_LINE_BYTES:
@@ -63,12 +65,26 @@ class FileGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSpace:
+    """Where what is unread of deleted and truncated files is read ahead to, and how much of it.
+
+    ``directory``: of one life; none: nothing is read ahead. ``max_bytes`` of all together, and never into the last
+    ``keep_free`` (a share) of the file system.
+    """
+
+    directory: str = ""
+    max_bytes: int = 1 << 30
+    keep_free: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class FileSettings:
     """Everything `FileSource` needs to know. A file belongs to the first group that matches it.
 
     ``poll_interval``: seconds between looks where the kernel does not notify. ``rescan_interval``: seconds between looks
     at everything, for what no notification tells (network file systems, hard links elsewhere). ``notify``: use inotify.
     ``max_open_files``: descriptors held at most; only files that are read and acknowledged to their end are closed for it.
+    ``held``: room for what is unread of files that are going.
     """
 
     groups: tuple[FileGroup, ...]
@@ -76,3 +92,4 @@ class FileSettings:
     rescan_interval: float = 15.0
     notify: bool = True
     max_open_files: int = field(default_factory=_default_max_open_files)
+    held: HeldSpace = HeldSpace()

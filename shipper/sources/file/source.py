@@ -72,6 +72,7 @@ class FileSource(Source):
             self._watcher,
             self._books,
             self._held,
+            settings.held,
             life=life,
             resource=resource,
             remembered=remembered,
@@ -97,6 +98,7 @@ class FileSource(Source):
             tasks.create_task(self._held.run(), name="file-holds")
             tasks.create_task(self._look_again(), name="file-looks")
             tasks.create_task(self._table.packed.run(), name="file-packed")
+            tasks.create_task(self._maker.ahead.run(), name="file-read-ahead")
 
     async def _begin(self) -> None:
         memory = await self._ledger.call(recall, self._destinations)
@@ -113,6 +115,7 @@ class FileSource(Source):
         for each in memory.streams:
             self._resume(each, recovery)
         recovery.finish()
+        self._maker.ahead.recalled()
         for _ in self._table.scan(found.files):
             await asyncio.sleep(0)
         self._table.first_scan = False
@@ -127,6 +130,7 @@ class FileSource(Source):
         group = self._patterns.group_of(known.path) or self._patterns.group_of(row.name) or self._settings.groups[0]
         content = maker.make(known.names, row.name, row.start, group, known.kind)
         prepare(content, known)
+        maker.ahead.recall(content)
         for stream in content.streams:
             self._books.join(stream)
         recovery.resume(content, known)
@@ -224,6 +228,7 @@ class FileSource(Source):
             self._walk_timer.cancel()
         self._watcher.close()
         if self._begun.is_set():
+            await self._maker.ahead.look(at_once=True)  # with the descriptors goes what only they hold
             await self._write_down()
         self._pool.close_all()
 

@@ -319,7 +319,8 @@ class FileTable:
         if old.finished and old.idle:
             old.file = None
         else:
-            self.part(old, self.copies.find(old, file))
+            self.part(old, self.copies.find(old, file) or self.kept(old))
+        file.rewritten = True
         length = file.length()
         if length == old.size:
             self._report(
@@ -345,7 +346,8 @@ class FileTable:
             self.copies.remember(copy, readable_to)
             self.copies.note(copy, readable_to)
             old.sighted(readable_to, self._clock.monotonic())
-            self._report(Said(f"{old.name} was truncated; what was not read yet comes from its copy {copy.path}"))
+            what = "was truncated" if because == GONE else "is gone"
+            self._report(Said(f"{old.name} {what}; what was not read yet comes from its copy {copy.path}"))
         old.file = copy
         lost = old.size - max(readable_to, old.read_to)
         if lost > 0:  # which bytes, is counted when a destination comes to them
@@ -359,6 +361,10 @@ class FileTable:
             self._announce.ended(old)
         if old.idle:
             self.idle(old)
+
+    def kept(self, content: Content) -> TailedFile | None:
+        """What was read ahead of a content that is nowhere else."""
+        return self._announce.kept(content)
 
     def suspect(self, stream: Content) -> None:
         """A read showed that the content of ``stream`` may not be what it was."""
