@@ -136,6 +136,16 @@ def test_a_table_keeps_its_columns_in_order() -> None:
     assert several.transformations[2].options["indexByName"] == {"Value #A": 0, "Value": 1, "x": 2}  # type: ignore[index]
 
 
+def test_a_cell_without_a_value_is_a_dash_whatever_an_empty_table_says() -> None:
+    """The words for a table without rows are not those of an empty cell beside others."""
+    built = kit.table(ASK, [kit.now("up")], [kit.Column("A", "When"), kit.Column("x", "X")], no_value="nobody ended")
+    assert built.field_config is not None
+    assert built.field_config.defaults.no_value == "nobody ended"
+    for column in built.field_config.overrides:
+        assert [one.value for one in column.properties if one.id_val == "noValue"] == ["—"]
+    assert [column.matcher.options for column in built.field_config.overrides] == ["When", "X"]
+
+
 def test_variables_carry_what_the_linter_wants() -> None:
     """Data source variables have the linter's names, labels and types."""
     made = kit.datasource(LOKI)

@@ -183,6 +183,16 @@ def test_hosts_share_all_errors_of_their_generation(answers: Answers) -> None:
     assert all(math.isclose(ratio, 0.1) for ratio in ratios.values())  # 6 of 60, each
 
 
+def test_a_generation_that_came_back_comes_up_from_then_on(answers: Answers) -> None:
+    """Half of its hosts, and the last one, were born so long after it came back; those of its first time do not count."""
+    asked = asked_by(boards()["shipper-hosts"])
+    for letter in "CD":
+        answer = answers[(asked[f"shipper-hosts How fast does a generation come up? {letter}"], story.AFTER)]
+        after = _values(answer.found)
+        assert after["canary"] == story.STEP
+        assert min(after.values()) >= 0
+
+
 def test_answers_of_promtool_are_read(tmp_path: Path) -> None:
     """A query that fails, one that finds nothing and one that finds a series are told apart."""
     fails = "count by (instance) (shipper_host_info) * on() count by (instance) (shipper_host_info)"

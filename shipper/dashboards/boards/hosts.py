@@ -13,6 +13,7 @@ from shipper.dashboards.sources import ELASTICSEARCH, LOKI, TEMPO
 
 BARS = 40
 SHORT_LIFE = 600
+SKEW = 60  # seconds that a host's clock may be behind that of who told when its generation began
 # What the last state of a host that is gone says of its end.
 ENDS = {
     "1": ("fell silent", looks.BAD),
@@ -158,7 +159,8 @@ def _arrivals(hosts: Hosts) -> model.Panel:
     generation = hosts.config.labels.generation
     started = f"max by ({generation}) (last_over_time({hosts.here(names.STARTED)}[$__range]))"
     born = f"max by ({generation}, {hosts.instance}) (last_over_time({hosts.here(names.HOST_STARTED)}[$__range]))"
-    after = f"({born} - on({generation}) group_left () {started})"
+    since = f"{born} - on({generation}) group_left () {started}"
+    after = f"clamp_min({since} >= -{SKEW}, 0)"  # others are of a time before, when the generation had its name already
     newest = f"topk(20, {started})"
     of_newest = f"and on({generation}) {newest}"
     return kit.table(
@@ -166,7 +168,7 @@ def _arrivals(hosts: Hosts) -> model.Panel:
             5,
             "How fast does a generation come up?",
             "The newest twenty generations: how many hosts each ever had in the time shown, and how long after its start half of "
-            "them, and the last one, were born.",
+            "them, and the last one, were born. Of one that came back under its name: since it came back.",
             "The last one much later than the others in the row: a roll that waited, see Rollout. All late: images that boot "
             "slowly, or a cloud without capacity.",
             height=9,

@@ -9,6 +9,7 @@ from shipper.dashboards.kit.queries import Query
 from shipper.dashboards.kit.sdk import common, model, shared
 from shipper.dashboards.kit.sdk import table as tables
 
+EMPTY = "—"
 # What Grafana calls the same fields of log lines where its `lokiLogsDataplane` is switched on.
 LOKI_NAMES = {"Time": "timestamp", "Line": "body"}
 
@@ -44,13 +45,14 @@ def table(
     *,
     sort: str = "",
     first: Sequence[model.DataTransformerConfig] = (),
-    no_value: str = "—",
+    no_value: str = EMPTY,
 ) -> model.Panel:
     """Rows of instant queries, merged on the labels they share, showing only ``columns`` in their order.
 
     Args:
         sort: the title of the column to sort by, the largest first.
         first: transformations that make the fields, before columns are picked (log lines: `parts_of`).
+        no_value: what is said where there are no rows; a cell that is empty beside others is a dash.
     """
     panel = tables.Panel().cell_height(shared.TableCellHeight.SM).show_header(True)
     if sort:
@@ -72,7 +74,8 @@ def table(
     built = panel.build()
     built.transformations = transformations
     fields = fields_of(built, unit=looks.TEXT, no_value=no_value)
-    fields.overrides += [override for column in columns if (override := _column(column)).properties]
+    cell = EMPTY if no_value != EMPTY else None
+    fields.overrides += [override for column in columns if (override := _column(column, cell)).properties]
     return finish(built, ask, queries)
 
 
@@ -98,7 +101,7 @@ def _titles(columns: Sequence[Column]) -> dict[str, str]:
     return titles
 
 
-def _column(column: Column) -> model.DashboardFieldConfigSourceOverrides:
+def _column(column: Column, no_value: str | None) -> model.DashboardFieldConfigSourceOverrides:
     wanted: dict[str, object | None] = {
         "unit": column.unit or (looks.PLAIN if column.of_value else None),
         "links": [column.link] if column.link else None,
@@ -107,5 +110,6 @@ def _column(column: Column) -> model.DashboardFieldConfigSourceOverrides:
         "thresholds": column.thresholds,
         "custom.cellOptions": {"type": "color-text"} if column.thresholds else None,
         "mappings": list(column.mappings) or None,
+        "noValue": no_value,
     }
     return overriding("byName", column.title, wanted)

@@ -112,7 +112,9 @@ class _Page:
         told = element(
             "p", f"{said} Instead, the newest failures in the archive; not what its query asks:", class_="dim"
         )
-        return Drawn(joined((told, element("div", joined(element("div", line) for line in lines), class_="scroll lines"))))
+        return Drawn(
+            joined((told, element("div", joined(element("div", line) for line in lines), class_="scroll lines")))
+        )
 
 
 def preview(

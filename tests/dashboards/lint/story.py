@@ -1,7 +1,7 @@
 """A fleet's history in which every panel has something to show, and promtool asked what the queries of the boards find in it.
 
-Generations 4, 5 and 6 replace each other in peace, 7 fails, is rolled back to 8; a canary was withdrawn in between. The rules are
-the committed ones, evaluated by promtool over the series as hosts push them; so what a board finds here is what the rules really
+Generations 4, 5 and 6 replace each other in peace, 7 fails, is rolled back to 8; in between a canary came back, and was withdrawn. The
+rules are the committed ones, evaluated by promtool over the series as hosts push them; so what a board finds here is what the rules really
 record, under the labels they really record it with.
 """
 
@@ -64,10 +64,11 @@ def fleet() -> Fleet:
     living = [host for part in (five, six, seven) for host in part if host.ends is not None]
     silent = [Host(f"s{index}", "6", born=SIX + 2, ends=SIX + 40, farewell="", release="r6") for index in range(4)]
     left = Host("6-left", "6", born=SIX + 2, ends=SEVEN + 1, farewell="expired", left=4096, release="r6")
-    canary = Host("c-0", "canary", born=SIX + 10, ends=SIX + 25, release="rc", image="sha256:c")
+    first = Host("c-old", "canary", born=FIVE + 5, ends=FIVE + 20, release="rc", image="sha256:c")
+    canary = Host("c-0", "canary", born=SIX + 11, ends=SIX + 25, release="rc", image="sha256:c")  # back under its name
     drifted = Host("7-x", "7", born=SEVEN, release="r7", image="sha256:other")
     everyone = [replace(host, rises={"dropped_records": 1}) for host in (*living, *eight)]
-    told = Fleet([*_once(everyone), *silent, left, canary, drifted], AFTER + 5)
+    told = Fleet([*_once(everyone), *silent, left, first, canary, drifted], AFTER + 5)
     _deploys(told)
     return told
 
