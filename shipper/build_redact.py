@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def make_redaction(wanted: Sequence[Redact]) -> Redaction:
     """Raises `ConfigError` for a pattern that RE2 does not take, `MissingExtra` where it is not installed."""
-    from shipper.shape.redact import OwnPattern, Redaction
+    from shipper.shape.redact import Redaction
+    from shipper.shape.redact_match import OwnPattern
 
     own: list[OwnPattern] = []
     for index, one in enumerate(wanted):

@@ -10,27 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from shipper.contracts import Signal
 from shipper.errors import MalformedOtlp
 from shipper.shape.redact_leaves import Leaf, Touched, leaves
+from shipper.shape.redact_match import Own, OwnPattern, Pattern, pattern_of
 from shipper.shape.redact_patterns import KNOWN, PASSWORDS, SECRET_NAMES, Known
 from shipper.shape.redact_regex import compiled, without_assertions
 
 MASK = b"*"
 _MOST_SUMS = 1024
-_WORD = re.compile(rb"[A-Za-z0-9]+")
 _FIELD = "field"  # what a value is counted as whose key says that it is secret
-
-
-@dataclass(frozen=True, slots=True)
-class OwnPattern:
-    """A pattern of the user's: ``group`` of its match is masked, 0: all of it."""
-
-    name: str
-    pattern: str
-    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +39,9 @@ class Redaction:
 
     def __init__(self, kinds: Collection[str], own: Sequence[OwnPattern] = ()) -> None:
         known = [one for one in KNOWN if one.kind in kinds]
-        self._patterns: list[_Pattern] = [*map(_pattern, known), *map(_OwnPattern, own)]
+        self._patterns: list[Pattern] = [*map(pattern_of, known), *map(Own, own)]
         self._all = (1 << len(self._patterns)) - 1
-        self._chosen: dict[int, Sequence[_Pattern]] = {}
+        self._chosen: dict[int, Sequence[Pattern]] = {}
         self._search = _Search(known) if known else None
         self._own = [
             (1 << index, compiled(without_assertions(one.pattern))) for index, one in enumerate(own, len(known))
@@ -108,7 +98,7 @@ class Redaction:
                 text = bytes(out[leaf.start : leaf.end])
         return Redacted(bytes(out), counts) if counts else Redacted(data)
 
-    def _of(self, bits: int) -> Sequence[_Pattern]:
+    def _of(self, bits: int) -> Sequence[Pattern]:
         """The patterns of these bits; of few sums, because most texts hold one word."""
         chosen = self._chosen.get(bits)
         if chosen is None:
@@ -177,102 +167,3 @@ def _behind(words: Mapping[bytes, int]) -> dict[bytes, list[tuple[bytes, int]]]:
             if word != other and (text.endswith(other[:size].lower()) or (size == len(other) and other.lower() in text))
         ]
     return found
-
-
-class _Pattern(Protocol):
-    """One of those that are tried on a text."""
-
-    name: str
-
-    def spans(self, text: bytes) -> list[tuple[int, int]]:
-        """What of ``text`` is secret; may have been masked before."""
-        ...
-
-
-def _pattern(known: Known) -> _Pattern:
-    return _WordPattern(known) if known.at_word else _KnownPattern(known)
-
-
-class _WordPattern:
-    """What follows a word; every word of a text is tried."""
-
-    def __init__(self, known: Known) -> None:
-        self.name = known.name
-        self._words = compiled(b"|".join(b"(?i:%s)" % re.escape(word) for word in known.folded))
-        self._pattern = re.compile(known.pattern)
-
-    def spans(self, text: bytes) -> list[tuple[int, int]]:
-        """See `_Pattern.spans`."""
-        found: list[tuple[int, int]] = []
-        at = 0
-        for word in self._words.finditer(text):
-            start = word.start()
-            if start >= at and (match := self._pattern.match(text, start)) is not None:
-                found.append(match.span(match.lastindex or 0))
-                at = match.end()
-        return found
-
-
-class _KnownPattern:
-    def __init__(self, known: Known) -> None:
-        self.name = known.name
-        self._check = known.check
-        self._apart = known.apart
-        self._needs = known.needs
-        self._pattern = compiled(known.pattern)
-        self._groups = range(1, self._pattern.groups + 1) or range(1)
-
-    def spans(self, text: bytes) -> list[tuple[int, int]]:
-        """See `_Pattern.spans`. What fails its check is passed over up to the end of its first word, and not by a byte."""
-        found: list[tuple[int, int]] = []
-        at = 0 if self._needs in text else len(text) + 1
-        while (match := self._pattern.search(text, at)) is not None:
-            secrets = [span for group in self._groups if (span := self._secret(text, *match.span(group)))]
-            found += secrets
-            at = match.end() if secrets else _word_end(text, match.start())
-        return found
-
-    def _secret(self, text: bytes, start: int, end: int) -> tuple[int, int] | None:
-        if start < 0 or (length := self._check(text[start:end])) == 0:
-            return None
-        end = start + length
-        return None if self._apart and not _is_apart(text, start, end) else (start, end)
-
-
-class _OwnPattern:
-    def __init__(self, own: OwnPattern) -> None:
-        self.name = own.name
-        self._group = own.group
-        self._pattern = compiled(own.pattern)
-        if not 0 <= own.group <= self._pattern.groups:
-            raise ValueError(f"there is no group {own.group}")
-        if self._pattern.search(b"") is not None:
-            raise ValueError("matches where nothing is")
-
-    def spans(self, text: bytes) -> list[tuple[int, int]]:
-        """See `_Pattern.spans`."""
-        spans = [match.span(self._group) for match in self._pattern.finditer(text)]
-        return [_whole_characters(text, start, end) for start, end in spans if 0 <= start < end]
-
-
-def _is_apart(text: bytes, start: int, end: int) -> bool:
-    """Neither a part of a longer word nor the end of a fraction. The n of a line feed in JSON is no letter."""
-    before = text[max(0, start - 2) : start]
-    escaped = before in (rb"\n", rb"\r", rb"\t")
-    fraction = before[-1:] == b"." and before[:1].isdigit()
-    return (escaped or not before[-1:].isalnum()) and not fraction and not text[end : end + 1].isalnum()
-
-
-def _word_end(text: bytes, at: int) -> int:
-    """Where the letters and digits at ``at`` end; behind it in any case."""
-    match = _WORD.match(text, at)
-    return match.end() if match else at + 1
-
-
-def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
-    """With the rest of a character of which only some bytes matched."""
-    while start > 0 and text[start] & 0xC0 == 0x80:
-        start -= 1
-    while end < len(text) and text[end] & 0xC0 == 0x80:
-        end += 1
-    return start, end

@@ -126,6 +126,9 @@ def leaves(signal: Signal, data: bytes, touched: Touched, secret_key: Callable[[
         for below, value, stop in _children(kind, data, at, end, touched):
             if below == _TEXT:
                 found.append(Leaf(value, stop, touched.bits(value, stop)))
+            elif below == "AnyValue" and _is_one_text(data, value, stop):
+                begin = value + (2 if stop - value < 0x82 else 3)
+                found.append(Leaf(begin, stop, touched.bits(begin, stop)))
             elif below == _WHOLE:
                 found.append(Leaf(value, stop, 0, whole=True))
             else:
@@ -163,6 +166,16 @@ def _children(kind: str, data: bytes, at: int, end: int, touched: Touched) -> li
         if index < count and starts[index] < stop and wire == LENGTH and number in known:
             out.append((known[number], value, stop))
     return out
+
+
+def _is_one_text(data: bytes, at: int, end: int) -> bool:
+    """Whether an AnyValue is a string and nothing else, of a length of one byte or two: nearly all are."""
+    size = end - at
+    if size < 3 or data[at] != 0x0A:
+        return False
+    if size < 0x82:
+        return data[at + 1] == size - 2
+    return data[at + 1] >= 0x80 and data[at + 2] < 0x80 and (data[at + 1] & 0x7F | data[at + 2] << 7) == size - 3
 
 
 def _inside(

@@ -11,6 +11,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from shipper.shape.redact_numbers import iban_length, is_card, is_ssn
 
@@ -40,13 +41,20 @@ def _is_basic(text: bytes) -> bool:
         return False
 
 
+class Way(Enum):
+    """How a pattern is tried on a text (`shipper.shape.redact_match`)."""
+
+    RE2 = 1  # searched for
+    WORD = 2  # matched from each word on
+    ADDRESS = 3  # matched from each at sign on
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A kind of secret. What its groups match is masked, or all of the match where it has none.
 
     ``check``: how many bytes of a group are the secret, 0: it is none. ``apart``: letters or digits beside it make it a
-    part of something else. ``needs``: without these bytes it is not tried. ``at_word``: it begins with its word, goes on
-    from there without a choice, and so is left to the module `re`, which is quicker where there is nothing to search.
+    part of something else. ``needs``: without these bytes it is not tried.
     """
 
     name: str
@@ -58,7 +66,7 @@ class Known:
     check: Callable[[bytes], int] = _all
     apart: bool = False
     needs: bytes = b""
-    at_word: bool = False
+    way: Way = Way.RE2
 
 
 SECRET_NAMES = (
@@ -66,6 +74,11 @@ SECRET_NAMES = (
     rb"|(?:api|access|private|encryption|signing)[_-]?key)"
 )
 """How fields, headers and attributes end that hold a secret."""
+STEMS = (
+    *(b"pass", b"pwd", b"secret", b"token", b"credential", b"authorization", b"cookie", b"session"),
+    *(b"api", b"access", b"private", b"encryption", b"signing"),
+)
+"""How all of `SECRET_NAMES` begin."""
 _NAME_WORDS = (
     *(b"password", b"passwd", b"passphrase", b"passcode", b"pwd", b"secret", b"token", b"credential"),
     *(b"authorization", b"cookie", b"sessionid", b"session_id", b"session-id"),
@@ -83,7 +96,7 @@ _VALUE = (
     rb"|'([^']++)"
     rb"|([^\s\"'\\&;,]++))"
 )
-_IP_OR_NAME = rb"(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
+
 
 KNOWN = (
     Known(
@@ -152,7 +165,7 @@ KNOWN = (
         PASSWORDS,
         SECRET_NAMES + rb"(?:\\*+[\"'])?+\]?+[ \t]*+(?:=>|[=:])[ \t]*+" + _SCHEME + _VALUE,
         folded=_NAME_WORDS,
-        at_word=True,
+        way=Way.WORD,
     ),
     Known(
         "argument",
@@ -161,7 +174,7 @@ KNOWN = (
         folded=_NAME_WORDS,
         needs=b"--",
     ),
-    Known("email", EMAIL, rb"[A-Za-z0-9._%+-]+(?:@|%40)" + _IP_OR_NAME, exact=(b"@", b"%40")),
+    Known("email", EMAIL, rb"(?:@|%40)(?:[A-Za-z0-9-]++\.){1,32}[A-Za-z]{2,}+", exact=(b"@", b"%40"), way=Way.ADDRESS),
     Known(
         "card",
         CARDS,

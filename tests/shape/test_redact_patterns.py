@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shipper.shape.redact import OwnPattern, Redaction
-from shipper.shape.redact_patterns import KINDS, KNOWN
+from shipper.shape.redact import Redaction
+from shipper.shape.redact_match import OwnPattern
+from shipper.shape.redact_patterns import KINDS, KNOWN, SECRET_NAMES, STEMS, Way
 from shipper.shape.redact_regex import compiled, without_assertions
 
 EVERY = Redaction(KINDS)
@@ -191,15 +192,23 @@ def test_every_pattern_needs_one_of_its_words() -> None:
                 assert words or one.around
 
 
+def test_every_name_of_a_secret_begins_with_a_stem() -> None:
+    """Only there is a text looked at."""
+    names = {word for one in KNOWN if one.way is Way.WORD for word in one.folded}
+    assert all(compiled(SECRET_NAMES + rb"\z").search(name) for name in names)
+    assert all(any(name.startswith(stem) for stem in STEMS) for name in names)
+
+
 def test_no_pattern_can_be_made_to_try_again_and_again() -> None:
     """All are RE2's, which never goes back in a text; what `re` matches from a word on has no repeat that gives back."""
     for one in KNOWN:
-        if one.at_word:
-            repeats = list(_repeats(_parser.parse(one.pattern)))
-            assert repeats
-            assert all(most <= 1 or possessive for most, possessive in repeats)
-        else:
+        if one.way is Way.RE2:
             assert type(compiled(one.pattern)).__module__ == "re2"
+        else:
+            repeats = list(_repeats(_parser.parse(one.pattern)))
+            backing = [most for most, possessive in repeats if most > 1 and not possessive]
+            # of an address only the labels give back, one by one, and they lie between two at signs
+            assert len(backing) == (one.way is Way.ADDRESS)
 
 
 def _repeats(tree: Any) -> Iterator[tuple[int, bool]]:

@@ -16,8 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 from shipper.contracts import Signal
-from shipper.shape.redact import OwnPattern, Redaction
+from shipper.shape.redact import Redaction
 from shipper.shape.redact_leaves import IDENTITY
+from shipper.shape.redact_match import OwnPattern
 from shipper.shape.redact_patterns import KINDS, KNOWN
 
 OWN = (OwnPattern("whole", r"^own-\d+$"), OwnPattern("word", r"\bown=(\w+)", 1))
