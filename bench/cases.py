@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import fair, files, forward_receive, otlp_forward, remote_write, sdk, servers, stampede
+from bench import fair, files, forward_receive, journal, otlp_forward, redact, remote_write, sdk, servers, stampede
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -26,6 +26,14 @@ def plain_line(rng: random.Random) -> bytes:
         f" status={rng.choice((200, 200, 200, 404, 500))} duration_ms={rng.random() * 100:.2f} agent=mobile/4.2 region=eu-west-1"
     )
     return text.encode().ljust(199, b".")[:199] + b"\n"
+
+
+def secret_line(rng: random.Random) -> bytes:
+    """The same with a mail address and a password in it."""
+    return (
+        plain_line(rng)[:140]
+        + f" mail=u{rng.getrandbits(32):08x}@example.com password={rng.getrandbits(48):012x}\n".encode()
+    )
 
 
 def json_line(rng: random.Random) -> bytes:
@@ -113,6 +121,22 @@ def throughput(name: str, line: Callable[[random.Random], bytes], size: int, **e
         Row(name, "memory, peak RSS", "MB", peak),
         Row(name, "wire/file", "ratio", taken["wire_bytes"] / size),
         Row(name, "missing", "lines", lines - taken["records"]),
+    ]
+
+
+def redacted(name: str, size: int) -> list[Row]:
+    """The plain file as it is, masked though there is nothing to mask, and with two secrets in every line."""
+    kinds = redact.SETTING
+    runs = {
+        "as it is": throughput(name, plain_line, size),
+        "nothing to mask": throughput(name, plain_line, size, SHIPPER_REDACT=kinds),
+        "two in every line": throughput(name, secret_line, size // 5, SHIPPER_REDACT=kinds),
+    }
+    return [
+        Row(name, f"{row.figure}, {what}", row.unit, row.value)
+        for what, rows in runs.items()
+        for row in rows
+        if row.figure in ("throughput", "CPU", "missing")
     ]
 
 
@@ -220,6 +244,8 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "file-logfmt-fields": lambda size: throughput(
         "file-logfmt-fields", logfmt_line, size, SHIPPER_FILES_SHAPE_PARSE="logfmt", SHIPPER_FILES_SHAPE_FIELDS="all"
     ),
+    "file-redact": lambda size: redacted("file-redact", size),
+    "redact-spans": lambda size: redact.spans("redact-spans"),
     "exposure-lone-line-sink-2ms": lambda size: exposure("exposure-lone-line-sink-2ms", 4, 30, 0.002),
     "exposure-lone-line-sink-50ms": lambda size: exposure("exposure-lone-line-sink-50ms", 4, 30, 0.050),
     "exposure-100-sink-2ms": lambda size: exposure("exposure-100-sink-2ms", 100, 10, 0.002),
@@ -251,6 +277,7 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "forward-receive-and-ship": lambda size: forward_receive.receive(
         "forward-receive-and-ship", "packed", size, 2000, ship=True
     ),
+    "journal": lambda size: journal.backlog("journal"),
     "idle": lambda size: idle("idle"),
     "many-files-10": lambda size: files.many("many-files-10", 10),
     "many-files-1000": lambda size: files.many("many-files-1000", 1000),
