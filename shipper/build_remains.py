@@ -30,16 +30,17 @@ from shipper.errors import DeliveryError, StateDamaged
 from shipper.events import Reporter, Said
 from shipper.intervals import IntervalSet
 from shipper.labels.identity import Identity
-from shipper.labels.life import LifeDecision
+from shipper.labels.life import HELD_DIRECTORY, LifeDecision
 from shipper.labels.remains import EarlierLife, earlier_lives, set_aside
 from shipper.ledger import Ledger, LedgerThread
-from shipper.otlp.encode import resource
+from shipper.otlp.encode import AttributeValue, resource
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.pump.quarantine import Quarantine
 from shipper.remains import Remains
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
+from shipper.sources.file.settings import FileSettings
 from shipper.sources.journal import borders as journal_borders
 from shipper.sources.services.attribution import Claimant, attribute
 from shipper.sources.services.memory import SOURCE as SERVICES
@@ -117,7 +118,7 @@ class RemainsMaker:
                 self._give_up(earlier, "its ledger does not say who it was")
                 return None
             told = {} if old.get(borders.BORDERS) is not None else await self._told(earlier)
-            settings = file_settings(self._config, {})
+            settings = _files_of(earlier, self._config, {})
             drawn = borders.draw(
                 old,
                 settings,
@@ -220,7 +221,7 @@ class RemainsMaker:
         stack.callback(account.close)
         await account.open()
         files = KnownFiles(
-            file_settings(self._config, identity.attributes()),
+            _files_of(earlier, self._config, identity.attributes()),
             hub=hub,
             ledger=ledger,
             life=earlier.life,
@@ -276,6 +277,12 @@ def _begin_run(ledger: Ledger, at_least: int) -> int:
     while run < at_least:  # runs that could not be counted in the ledger
         run = ledger.begin_run()
     return run
+
+
+def _files_of(earlier: EarlierLife, config: Config, attributes: Mapping[str, AttributeValue]) -> FileSettings:
+    """How the files of an earlier life are read: what it read ahead lies where its ledger does."""
+    settings: FileSettings = file_settings(config, attributes)
+    return replace(settings, held=replace(settings.held, directory=os.path.join(earlier.directory, HELD_DIRECTORY)))
 
 
 def _only_remains(config: Config, earlier: EarlierLife) -> Config:

@@ -17,7 +17,7 @@ from shipper.config import Config, Role
 from shipper.contracts import Exporter, Signal, Source
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
-from shipper.labels.life import SET_ASIDE, LifeDecision
+from shipper.labels.life import HELD_DIRECTORY, SET_ASIDE, LifeDecision
 from shipper.ledger import LedgerThread
 from shipper.otlp.encode import AttributeValue, resource
 from shipper.pump.hub import Hub
@@ -282,7 +282,7 @@ class SourceMaker:
 
 def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> Any:
     """How files are read, with ``attributes`` of the host on all of their records."""
-    from shipper.sources.file.settings import FileGroup, FileSettings
+    from shipper.sources.file.settings import FileGroup, FileSettings, HeldSpace
 
     groups = tuple(
         FileGroup(
@@ -294,6 +294,7 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
             format=group.format,
             encoding=group.encoding,
             ignore_older=group.ignore_older,
+            when_full=group.when_full,
             resource=resource({**group.attributes, **attributes}) if group.attributes else None,
             multiline=multiline_of(group.multiline),
             shape=shape_of(group.shape, ("files", index, "shape")),
@@ -305,7 +306,8 @@ def file_settings(config: Config, attributes: Mapping[str, AttributeValue]) -> A
 
         groups += build_jobs.runs(config, attributes)
     limits = config.file_limits
-    return FileSettings(groups, poll_interval=limits.poll_interval, max_open_files=limits.max_open_files)
+    held = HeldSpace(os.path.join(config.state_dir, HELD_DIRECTORY) if limits.held_max else "", limits.held_max)
+    return FileSettings(groups, limits.poll_interval, max_open_files=limits.max_open_files, held=held)
 
 
 def _covering(globs: Sequence[str], report: Reporter) -> Callable[[str], bool]:

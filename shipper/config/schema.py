@@ -163,6 +163,12 @@ class Files(Section, frozen=True):
     attributes: Annotated[dict[str, str], Meta(description="Attributes put on every record of these files.")] = (
         msgspec.field(default_factory=dict)
     )
+    when_full: Annotated[
+        Literal["drop_oldest", "block"],
+        Meta(
+            description="When `file_limits.held_max` is reached: the oldest is given up, or nothing is, and no more is copied."
+        ),
+    ] = "drop_oldest"
     multiline: Annotated[
         Multiline | None, Meta(description="Join lines to events; not set: every line is a record.")
     ] = None
@@ -240,6 +246,13 @@ class FileLimits(Section, frozen=True):
     poll_interval: Annotated[
         Seconds, Meta(description="How often to look where the kernel does not notify.", ge=0.01)
     ] = 1.0
+    held_max: Annotated[
+        Size,
+        Meta(
+            description="In an outage, what is unread of deleted and truncated files is copied to the state directory, up to so much.",
+            ge=0,
+        ),
+    ] = 1 << 30
 
 
 class Destination(Section, frozen=True):

@@ -29,7 +29,8 @@ REMAINS = "remains"
 VERSION = 1
 _MAX_BYTES = 64 * 1024
 SPOOL = "spool"
-OF_A_LIFE = ("ledger.db*", "account", "metrics", "metrics-life", "receivers", "spool", LIFE_FILE)
+HELD_DIRECTORY = "held"  # what was read ahead of files that were going
+OF_A_LIFE = ("ledger.db*", "account", "metrics", "metrics-life", "receivers", "spool", HELD_DIRECTORY, LIFE_FILE)
 """Names in the state directory that belong to a life, ``life.json`` last: while it stands, setting aside can be repeated.
 The quarantine is not among them: what is in it names its life and stays readable where it is."""
 Adopt = Literal["auto", "always", "never"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shipper.clock import Clock
@@ -19,6 +20,8 @@ from shipper.sources.file.content import Content
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, Replaced, TailedFile
 from shipper.sources.file.kind import Kind, Surroundings, make_content
+from shipper.sources.file.readahead import adopt, reads_from
+from shipper.sources.file.readahead_copy import Kept
 from shipper.sources.file.recovery import SOURCE, Recovery, Remembered, prepare, recall
 from shipper.sources.file.rotation import agreement
 from shipper.sources.file.settings import FileGroup, FileSettings
@@ -46,6 +49,7 @@ class Resumed(Announcer):
         self.pool = Descriptors(settings.max_open_files, report.metrics.open_files)
         self.table = FileTable(self.patterns, self.pool, self, clock, report)
         self.contents: dict[str, Content] = {}
+        self._held = settings.held.directory
         self._default = settings.groups[0] if settings.groups else FileGroup(())
         self._around = Surroundings(life, resource, clock, self.check, self._idle)
         self._clock = clock
@@ -84,6 +88,10 @@ class Resumed(Announcer):
             if known.low < known.size:  # else nothing is read of it any more
                 recovery.resume(content, known)
         recovery.finish()
+        for content in self.contents.values():
+            kept = self._kept(content)
+            if kept is not None and reads_from(content, kept):
+                content.give_up(kept.gaps)
 
     def check(self, content: Content) -> None:
         """Look whether the file of a content that has its end still holds it; else go on with a copy, if there is one."""
@@ -125,7 +133,17 @@ class Resumed(Announcer):
 
     def kept(self, content: Content) -> TailedFile | None:
         """See `Announcer`."""
-        return None
+        kept = self._kept(content)
+        try:
+            return None if kept is None else adopt(self.table, content, kept)
+        except OSError:  # it cannot be read: then it is lost, and counted
+            return None
+
+    def _kept(self, content: Content) -> Kept | None:
+        try:
+            return Kept.found(os.path.join(self._held, content.id)) if self._held else None
+        except (OSError, ValueError):  # damaged: then what only it held is lost, and counted
+            return None
 
     def follow(self, file: TailedFile) -> None:
         """See `Announcer`: nothing is watched."""

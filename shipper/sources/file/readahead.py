@@ -82,7 +82,7 @@ class ReadAhead:
     def recalled(self) -> None:
         """All contents of earlier runs have their files again: what is kept for nobody is removed."""
         for content, kept in self._kept.items():
-            if self._reads_from(content, kept):
+            if reads_from(content, kept):
                 content.give_up(kept.gaps)
         if not self._settings.directory:
             return
@@ -95,15 +95,9 @@ class ReadAhead:
     def claim(self, content: Content) -> TailedFile | None:
         """The copy of a content that is nowhere else any more; None where there is none."""
         kept = self._kept.get(content)
-        if kept is None or self._reads_from(content, kept):
+        if kept is None or reads_from(content, kept):
             return None
-        content.give_up(kept.gaps)
-        file = self._adopt(content, kept)
-        if file is not None and agreement(file, kept.end, content) is None:
-            file.stream = None
-            self._table.forget(file)
-            return None
-        return file
+        return adopt(self._table, content, kept)
 
     def forget(self, content: Content) -> None:
         """Every destination has all of it."""
@@ -148,14 +142,14 @@ class ReadAhead:
 
     def _release(self, content: Content, kept: Kept, low: int) -> Kept | None:
         """Give the space of what is acknowledged back."""
-        if low >= kept.end and not self._reads_from(content, kept):
+        if low >= kept.end and not reads_from(content, kept):
             del self._kept[content]
             self._remove(kept)
             return None
         below = (low - BEFORE) // PAGE * PAGE
         if below - kept.start >= PIECE:
             kept.drop(below)
-            if self._reads_from(content, kept):
+            if reads_from(content, kept):
                 content.give_up(kept.gaps)
         return kept
 
@@ -181,8 +175,7 @@ class ReadAhead:
 
     def _let_go(self, content: Content, original: TailedFile, kept: Kept) -> None:
         """All of a deleted file is kept: from now on it is read from there, and the original's space is given back."""
-        content.give_up(kept.gaps)
-        copy = self._adopt(content, kept)
+        copy = adopt(self._table, content, kept)
         if copy is None:
             return
         content.file = copy
@@ -191,14 +184,6 @@ class ReadAhead:
         self._moved(content)
         held = content.size - max(kept.start, _low(content))
         self._report(Said(f"{content.name} was deleted; its last {held} bytes, not acknowledged yet, are kept on disk"))
-
-    def _adopt(self, content: Content, kept: Kept) -> TailedFile | None:
-        status = regular(kept.path)
-        key = (status.st_dev, status.st_ino)
-        file = self._table.of(key) or self._table.take_up(kept.path, key)
-        if file is not None:
-            file.stream = content
-        return file
 
     # The bound ---------------------------------------------------------------------------------------------------------
 
@@ -226,7 +211,7 @@ class ReadAhead:
     def _may_give(self, content: Content, *, space: bool) -> bool:
         """Whether something of it may be given up; ``space``: only if that frees some, and nothing else holds it."""
         kept = self._kept[content]
-        if content.blocks or (space and not self._reads_from(content, kept)):
+        if content.blocks or (space and not reads_from(content, kept)):
             return False
         return max(kept.end, _extent(content)) > kept.start
 
@@ -240,9 +225,9 @@ class ReadAhead:
         target = min(max(kept.start, low) + step, _extent(content))
         border = content.streams[0].border(target) if target < _extent(content) else None
         target = border if border is not None and border > max(kept.start, low) else target
-        lost = content.file is not None and (not content.file.paths or self._reads_from(content, kept))
+        lost = content.file is not None and (not content.file.paths or reads_from(content, kept))
         kept.drop(target)
-        if self._reads_from(content, kept):
+        if reads_from(content, kept):
             content.give_up(kept.gaps)
             self._ready(content)
         if lost and target > low:
@@ -257,9 +242,6 @@ class ReadAhead:
             return False
         return not file.paths or (content.rewritten and not content.finished)
 
-    def _reads_from(self, content: Content, kept: Kept) -> bool:
-        return content.file is not None and kept.path in content.file.paths
-
     def _age(self, content: Content, low: int) -> float:
         """For how many seconds the first byte at ``low`` is known to be unacknowledged."""
         seen = content.first_seen(low + 1)
@@ -273,6 +255,26 @@ class ReadAhead:
             kept.remove()
         except OSError as error:
             self._report(Problem("read-ahead", f"{kept.path} cannot be removed: {error.strerror or error}", kept.path))
+
+
+def adopt(table: FileTable, content: Content, kept: Kept) -> TailedFile | None:
+    """What is kept of a content as a file that it can be read from; None where it does not hold that. Raises OSError."""
+    status = regular(kept.path)
+    key = (status.st_dev, status.st_ino)
+    file = table.of(key) or table.take_up(kept.path, key)
+    if file is None:
+        return None
+    content.give_up(kept.gaps)
+    if agreement(file, kept.end, content) is None:
+        table.forget(file)
+        return None
+    file.stream = content
+    return file
+
+
+def reads_from(content: Content, kept: Kept) -> bool:
+    """Whether a content is read from what is kept of it."""
+    return content.file is not None and kept.path in content.file.paths
 
 
 def _low(content: Content) -> int:
