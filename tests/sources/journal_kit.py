@@ -36,7 +36,11 @@ BOOT, OTHER_BOOT = "b" * 32, "c" * 32
 
 needs_remote = pytest.mark.skipif(not REMOTE.exists(), reason="needs Debian's systemd-journal-remote")
 needs_journald = pytest.mark.skipif(
-    os.geteuid() != 0 or not JOURNALD.exists() or not shutil.which("journalctl"), reason="needs root and systemd"
+    os.geteuid() != 0
+    or not JOURNALD.exists()
+    or not shutil.which("journalctl")
+    or not Path("/etc/machine-id").exists(),
+    reason="needs root, systemd and a machine id",
 )
 
 Entry = Mapping[str, str | bytes | list[str | bytes]]

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipper.errors import RangeGone
+from shipper.events import Unparsed
 from shipper.sources.journal import compressed
 from shipper.sources.journal.compressed import TooMuch, decompressed, zstd_size
 from shipper.sources.journal.settings import Choice
 from shipper.sources.journal.stream import JournalStream
-from tests.sources.journal_kit import BOOT, OTHER_BOOT, Sink, needs_remote, reading, write
+from tests.sources.journal_kit import BOOT, OTHER_BOOT, Sink, attributes, needs_remote, reading, write
 
 pytestmark = needs_remote
 
@@ -196,7 +197,7 @@ def test_of_a_long_history_only_the_present_boot_is_read(tmp_path: Path) -> None
 
 
 @given(seed=st.integers(0, 1 << 30), flips=st.integers(1, 200), cut=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_costs_entries_and_never_the_stream(tmp_path: Path, seed: int, flips: int, cut: bool) -> None:
     """Whatever bytes a file has, reading ends at its end, and entries between two good ones are told by range."""
     whole = tmp_path / "whole.journal"
@@ -206,7 +207,7 @@ def test_damage_costs_entries_and_never_the_stream(tmp_path: Path, seed: int, fl
     data = bytearray(whole.read_bytes())
     used = len(bytes(data).rstrip(b"\0"))
     for _ in range(flips):
-        data[made.randrange(256, used)] = made.randrange(256)
+        data[made.randrange(made.choice((0, 256)), used)] = made.randrange(256)
     directory = tmp_path / f"{seed}-{flips}-{cut}"
     directory.mkdir(exist_ok=True)
     (directory / "a.journal").write_bytes(data[: made.randrange(256, used)] if cut else data)
@@ -244,6 +245,23 @@ def test_a_damaged_entry_costs_that_entry(tmp_path: Path) -> None:
             run.sink.take_all()
             assert run.sink.bodies == lines(0, 4) + lines(5, 9)
             assert run.sink.lost == [(stream.id, 5 * 1024, 6 * 1024)]
+
+    asyncio.run(run())
+
+
+def test_a_damaged_field_costs_that_field(tmp_path: Path) -> None:
+    """The record comes without it, says so, and it is counted."""
+
+    async def run() -> None:
+        path = tmp_path / "j" / "a.journal"
+        write(path, [{"MESSAGE": "m", "TAG": "t", "OTHER": "o"}])
+        data = path.read_bytes()
+        place = data.index(b"TAG=t") - 72  # the object that it lies in
+        path.write_bytes(data[:place] + b"\7" + data[place + 1 :])
+        async with reading(tmp_path, tmp_path / "j", fields=("TAG", "OTHER")) as run:
+            assert await run.look() == ["m"]
+            assert attributes(run.found()[0]) == {"journald.OTHER": "o", "journald.damaged": True}
+            assert [event.records for event in run.report.said if isinstance(event, Unparsed)] == [1]
 
     asyncio.run(run())
 

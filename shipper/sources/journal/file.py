@@ -24,7 +24,8 @@ _SMALL = 8 << 10  # bytes read at a place that was not expected
 _LARGE = 256 << 10  # and at most where reading goes on
 _LIKELY = 1024  # bytes that hold nearly every entry
 _MOST_FIELDS = 1 << 16
-_REMEMBERED = 1 << 16  # fields of a file that are kept ready
+_REMEMBERED = 1 << 14  # fields of a file that are kept ready
+_SHORT = 4096  # bytes of the longest of them
 _TRIED = 1000  # entries behind a damaged one, before the rest of the file is given up
 
 Understand = Callable[[bytes], tuple[Any, Any]]
@@ -67,7 +68,7 @@ class Fields(dict[int, tuple[Any, Any]]):
     def __missing__(self, at: int) -> tuple[Any, Any]:
         payload, entries = self._file.field(at)
         made = self._understand(payload)
-        if entries > 1:
+        if entries > 1 and len(payload) <= _SHORT:
             if len(self) >= _REMEMBERED:
                 self.clear()
             self[at] = made

@@ -63,7 +63,7 @@ class JournalFiles:
     def release(self, sequence_id: bytes, below: int) -> None:
         """Nobody needs entries with lower numbers any more: files that have no others are let go of."""
         for file in list(self.chains[sequence_id].files.values()):
-            over = file.header.state == ARCHIVED or file.key in self._gone
+            over = file.header.state == ARCHIVED or file.path.endswith("~") or file.key in self._gone
             if over and file.header.tail < below:
                 self._drop(file)
                 if file.key not in self._gone:

@@ -31,6 +31,9 @@ DATA_ENTRIES_AT = 56
 DATA_PAYLOAD, DATA_PAYLOAD_COMPACT = 64, 72
 ARRAY_HEAD = struct.Struct("<BB6xQQ")  # type, flags, size, where the next one is
 
+_SPREAD, _OTHERS = 1000, 1 << 20
+"""Of numbers in a row so many may be in other files (users have files of their own); more, and the header is damaged."""
+
 _HEADER = struct.Struct("<8sIIB7x16s16s16s16sQQQQQQQQQQQQQQ")
 
 
@@ -90,6 +93,6 @@ def parse_header(data: bytes) -> Header:
         raise Unreadable(f"it is in a format newer than this version knows (flags {unknown:#x})")
     if header_size < HEADER_BYTES - 32:
         raise Unreadable(f"its header is of {header_size} bytes")
-    if entries and not (0 < head <= tail < 1 << 48 and entries <= tail - head + 1):
+    if entries and not (0 < head <= tail < 1 << 48 and entries <= tail - head + 1 <= entries * _SPREAD + _OTHERS):
         raise Unreadable(f"its header is damaged: {entries} entries with the numbers {head} to {tail}")
     return Header(flags, state, file_id, machine_id, sequence_id, entries, tail, head, arrays_at)

@@ -29,6 +29,8 @@ _ABOUT_LOSS = {
 }
 _UNKNOWN = b"6"
 _BOOTS = 64
+_DIGITS = 16  # of microseconds since the epoch, until the year 2286
+_DAMAGED = log_attribute("journald.damaged", True)  # a field of it cannot be read
 _HEAD = 32  # bytes of a record besides text and attributes, about
 
 
@@ -166,6 +168,7 @@ class Records:
         except ValueError:
             pass
         values: dict[bytes, list[bytes]] = {}
+        before = into.damaged
         for at in entry.fields:
             try:
                 name, _, value = file.field(at)[0].partition(b"=")
@@ -173,7 +176,10 @@ class Records:
                 into.damaged += 1
                 continue
             values.setdefault(name, []).append(value)
-        return {name: self._several(name, each) for name, each in values.items()}
+        several = {name: self._several(name, each) for name, each in values.items()}
+        if into.damaged > before:
+            several[b""] = _DAMAGED
+        return several
 
     def _several(self, name: bytes, values: list[bytes]) -> bytes:
         if name == f.MESSAGE:
@@ -258,8 +264,9 @@ class Records:
 
 
 def _time(written: bytes, entry: Entry) -> int:
-    """When it was written, as far as that is said, else when journald received it; in nanoseconds."""
-    return (int(written) if written.isdigit() and len(written) <= 16 else entry.realtime) * 1000
+    """When it was written, as far as that is said, else when journald received it; in nanoseconds, 0 for no possible time."""
+    at = int(written) if written.isdigit() and len(written) <= _DIGITS else entry.realtime
+    return at * 1000 if at < 10**_DIGITS else 0
 
 
 def _lost(cause: str, found: Mapping[bytes, bytes], into: Gathered) -> None:

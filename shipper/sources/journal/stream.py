@@ -18,7 +18,7 @@ from shipper.sources.journal.file import Entry, Gap, JournalFile
 from shipper.sources.journal.position import ENTRY, entry_of, start_of
 from shipper.sources.journal.records import Gathered, Records
 
-_MOST = 8192  # entries looked at for one batch: what is left out costs time as well
+_MOST = 2048  # entries looked at for one batch: what is left out costs time as well
 _URGENT = frozenset((b"0", b"1", b"2", b"3"))  # priorities: error and worse
 GONE = "journald deleted these entries before they could be read"
 
