@@ -306,6 +306,8 @@ def _shaping(config: Config) -> str:
         (group.include, group.max_line_bytes, group.attributes, group.multiline, group.shape) for group in config.files
     ]
     deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
+    if config.journal:
+        deciding = [deciding, config.journal]
     if config.redact:
         deciding = [deciding, redact_shaping(config.redact)]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
