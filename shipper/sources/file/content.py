@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
 from shipper.sources.file.handles import TailedFile
-from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, guard_of
+from shipper.sources.file.identity import GUARD_BYTES, HEAD_BYTES, Head, Key, guard_of
 from shipper.sources.file.lines import Window
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Content:
         self.streams: list[FileStream] = []  # that ship it, or a part of it each
         self.grown_at = -math.inf
         self.unfinished = False  # the last byte seen is no line end
-        self.awaited = False  # its file cannot be read yet, and is not given up for that
+        self.awaited: Key | None = None  # its file, which cannot be read yet, and is not given up for that
         self.closing = False  # unfinished lines and events are not held any longer
         self.rewritten = False  # its file was truncated in place before, and may be again
         self.blocks = False  # nothing of it is given up to bound what is held

@@ -157,7 +157,10 @@ class Copies:
                 continue
             file = self._table.of(key)
             if file is not None and file.stream is not None:
-                continue
+                if not _is_reused(file.stream, path):
+                    continue
+                self._table.forget(file)
+                file = None
             fresh = file is None
             if file is None:
                 file = self._table.take_up(path, key)
@@ -184,3 +187,14 @@ class Copies:
             return holds_content_of(file, size, old)
         except OSError:  # vanished or not readable: then nothing can be read from it either
             return False
+
+
+def _is_reused(content: Content, path: str) -> bool:
+    """Whether the inode of a content that is over and done with holds another file by now, the one at ``path``."""
+    if not (content.finished and content.idle):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not content.head.matches(file.read(HEAD_BYTES))
+    except OSError:  # gone again, or not readable: then nothing can be read from it either
+        return False

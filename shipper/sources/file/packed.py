@@ -190,6 +190,7 @@ class Packed:
         agreed = agreement(file, size, content)
         if agreed is None:
             return 0
-        if content.size <= size:
-            return content.size if agreed else 0
-        return size if same_content(file, other, size) else 0
+        if agreed and content.size <= size:
+            return content.size
+        common = min(size, content.extent)
+        return common if same_content(file, other, common) else 0
