@@ -8,6 +8,7 @@ import sys
 import click
 
 from shipper.cli.archives import MOMENT, Unusable, archive_argument, pairs, readable_archive
+from shipper.cli.options import SecondsRange
 
 
 @click.command()
@@ -20,7 +21,7 @@ from shipper.cli.archives import MOMENT, Unusable, archive_argument, pairs, read
 )
 @click.option(
     "--silence",
-    type=click.FloatRange(min=0),
+    type=SecondsRange(min=0),
     default=60.0,
     show_default=True,
     help="Seconds without a word after which a life that said no farewell counts as dead.",

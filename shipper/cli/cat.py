@@ -21,7 +21,7 @@ def command(archive: str, options: tuple[str, ...], as_json: bool, **filters: An
     Exit code 0, or 1 when something that is listed cannot be read, or 2 when the archive cannot.
     """
     from shipper.contracts import StreamKind
-    from shipper.fleet.archive import Archive, Damage
+    from shipper.fleet.archive import Archive, Damage, damage_lines
     from shipper.fleet.lines import line
     from shipper.fleet.records import loose, pieces, select, selection
     from shipper.otlp import decode
@@ -46,7 +46,7 @@ def command(archive: str, options: tuple[str, ...], as_json: bool, **filters: An
                     click.echo(decode.to_json(signal, payload))
                 elif payload:
                     click.echo("\n".join(line(record) for record in decode.records(signal, payload)))
-    for one in damage:
-        click.echo(f"damaged: {one.key}: {one.problem}", err=True)
+    for said in damage_lines(damage):
+        click.echo(said, err=True)
     if damage:
         sys.exit(1)

@@ -11,6 +11,7 @@ import click
 
 from shipper import __version__
 from shipper.cli.archives import MOMENT
+from shipper.cli.options import SecondsRange
 from shipper.dashboards import shipped
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def install(
 @click.option("--archive", default="", metavar="ARCHIVE", help="Show its newest failures where a panel asks for logs.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=SecondsRange(min=0.1),
     default=30.0,
     show_default=True,
     help="Seconds to wait for one answer.",

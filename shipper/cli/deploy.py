@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from shipper.cli.options import config_option
+from shipper.cli.options import SecondsRange, config_option
 from shipper.errors import MissingExtra, ShipperError
 from shipper.fleet.deploys.filling import VERBS, Filled, fill
 from shipper.fleet.deploys.grafana import Grafana
@@ -64,7 +64,7 @@ class _Split(click.Command):
 @click.option("--grafana", default="", metavar="URL", help="Also write an annotation there; token in GRAFANA_TOKEN.")
 @click.option("--grafana-token-file", default="", metavar="FILE", help="File with the token, instead of GRAFANA_TOKEN.")
 @click.option(
-    "--timeout", type=click.FloatRange(0.1, 300), default=SECONDS, show_default=True, help="Seconds to tell it in."
+    "--timeout", type=SecondsRange(0.1, 300), default=SECONDS, show_default=True, help="Seconds to tell it in."
 )
 @click.option(
     "--output", type=click.Choice(["text", "env", "json"]), default="text", help="env: variables for the hosts."

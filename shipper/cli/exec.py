@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from shipper.cli.options import SecondsRange
 from shipper.clock import SystemClock
 from shipper.runner.companion import Companion
 from shipper.runner.place import Place, choose, is_read
@@ -39,7 +40,7 @@ _OWN = {"auto": None, "own": True, "host": False}
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=SecondsRange(min=0),
     default=0.0,
     show_default=True,
     help="Seconds for which the program is stopped (SIGSTOP) before anything is given up for want of that space.",

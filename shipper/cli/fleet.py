@@ -11,6 +11,7 @@ import click
 
 from shipper.cli.archives import Unusable, pairs, readable_archive
 from shipper.cli.fleet_watch import WithWatch
+from shipper.cli.options import SecondsRange
 from shipper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ HOURS = 24.0
 )
 @click.option(
     "--silence",
-    type=click.FloatRange(min=0),
+    type=SecondsRange(min=0),
     default=None,
     help="Of an archive: seconds without a word after which a life that said no farewell counts as dead.  [default: 60]",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shipper.cli.archives import pairs
-from shipper.cli.options import config_option, set_up_logging
+from shipper.cli.options import SecondsRange, config_option, set_up_logging
 from shipper.errors import ConfigError
 from shipper.signals import keep_stop_signals, take_over
 
@@ -44,11 +44,11 @@ class WithWatch(click.Command):
 @click.option("--service", "services", multiple=True, help="Only this service (repeatable).")
 @click.option("--env", "environments", multiple=True, help="Only this environment (repeatable).")
 @click.option(
-    "--every", type=click.FloatRange(5), default=60.0, show_default=True, help="Seconds from one look to the next."
+    "--every", type=SecondsRange(5), default=60.0, show_default=True, help="Seconds from one look to the next."
 )
 @click.option(
     "--objective",
-    type=click.FloatRange(0, min_open=True),
+    type=SecondsRange(0, min_open=True),
     default=0.5,
     show_default=True,
     help="Seconds a request should take at most: where a bucket of the histogram ends.",

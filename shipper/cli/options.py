@@ -10,8 +10,23 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from shipper.durations import parse_seconds
+
 _ROLES: tuple[Literal["sidecar", "gateway"], ...] = ("sidecar", "gateway")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class SecondsRange(click.FloatRange):
+    """Seconds within bounds, written as a number or as a duration (``90``, ``250ms``, ``1m30s``), as in the configuration."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        try:
+            return super().convert(parse_seconds(value), param, ctx)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
 
 
 def config_option(function: F) -> F:

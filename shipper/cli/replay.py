@@ -45,7 +45,7 @@ def command(
 
     Exit code 0; 1 when something was not taken or could not be read; 2 when the archive cannot be read at all.
     """
-    from shipper.fleet.archive import Archive
+    from shipper.fleet.archive import Archive, damage_lines
     from shipper.fleet.records import selection
 
     with readable_archive():
@@ -60,8 +60,8 @@ def command(
     )
     for reason in done.refusals[:MOST_REASONS]:
         click.echo(f"not taken: {reason}", err=True)
-    for damage in done.damage:
-        click.echo(f"damaged: {damage.key}: {damage.problem}", err=True)
+    for said in damage_lines(done.damage):
+        click.echo(said, err=True)
     if not done.ok:
         sys.exit(1)
 

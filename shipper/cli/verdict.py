@@ -12,6 +12,7 @@ from types import FrameType
 
 import click
 
+from shipper.cli.options import SecondsRange
 from shipper.clock import Deadline, SystemClock
 from shipper.errors import ConfigError
 from shipper.fleet.deploys.send import NotTold, first_line
@@ -37,7 +38,7 @@ EXIT = {Kind.NO_DIFFERENCE: 0, Kind.BETTER: 0, Kind.WORSE: 1, Kind.NOT_ENOUGH: 3
 @click.option("--token-file", default="", metavar="FILE", help="A bearer token for it.")
 @click.option(
     "--objective",
-    type=click.FloatRange(0, min_open=True),
+    type=SecondsRange(0, min_open=True),
     default=SERIES.objective,
     show_default=True,
     help="Seconds a request should take at most: where a bucket of the histogram ends.",
@@ -45,7 +46,7 @@ EXIT = {Kind.NO_DIFFERENCE: 0, Kind.BETTER: 0, Kind.WORSE: 1, Kind.NOT_ENOUGH: 3
 @click.option("--watch", "watches", is_flag=True, help="Look every minute until it is decided, or --timeout.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1),
+    type=SecondsRange(0.1),
     default=None,
     help="Seconds for all of it. [default: 30; with --watch 1800]",
 )

@@ -19,6 +19,7 @@ from shipper.config.units import describe, parse_seconds, parse_size
 from shipper.errors import ConfigError
 
 _WHOLE = re.compile(r"\s*-?\d+\s*")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 T = TypeVar("T")
 Path: TypeAlias = tuple[str | int, ...]
@@ -193,19 +194,21 @@ def _from_text(raw: str, kind: Any, plain: Any) -> Any:
     """Text where a number or a switch is wanted: ``4k``, ``30s``, and what an environment variable can say."""
     if plain is int and not _WHOLE.fullmatch(raw):
         return msgspec.convert(parse_size(raw), kind)
-    if plain is float:
-        return msgspec.convert(parse_seconds(raw), kind)
+    if plain is float and not _NUMBER.fullmatch(raw.strip()):
+        raise ValueError(f"expected a number such as 0.5, got {describe(raw)}")
     if plain is bool and isinstance(raw, FromText):
         switch = _SWITCHES.get(raw.strip().lower())
         if switch is None:
             raise ValueError(f"expected true or false, got {describe(raw)}")
         return switch
-    return msgspec.convert(str(raw).strip(), kind, strict=not (isinstance(raw, FromText) or plain is int))
+    return msgspec.convert(str(raw).strip(), kind, strict=not (isinstance(raw, FromText) or plain in (int, float)))
 
 
 def _readable(problem: str) -> str:
     """msgspec's sentence in the words of the other messages."""
-    problem = problem.split(" - at `$")[0].replace("`", "'")
+    problem = (
+        problem.split(" - at `$")[0].replace("`float`", "a number").replace("`int`", "a whole number").replace("`", "'")
+    )
     return problem[:1].lower() + problem[1:]
 
 

@@ -26,7 +26,7 @@ def shape_problems(shape: Shape, path: Path) -> Iterator[Problem]:
     """What is wrong with the section at ``path``."""
     if shape.parse == "regex":
         yield from _pattern(shape.pattern, (*path, "pattern"), "is required for parse: regex")
-        if not pattern_problem(shape.pattern) and not re.compile(shape.pattern.encode()).groupindex:
+        if shape.pattern and not pattern_problem(shape.pattern) and not re.compile(shape.pattern.encode()).groupindex:
             yield (*path, "pattern"), "has no group (?P<name>...), so no field would be found"
     elif shape.pattern:
         yield (*path, "pattern"), f"is for parse: regex, not for {shape.parse}"

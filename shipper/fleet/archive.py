@@ -5,7 +5,7 @@ Everything goes object by object, so memory is bounded by the largest object, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isal import isal_zlib
@@ -35,6 +35,17 @@ class Damage:
 
     key: str
     problem: str
+
+
+def damage_lines(damage: Iterable[Damage]) -> Iterator[str]:
+    """What is damaged, for a person: of an object that holds much, what was met first and how much more there is."""
+    by_key: dict[str, list[str]] = {}
+    for one in damage:
+        by_key.setdefault(one.key, []).append(one.problem)
+    for key, problems in by_key.items():
+        yield f"damaged: {key}: {problems[0]}"
+        if len(problems) > 1:
+            yield f"damaged: {key}: and {len(problems) - 1:,} more"
 
 
 @dataclass(frozen=True, slots=True)

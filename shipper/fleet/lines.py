@@ -15,7 +15,7 @@ _SEVERITIES = ("", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")  # four n
 
 
 def line(record: Record) -> str:
-    """Time (UTC), severity or what it is, host, release, then what it says; control characters are escaped."""
+    """Time (UTC, or a dash), severity or what it is, host, release, then what it says; control characters are escaped."""
     labels = labels_of(record.resource)
     words = (_time(record), _word(record).ljust(5), labels.get("host", "-"), labels.get("release", "-"), _says(record))
     return printable(" ".join(words))
@@ -30,6 +30,8 @@ def printable(text: str) -> str:
 
 def _time(record: Record) -> str:
     at_ns = record.time_ns or record.observed_ns
+    if not at_ns:
+        return "-"  # it says nothing of its time
     seconds, rest = divmod(at_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
 

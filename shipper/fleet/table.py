@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from shipper.fleet.archive import damage_lines
 from shipper.fleet.generations import GenerationRow, generations
 from shipper.fleet.lines import printable
 from shipper.fleet.report import AuditReport, Counts, LifeReport, StreamReport
@@ -197,8 +198,7 @@ def remarks(report: AuditReport) -> Iterator[str]:
                 yield f"{who}: receiver {receiver} refused {count:,}"
         if life.skipped_statements:
             yield f"{who}: {life.skipped_statements} of its statements are not here; later ones may make up for them"
-    for damage in report.damage:
-        yield f"damaged: {damage.key}: {damage.problem}"
+    yield from damage_lines(report.damage)
     if report.unlisted_objects:
         yield f"{report.unlisted_objects} objects with {report.unlisted_records:,} records are in no range list: they prove no range"
 

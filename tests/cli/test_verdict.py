@@ -75,7 +75,7 @@ def test_watch_ends_when_decided(server: Prometheus) -> None:
     common = ("--service", "shop", "--prometheus", server.url, "--baseline", "1", "--watch")
     done = verdict(*common, "--candidate", "2")
     assert (done.returncode, done.stdout.count("errors: worse")) == (1, 1), done.stdout
-    done = verdict(*common, "--candidate", "4", "--timeout", "3")
+    done = verdict(*common, "--candidate", "4", "--timeout", "3000ms")
     assert (done.returncode, done.stdout.count("errors: ")) == (3, 1), done.stdout
 
 
@@ -100,6 +100,8 @@ def test_wrong_calls() -> None:
     assert verdict(*common, "--prometheus", "http://127.0.0.1:1", "--baseline", "2").returncode == 2
     done = verdict(*common, "--prometheus", "http://127.0.0.1:1", "--token-file", "/no/such")
     assert (done.returncode, "cannot read the token" in done.stderr) == (2, True)
+    done = verdict(*common, "--prometheus", "http://127.0.0.1:1", "--timeout", "soon")
+    assert (done.returncode, "expected a duration such as 250ms, 25s or 1m30s, got 'soon'" in done.stderr) == (2, True)
     done = verdict(*common, "--prometheus", "http://127.0.0.1:1")
     assert (done.returncode, "cannot be asked" in done.stdout, done.stderr) == (3, True, "")
 

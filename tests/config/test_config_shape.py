@@ -11,6 +11,7 @@ import pytest
 from shipper.build import _shaping
 from shipper.build_shapes import shape_of, shape_settings
 from shipper.config import Config, load
+from shipper.config.convert import ConfigErrors
 from shipper.config.schema import Shape
 from shipper.config.show import render
 from shipper.errors import ConfigError
@@ -87,7 +88,9 @@ def test_without_a_shape_records_are_as_they_were_written(tmp_path: Path) -> Non
         ("{drop: ['(']}", "files[0].shape.drop[0].match", "is no regular expression"),
         ("{keep: [{at_least: loud}]}", "files[0].shape.keep[0].at_least", "expected one of trace, debug, info"),
         ("{parse: plain, drop: [{field: a}]}", "files[0].shape.drop[0].field", "plain texts have no fields"),
-        ("{sample: 1.5}", "files[0].shape.sample", "<= 1"),
+        ("{sample: 1.5}", "files[0].shape.sample", "expected a number <= 1"),
+        ("{sample: some}", "files[0].shape.sample", "expected a number such as 0.5, got 'some'"),
+        ("{sample: 5m}", "files[0].shape.sample", "expected a number such as 0.5, got '5m'"),
         ("{sample: -1}", "files[0].shape.sample", ">= 0"),
         ("[json]", "files[0].shape", "expected a mapping"),
     ],
@@ -96,6 +99,7 @@ def test_what_cannot_work_is_refused_with_its_place(tmp_path: Path, shape: str, 
     """Unknown words, patterns and zones that are none, and rules that say nothing, are errors that say where they stand."""
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, shape)
+    assert not isinstance(caught.value, ConfigErrors), "one mistake is said once"
     assert place in caught.value.path
     assert problem in caught.value.problem
 

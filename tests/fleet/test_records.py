@@ -12,7 +12,7 @@ import pytest
 from shipper.clock import Deadline
 from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal, StreamKind
 from shipper.fleet import archive as reading
-from shipper.fleet.archive import Archive, Damage
+from shipper.fleet.archive import Archive, Damage, damage_lines
 from shipper.fleet.generations import generations
 from shipper.fleet.lines import line
 from shipper.fleet.records import Selection, loose, pieces, select
@@ -150,6 +150,9 @@ def test_a_line_for_people() -> None:
     record = log_record(time_ns=1_700_000_000_123_456_789, observed_ns=0, severity=17, body="a\x1b[31m\tb\nc")
     (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
     assert line(one) == "2023-11-14T22:13:20.123456Z ERROR h 1.0 a\\x1b[31m\tb\\nc"
+    record = log_record(time_ns=0, observed_ns=0, severity=0, body="some time")
+    (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
+    assert line(one) == "- -     h 1.0 some time"
     error = {"exception.type": "KeyError", "exception.message": "'x'", "shipper.exception.fingerprint": "v1-0f"}
     record = log_record(time_ns=START_WALL_NS, observed_ns=1, body="failed", severity=17, attributes=error)
     (one,) = decode.records(Signal.LOGS, export_logs(host_resource("h"), scope("s"), [record]))
@@ -159,6 +162,12 @@ def test_a_line_for_people() -> None:
     assert line(one).endswith(' h 1.0 cache.warmed {"entries": 5}')
     (point,) = decode.records(Signal.METRICS, metrics([("load", 1)]))
     assert line(point) == "2023-11-14T22:13:20.000000Z POINT - - load 0 1 {}"
+
+
+def test_an_object_that_holds_much_is_named_once_with_how_much_more() -> None:
+    """Of all that is damaged in one object the first is told, then a number; another object has lines of its own."""
+    damage = [Damage("a", "one"), Damage("b", "other"), Damage("a", "two"), Damage("a", "three")]
+    assert list(damage_lines(damage)) == ["damaged: a: one", "damaged: a: and 2 more", "damaged: b: other"]
 
 
 def test_generations(writer: Writer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from shipper.drawing.scale import duration, percent
+from shipper.fleet.archive import damage_lines
 from shipper.fleet.lines import printable
 from shipper.fleet.page.story import SECOND, Generation, Life, Story
 from shipper.fleet.table import console, moment, new_table, verdict
@@ -41,11 +42,12 @@ def show(story: Story, out: Console | None = None) -> None:
     out.print(lived)
     if len(listed) > MOST_LIVES:
         out.print(f"and {len(listed) - MOST_LIVES:,} more hosts: --json has all of them")
-    for damage in story.report.damage:
-        out.print(printable(f"damaged: {damage.key}: {damage.problem}"), soft_wrap=True)
+    for line in damage_lines(story.report.damage):
+        out.print(printable(line), soft_wrap=True)
     alive = sum(life.report.ended == "alive" for life in story.lives)
     if alive and story.audited:
-        out.print(f"{alive} lives are not over: the archive is still being written")
+        lives = "1 life is" if alive == 1 else f"{alive:,} lives are"
+        out.print(f"{lives} not over: the archive is still being written")
     if story.unplaced:
         out.print(f"{story.unplaced:,} requests were counted by hosts of no generation seen here; no figure has them")
     if not story.audited:

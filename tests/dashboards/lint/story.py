@@ -1,8 +1,8 @@
 """A fleet's history in which every panel has something to show, and promtool asked what the queries of the boards find in it.
 
-Generations 4, 5 and 6 replace each other in peace, 7 fails, is rolled back to 8; in between a canary came back, and was withdrawn. The
-rules are the committed ones, evaluated by promtool over the series as hosts push them; so what a board finds here is what the rules really
-record, under the labels they really record it with.
+Generations 4, 5 and 6 replace each other in peace, 7 fails, is rolled back to 8; in between a canary came back and was withdrawn.
+The rules are the committed ones, evaluated by promtool over the series as hosts push them; so what a board finds here is what the
+rules really record, under the labels they really record it with.
 """
 
 import fcntl
