@@ -101,7 +101,8 @@ def _of_container(
 
 
 def _pod_attributes(namespace: str, name: str, uid: str) -> dict[str, AttributeValue]:
-    return {"k8s.namespace.name": namespace, "k8s.pod.name": name, "k8s.pod.uid": uid}
+    # A pod's host name is its own name, as a sidecar inside of it would see it.
+    return {"k8s.namespace.name": namespace, "k8s.pod.name": name, "k8s.pod.uid": uid, "host.name": name}
 
 
 def _annotation(pod: Pod, label: str, container: str = "") -> Candidate:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kit import WITHOUT_OWN_NUMBERS, Shipper, audit, free_port, gateway, listening, shipper, until
+from tests.e2e.kit import (
+    WITHOUT_OWN_NUMBERS,
+    Shipper,
+    audit,
+    free_port,
+    gateway,
+    is_statement,
+    listening,
+    shipper,
+    until,
+)
 from tests.node.cluster import NODE, ApiStub, Kubelet, pod
 
 OLD, NEW = "0a1b2c3d-1111-2222-3333-444455556666", "0a1b2c3d-1111-2222-3333-777788889999"
@@ -35,13 +44,15 @@ def lives(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {life["host"]: life for life in report["lives"]}
 
 
-def records(archive: Path) -> dict[str, list[dict[str, Any]]]:
-    """The records of pods in an archive, by pod."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in shipper("cat", str(archive), "--json").stdout.splitlines():
-        record = json.loads(line)
-        found[record["resource"].get("k8s.pod.name", "")].append(record)
-    return found
+def records(archive: Path, pod_name: str) -> list[tuple[str, dict[str, Any]]]:
+    """The lines of a pod in an archive, each with the attributes of its resource."""
+    found = []
+    for request in map(json.loads, shipper("cat", str(archive), f"--host={pod_name}", "--json").stdout.splitlines()):
+        for group in request["resourceLogs"]:
+            attributes = {one["key"]: next(iter(one["value"].values())) for one in group["resource"]["attributes"]}
+            for scope in group.get("scopeLogs", ()):
+                found += [(str(record["body"]["stringValue"]), attributes) for record in scope["logRecords"]]
+    return [(text, attributes) for text, attributes in found if not is_statement(text)]
 
 
 def test_two_pods_of_two_generations_are_two_hosts(tmp_path: Path) -> None:
@@ -64,7 +75,60 @@ def test_two_pods_of_two_generations_are_two_hosts(tmp_path: Path) -> None:
         found = lives(audit(tmp_path / "archive"))
         for name, hash_, tag in (("web-old", "5d8f9c", "1.4.1"), ("web-new", "6c7b4d", "1.4.2")):
             life = found[name]
+            (attributes,) = {json.dumps(said, sort_keys=True) for _, said in records(tmp_path / "archive", name)}
+            assert json.loads(attributes)["container.image.name"] == "registry/web"
+            assert json.loads(attributes)["shipper.generation"] == hash_
             assert (life["counts"]["archived"], life["counts"]["missing"]) == (100, 0), life
             assert (life["labels"]["generation"], life["labels"]["release"]) == (hash_, tag)
 
     asyncio.run(story())
+
+
+def test_pods_live_on_while_the_agent_is_killed_and_upgraded(tmp_path: Path) -> None:
+    """One pod crash-loops, one is deleted while the agent lies dead; each line is there once, and each life ends as its pod did."""
+
+    async def story() -> None:
+        kubelet, port = Kubelet(tmp_path / "pods"), free_port()
+        async with ApiStub() as api, gateway(tmp_path, port) as server:
+            await listening(port)
+            url = f"http://127.0.0.1:{port}"
+            await api.put(pod("stays", OLD, labels={"controller-revision-hash": "a1"}, owner=("DaemonSet", "web")))
+            await api.put(pod("goes", NEW, labels={"pod-template-hash": "b2"}, owner=("ReplicaSet", "web-b2")))
+            kubelet.write("stays", OLD, "stays 0")
+            kubelet.write("goes", NEW, "goes 0")
+            async with agent(tmp_path, url, api.url) as process:
+                await until(lambda: backlog_gone(process, 2), "both pods are shipped")
+                kubelet.write("stays", OLD, "stays 1")
+                kubelet.write("goes", NEW, "goes 1")
+                await process.kill()
+            kubelet.write("stays", OLD, "stays 2")
+            kubelet.rotate("stays", OLD, "20260101-120000")
+            kubelet.write("stays", OLD, "stays 3", restarts=1)
+            kubelet.write("goes", NEW, "goes 2")
+            await api.delete(NEW)
+            async with agent(tmp_path, url, api.url) as process:
+                await until(lambda: "drained" in process.said(), "the deleted pod's life ends")
+                kubelet.remove("goes", NEW)
+                await until(lambda: not (tmp_path / "node/state/pods" / NEW).exists(), "its state is removed")
+                kubelet.write("stays", OLD, "stays 4", restarts=1)
+                assert await process.terminate() == 0, process.said()
+            assert await server.terminate() == 0, server.said()
+        found = lives(audit(tmp_path / "archive"))
+        for name, lines in (("stays", 5), ("goes", 3)):
+            texts = [text for text, _ in records(tmp_path / "archive", name)]
+            assert sorted(texts) == [f"{name} {number}" for number in range(lines)]
+        for name in ("stays", "goes"):
+            assert (found[name]["counts"]["missing"], found[name]["counts"]["duplicates"]) == (0, 0)
+        assert (found["goes"]["labels"]["service"], found["goes"]["labels"]["generation"]) == ("web", "b2")
+        assert found["stays"]["labels"]["generation"] == "a1"
+
+    asyncio.run(story())
+
+
+def backlog_gone(process: Shipper, pods: int) -> bool:
+    """Whether so many pods have runs, and each has streams and no backlog."""
+    answer = shipper("status", "--json", f"--state-dir={process.directory / 'state'}")
+    if answer.returncode:
+        return False
+    found = json.loads(answer.stdout)["node"]["pods"].values()
+    return len(found) == pods and all(one.get("streams") and not any(one["backlog_bytes"].values()) for one in found)

@@ -190,7 +190,10 @@ class ApiStub:
                     "items": list(self.pods.values()),
                 }
             )
-        return await self._watch(request)
+        try:
+            return await self._watch(request)
+        except ConnectionResetError:  # whoever watched was killed
+            return web.Response()
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         at = int(request.query["resourceVersion"])
