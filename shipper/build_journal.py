@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from shipper.build_shapes import shape_of
@@ -58,12 +58,28 @@ def draw_journals(
     """Draw the borders of an earlier life in all journals that it read; see `shipper.sources.journal.borders`."""
     from shipper.sources.journal import borders
 
-    known = names_in(old)
-    if not known:
+    named = _named(config, {*names_in(old), *(journal.name for journal in config.journal)})
+    if not named:
         return {}
-    every = [journal_settings(each, index, {}, old_boot) for index, each in enumerate(_named(config, known))]
+    every = [journal_settings(each, index, {}, old_boot) for index, each in enumerate(named)]
     other = bytes.fromhex(old_boot.replace("-", "")) if old_boot != boot else b""
     return borders.draw(old, every, told, other_boot=other, report=report)
+
+
+def take_journals(ledger: Ledger, drawn: Borders) -> None:
+    """Tell the new life's ledger where it goes on in each journal. Runs on the ledger's thread."""
+    if drawn:
+        from shipper.sources.journal import borders
+
+        borders.take(ledger, drawn)
+
+
+def take_told_journals(ledger: Ledger, told: Mapping[str, IntervalSet]) -> None:
+    """The same where an earlier life cannot tell any more, by what destinations have of it. Runs on the ledger's thread."""
+    if told:
+        from shipper.sources.journal import borders
+
+        borders.take(ledger, borders.told_only(told))
 
 
 async def remaining_journals(
@@ -102,10 +118,10 @@ def names_in(ledger: Ledger) -> list[str]:
     return sorted({str(row.meta["journal"]) for row in ledger.streams() if row.source == "journal"})
 
 
-def _named(config: Config, names: Sequence[str]) -> list[Journal]:
+def _named(config: Config, names: Iterable[str]) -> list[Journal]:
     """How these journals are read; as this machine's where the configuration names them no more."""
     known = {journal.name: journal for journal in config.journal}
-    return [known.get(name) or Journal(name=name) for name in names]
+    return [known.get(name) or Journal(name=name) for name in sorted(names)]
 
 
 def journal_settings(

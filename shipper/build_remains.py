@@ -20,7 +20,7 @@ import msgspec
 
 from shipper.account import Account, Who
 from shipper.adopted import AdoptedRun, Ended, last_words
-from shipper.build_journal import draw_journals, remaining_journals
+from shipper.build_journal import draw_journals, remaining_journals, take_journals, take_told_journals
 from shipper.build_redact import make_view
 from shipper.build_sources import SourceMaker, file_settings, takers
 from shipper.clock import Clock
@@ -41,7 +41,6 @@ from shipper.remains import Remains
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
 from shipper.sources.file.settings import FileSettings
-from shipper.sources.journal import borders as journal_borders
 from shipper.sources.services.attribution import Claimant, attribute
 from shipper.sources.services.memory import SOURCE as SERVICES
 
@@ -135,14 +134,14 @@ class RemainsMaker:
         finally:
             old.close()
         await ledger.call(borders.take, earlier.life, drawn)
-        await ledger.call(journal_borders.take, journals)
+        await ledger.call(take_journals, journals)
         return known
 
     async def _take_told(self, earlier: EarlierLife, ledger: LedgerThread) -> None:
         """Read nothing again that destinations say they have of a life that cannot tell any more."""
         told = await self._told(earlier)
         await ledger.call(borders.take, earlier.life, borders.told_only(told))
-        await ledger.call(journal_borders.take, journal_borders.told_only(told))
+        await ledger.call(take_told_journals, told)
 
     async def _told(self, earlier: EarlierLife) -> dict[str, IntervalSet]:
         """What destinations say they have: after a power cut the ledger may have forgotten what it sent last."""

@@ -18,7 +18,7 @@ from shipper.sources.journal.places import Places
 from shipper.sources.journal.position import ENTRY, start_of
 from shipper.sources.journal.records import Records
 from shipper.sources.journal.settings import JournalSettings
-from shipper.sources.journal.source import NAME, SEQUENCE, SOURCE, STARTED, TAKEN
+from shipper.sources.journal.source import NAME, SEQUENCE, SOURCE, STARTED, TAKEN, row_of
 
 BORDERS = "journal.borders"
 _ID = re.compile(r"(.+)-([0-9a-f]{32})")  # of a stream, as `JournalSource` makes it
@@ -47,11 +47,15 @@ def draw(
     ended: list[tuple[StreamRow, int]] = []
     for settings in journals:
         rows = [row for row in ledger.streams() if row.source == SOURCE and row.meta.get(NAME) == settings.name]
-        ends = _ends_of_boot(settings, rows, other_boot, report)
+        spans = _spans(settings, other_boot, report)
+        if settings.from_beginning or rows:
+            for row in (unseen := _unseen(settings, spans, rows)):
+                ledger.put_stream(row)
+            rows += unseen
         for row in rows:
             cursors = [ledger.cursor(name, row.id).reach for name in ledger.destinations()]
             reached = max([row.size, *cursors, *(pair[1] for pair in told.get(row.id, IntervalSet()).pairs()[-1:])])
-            end = max(-(-reached // ENTRY), ends.get(row.meta[SEQUENCE], 0))
+            end = max(-(-reached // ENTRY), spans.get(row.meta[SEQUENCE], (0, 0))[1])
             borders.setdefault(settings.name, {})[row.meta[SEQUENCE]] = end
             ended.append((row, start_of(end)))
     with ledger.transaction():
@@ -59,6 +63,18 @@ def draw(
             ledger.finish(row.id, final)
         ledger.put(BORDERS, json.dumps(borders))
     return borders
+
+
+def _unseen(
+    settings: JournalSettings, spans: Mapping[str, tuple[int, int]], rows: Sequence[StreamRow]
+) -> list[StreamRow]:
+    """Sequences with entries of that boot which the earlier life had no time to find: they are its own as well."""
+    known = {row.meta[SEQUENCE] for row in rows}
+    return [
+        row_of(settings, sequence, start_of(first), start_of(first))
+        for sequence, (first, _) in spans.items()
+        if sequence not in known
+    ]
 
 
 def told_only(told: Mapping[str, IntervalSet]) -> Borders:
@@ -84,23 +100,20 @@ def take(ledger: Ledger, borders: Borders) -> None:
             ledger.put(f"{STARTED}.{name}", "1")
 
 
-def _ends_of_boot(
-    settings: JournalSettings, rows: Sequence[StreamRow], boot: bytes, report: Reporter
-) -> dict[str, int]:
-    """By sequence, behind the last entry of a boot, as far as it can be read."""
-    if not boot or not rows:
+def _spans(settings: JournalSettings, boot: bytes, report: Reporter) -> dict[str, tuple[int, int]]:
+    """By sequence, the first entry of a boot and the one behind its last, as far as they can be read."""
+    if not boot:
         return {}
     places = Places(settings.directories, settings.files, nested=settings.nested)
     files = JournalFiles(places, Records(settings).understanding, report)
-    ends: dict[str, int] = {}
+    spans: dict[str, tuple[int, int]] = {}
     try:
         files.look()
-        for row in rows:
-            chain = files.chains.get(bytes.fromhex(row.meta[SEQUENCE]))
-            if chain is not None:
-                ends[row.meta[SEQUENCE]] = chain.boot_ends(boot, -(-row.size // ENTRY))
+        for sequence, chain in files.chains.items():
+            if span := chain.boot_span(boot):
+                spans[sequence.hex()] = span
     except OSError as problem:
         report(Problem("journal", f"where an earlier boot ends cannot be read: {problem}", settings.name))
     finally:
         files.close()
-    return ends
+    return spans

@@ -52,14 +52,10 @@ class Chain:
             changed = changed or file.header != before
         return changed
 
-    def boot_begins(self, boot: bytes) -> int | None:
-        """The number of the first entry of the boot that is the last one; None where there is none of it."""
-        found = [file.boot_begins(boot) for file in self.files.values() if not file.empty]
-        return min((seq for seq in found if seq is not None), default=None)
-
-    def boot_ends(self, boot: bytes, seq: int) -> int:
-        """Behind the last entry of a boot, among those from ``seq`` on that follow each other; ``seq`` where there is none."""
-        return max([seq, *(file.boot_ends(boot, seq) for file in self.files.values() if not file.empty)])
+    def boot_span(self, boot: bytes) -> tuple[int, int] | None:
+        """The number of the first entry of a boot, and the one behind its last; None where there is none of it. Raises OSError."""
+        spans = [span for file in self.files.values() if not file.empty and (span := file.boot_span(boot))]
+        return (min(first for first, _ in spans), max(end for _, end in spans)) if spans else None
 
     def entries(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
         """The entries from a number on up to the frontier, each once, and gaps where some cannot be read. Raises OSError."""

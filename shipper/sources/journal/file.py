@@ -26,6 +26,7 @@ _LIKELY = 1024  # bytes that hold nearly every entry
 _MOST_FIELDS = 1 << 16
 _REMEMBERED = 1 << 14  # fields of a file that are kept ready
 _SHORT = 4096  # bytes of the longest of them
+_BOOTS = 100  # that are looked back for one of them
 _TRIED = 1000  # entries behind a damaged one, before the rest of the file is given up
 
 Understand = Callable[[bytes], tuple[Any, Any]]
@@ -169,29 +170,24 @@ class JournalFile:
                 continue
         return count, self.header.tail + 1
 
-    def boot_begins(self, boot: bytes) -> int | None:
-        """The number of its first entry of a boot that goes on to its end; None where its last one is of another."""
-        low, high = 0, self._listed()
-        count = high
-        while low < high:
-            middle = (low + high) // 2
-            if self._boot(middle) == boot:
-                high = middle
-            else:
-                low = middle + 1
-        return self._number(low) if low < count else None
-
-    def boot_ends(self, boot: bytes, seq: int) -> int:
-        """Behind its last entry of a boot that has entries from ``seq`` on up to there; 0 where it has none."""
-        first = low = self.index(seq)
-        high = self._listed()
-        while low < high:
-            middle = (low + high) // 2
-            if self._boot(middle) == boot:
-                low = middle + 1
-            else:
-                high = middle
-        return self._number(low - 1) + 1 if low > first else 0
+    def boot_span(self, boot: bytes) -> tuple[int, int] | None:
+        """The number of the first entry of a boot, and the one behind its last; None where it is none of the last boots."""
+        behind = self._listed()
+        for _ in range(_BOOTS):
+            if not behind:
+                break
+            last = self._boot(behind - 1)
+            low, high = 0, behind - 1
+            while low < high:
+                middle = (low + high) // 2
+                if self._boot(middle) == last:
+                    high = middle
+                else:
+                    low = middle + 1
+            if last == boot:
+                return self._number(low), self._number(behind - 1) + 1
+            behind = low
+        return None
 
     def _boot(self, index: int) -> bytes:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shipper.clock import Clock
-from shipper.contracts import Hub, Source, StreamKind
+from shipper.contracts import Hub, Signal, Source, StreamKind
 from shipper.events import MessagesDropped, Problem, Reporter, Unparsed
 from shipper.ledger import Ledger, LedgerThread, StreamRow
 from shipper.shape import Shaped
@@ -148,15 +148,15 @@ class JournalSource(Source):
             return chain.frontier
         boot = self._settings.choice.boot
         try:
-            first = chain.boot_begins(boot) if boot else chain.lowest
+            span = chain.boot_span(boot) if boot else (chain.lowest or chain.frontier, 0)
         except OSError as problem:
             self._report(Problem("journal", f"where this boot begins cannot be read: {problem}", sequence.hex()))
-            first = chain.lowest
-        return chain.frontier if first is None else min(first, chain.frontier)
+            span = (chain.lowest or chain.frontier, 0)
+        return chain.frontier if span is None else min(span[0], chain.frontier)
 
     def _make(self, sequence: bytes, start: int) -> JournalStream:
         stream = JournalStream(
-            f"{self._settings.name}-{sequence.hex()}",
+            row_of(self._settings, sequence.hex(), start, start).id,
             self._settings.name,
             self._files.chain(sequence),
             self._records,
@@ -216,11 +216,7 @@ class JournalSource(Source):
     # What is told ------------------------------------------------------------------------------------------------------
 
     def _row(self, stream: JournalStream) -> StreamRow:
-        boot = self._settings.choice.boot.hex()
-        meta: dict[str, Any] = {SEQUENCE: stream.chain.id.hex(), BOOT: boot, NAME: self._settings.name}
-        return StreamRow(
-            stream.id, StreamKind.DATA, stream.signal, SOURCE, stream.name, stream.start, meta, stream.size
-        )
+        return row_of(self._settings, stream.chain.id.hex(), stream.start, stream.size)
 
     def _shipped(self, stream: JournalStream, gathered: Gathered, shaped: Shaped) -> None:
         for cause, count in gathered.dropped.items():
@@ -229,6 +225,13 @@ class JournalSource(Source):
             self._report(Unparsed(SOURCE, cause, count, stream.id))
         if gathered.damaged:
             self._report(Unparsed(SOURCE, "damaged", gathered.damaged, stream.id))
+
+
+def row_of(settings: JournalSettings, sequence: str, start: int, size: int) -> StreamRow:
+    """What the ledger keeps of the stream of a sequence."""
+    name = settings.name
+    meta: dict[str, Any] = {SEQUENCE: sequence, BOOT: settings.choice.boot.hex(), NAME: name}
+    return StreamRow(f"{name}-{sequence}", StreamKind.DATA, Signal.LOGS, SOURCE, name, start, meta, size)
 
 
 def recall(ledger: Ledger, name: str) -> tuple[Sequence[StreamRow], bool, dict[str, int]]:
