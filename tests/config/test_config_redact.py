@@ -16,7 +16,7 @@ from shipper.shape.redact_patterns import KINDS
 def read(tmp_path: Path, text: str, **env: str) -> Config:
     path = tmp_path / "shipper.yaml"
     path.write_text(text)
-    return load(str(path), env=env, role=None, complete=False).config
+    return load(str(path), env=env, complete=False).config
 
 
 def test_kinds_and_patterns_stand_in_one_list(tmp_path: Path) -> None:

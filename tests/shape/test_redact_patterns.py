@@ -211,6 +211,52 @@ def test_no_pattern_can_be_made_to_try_again_and_again() -> None:
             assert len(backing) == (one.way is Way.ADDRESS)
 
 
+HOSTILE = (
+    *("1234 ", "4111-", "1", "1234567890123 ", "4111 1111 1111 1112 ", "000-45-6789 "),
+    *("AB12 CDEF ", "DE89 3704 0044 0532 0130 01 ", "Bearer ", "bearer aaaaaaaa ", "basic aaaa "),
+    *("eyJ", "AKIA", "-----BEGIN PRIVATE KEY-----", "--token "),
+)
+
+
+class Counting:
+    """A pattern of RE2 that counts how often it was asked."""
+
+    def __init__(self, pattern: Any) -> None:
+        self.groups = pattern.groups
+        self.asked = 0
+        self._pattern = pattern
+
+    def search(self, text: bytes, at: int) -> Any:
+        self.asked += 1
+        return self._pattern.search(text, at)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_text_made_to_fail_every_check_is_passed_over_word_by_word(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pattern is asked more often than the text has words, and in twice the text not more than twice as often."""
+    made: list[Counting] = []
+
+    def counting(pattern: bytes | str) -> Counting:
+        made.append(Counting(compiled(pattern)))
+        return made[-1]
+
+    monkeypatch.setattr("shipper.shape.redact_match.compiled", counting)
+    redaction = Redaction(KINDS)
+
+    def asked(times: int) -> list[int]:
+        for one in made:
+            one.asked = 0
+        redaction.text(unit.encode() * times)
+        return [one.asked for one in made]
+
+    once, twice = asked(300), asked(600)
+    words = max(1, len(unit.replace("-", " ").split()))
+    assert all(number <= 300 * words + 2 for number in once)
+    assert all(more <= 2 * number + 2 for number, more in zip(once, twice, strict=True))
+
+
 def _repeats(tree: Any) -> Iterator[tuple[int, bool]]:
     """Of a parsed expression: how often each repeat may go on, and whether it keeps what it has."""
     for operation, argument in tree:
