@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shipper.errors import RangeGone
 from shipper.sources.file.settings import HeldSpace
 from tests.sources.file_kit import Sink, Tail, tailing
 
@@ -259,6 +260,32 @@ def test_the_oldest_is_given_up_when_there_is_no_more_room(tmp_path: Path, held:
         assert SIZE // 2 < end < SIZE * 3 // 4
         assert (end - 6) % len(LINES[0] + "\n") == 0
         assert sink.bodies == ["first", *LINES[:10], *LINES[(end - 6) // len(LINES[0] + "\n") :]]
+
+    asyncio.run(story())
+
+
+def test_a_range_that_was_cut_and_then_given_up_is_told_as_gone(tmp_path: Path, held: Path) -> None:
+    """What was on its way when it was given up is never sent again as if nobody had written there; what is kept is."""
+
+    async def story() -> None:
+        sink = Sink()
+        async with tailing(tmp_path / "log", sink=sink, limits=limits(held, max_bytes=1 << 20)) as tail:
+            log = await unread(tail)
+            stream = tail.file("app.log")
+            cuts, at = [], 6
+            while (batch := stream.cut(at, at, 300_000, 7)) is not None:
+                cuts.append(batch)
+                at = batch.cut.end
+            log.unlink()
+            await tail.pass_time(8)
+            (gap,) = stream.content.gaps
+            for batch in cuts:
+                if batch.cut.start < gap[1] and gap[0] < batch.cut.end:
+                    with pytest.raises(RangeGone):
+                        stream.reread(batch.cut)
+                else:
+                    assert stream.reread(batch.cut).payload == batch.payload
+            assert cuts[0].cut.start < gap[1] < cuts[-1].cut.start
 
     asyncio.run(story())
 

@@ -28,6 +28,7 @@ from shipper.sources.file.severity import tells_of_errors
 BLOCK = 64 << 10  # of a range whose value is judged; an event longer than this has no place of its own in the order
 PREFIX = 4 << 10  # bytes behind a position that tell whether an event begins there
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
+GIVEN_UP = "it was dropped for want of space before it was read"
 EPSILON = 0.001  # seconds by which a timer may be early
 
 
@@ -266,7 +267,7 @@ class FileStream(SizedStream):
             raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
         for start, end in content.gaps:
             if start <= at < end:
-                raise RangeGone(self.id, at, min(end, frontier), "it was given up for want of space before it was read")
+                raise RangeGone(self.id, at, min(end, frontier), GIVEN_UP)
             if at < start:
                 bound = start if bound is None else min(bound, start)
                 break
@@ -393,6 +394,8 @@ class FileStream(SizedStream):
 
     def _again(self, cut: Cut) -> Window:
         """The window of an earlier cut. Raises `RangeGone` when its bytes are nowhere any more, OSError as the kernel says."""
+        if any(start < cut.end and cut.start < end for start, end in self.content.gaps):
+            raise RangeGone(self.id, cut.start, cut.end, GIVEN_UP)
         window = self._window_of(cut)
         if window is None:
             self.content.suspect()  # it may find a copy
