@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from shipper import __version__
 from shipper.clock import Clock
 from shipper.conductor import Conductor
@@ -25,11 +27,13 @@ OFF, AUTO = "off", "auto"
 
 
 def without_pods(config: Config) -> Config:
-    """The configuration of the agent's own run: files of pods are not its own."""
-    import msgspec
+    """The configuration of the agent's own run: files of pods are not its own, and no service hands over to it.
 
+    A service that did would arrive under the agent's name.
+    """
     files = [group for group in config.files if not is_of_pods(group, config.node.pods_dir)]
-    return msgspec.structs.replace(config, files=files)
+    services = msgspec.structs.replace(config.services, enabled=False)
+    return msgspec.structs.replace(config, files=files, services=services)
 
 
 def make_node(
@@ -59,4 +63,4 @@ def _watch(config: Config, *, env: Mapping[str, str], clock: Clock, report: Repo
         ca_file=settings.ca_file or str(SERVICE_ACCOUNT / "ca.crt"),
         clock=clock,
     )
-    return PodWatch(api, name, changed=lambda: None, clock=clock, report=report)
+    return PodWatch(api, name, clock=clock, report=report)

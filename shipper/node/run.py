@@ -49,6 +49,7 @@ class PodRun:
         self._order: Order | None = None
         self._woken = asyncio.Event()
         self._drain: Drain | None = None
+        self._carrying = False  # the drain has begun
 
     async def run(self, env: Mapping[str, str]) -> Outcome:
         """Ship until it is ended and drained. Raises `ShipperError` (its state cannot be used) with everything closed."""
@@ -92,8 +93,10 @@ class PodRun:
 
     def withdraw(self, why: str) -> None:
         """The notice is taken back that the drain began with."""
-        if self._drain is not None:
+        if self._drain is not None and self._carrying:
             self._drain.withdraw(why)
+        elif self._order is not None and not self._order.stop:
+            self._order = None  # it had not begun
 
     def abort(self) -> None:
         """Somebody has lost patience."""
@@ -149,8 +152,12 @@ class PodRun:
     async def _until_ended(self, drain: Drain, words: LastWords, state: DrainState) -> Outcome:
         while True:
             await self._woken.wait()
-            assert self._order is not None
+            self._woken.clear()
+            if self._order is None:
+                continue
+            self._carrying = True
             outcome = await drain.carry_out(self._order, self._conductor.deadline)
+            self._carrying = False
             if outcome.state in (State.DRAINED, State.EXPIRED):
                 return outcome
             state.on(Input.WITHDRAWN if outcome.state is State.RUNNING else Input.NOTICE)

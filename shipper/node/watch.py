@@ -8,7 +8,6 @@ of a cache that lags behind would tell of pods that are gone, and not of some th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import aclosing
 from random import Random
 from typing import Any
@@ -25,14 +24,13 @@ GONE = 410
 
 
 class PodWatch:
-    """The pods of ``node``. ``changed`` is called whenever anything is known that was not."""
+    """The pods of ``node``, by the uid of their log directory."""
 
     def __init__(
         self,
         api: ApiServer,
         node: str,
         *,
-        changed: Callable[[], None],
         clock: Clock,
         report: Reporter,
         random: Random | None = None,
@@ -41,7 +39,6 @@ class PodWatch:
         self.synced = False  # everything was listed once
         self._api = api
         self._node = node
-        self._changed = changed
         self._clock = clock
         self._report = report
         self._random = random or Random()
@@ -110,7 +107,6 @@ class PodWatch:
         if not self.synced:
             self._report(Said(f"the API server tells of {len(found)} pods on {self._node}"))
         self._version, self.synced = version, True
-        self._changed()
 
     async def _watch(self) -> None:
         query = {"fieldSelector": f"spec.nodeName={self._node}", "resourceVersion": self._version}
@@ -133,7 +129,6 @@ class PodWatch:
             self.pods.pop(pod.uid, None)
         else:
             self.pods[pod.uid] = pod
-        self._changed()
 
 
 async def told(watch: PodWatch, namespace: str, name: str, uid: str, seconds: float) -> bool | None:

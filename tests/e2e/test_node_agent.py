@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from shipper.admin import ask
 from tests.e2e.kit import (
+    PATIENCE,
     WITHOUT_OWN_NUMBERS,
     Shipper,
     audit,
@@ -97,7 +99,8 @@ def test_pods_live_on_while_the_agent_is_killed_and_upgraded(tmp_path: Path) -> 
             kubelet.write("stays", OLD, "stays 0")
             kubelet.write("goes", NEW, "goes 0")
             async with agent(tmp_path, url, api.url) as process:
-                await until(lambda: backlog_gone(process, 2), "both pods are shipped")
+                await process.up()
+                await shipped(process, 2)
                 kubelet.write("stays", OLD, "stays 1")
                 kubelet.write("goes", NEW, "goes 1")
                 await process.kill()
@@ -125,10 +128,14 @@ def test_pods_live_on_while_the_agent_is_killed_and_upgraded(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def backlog_gone(process: Shipper, pods: int) -> bool:
-    """Whether so many pods have runs, and each has streams and no backlog."""
-    answer = shipper("status", "--json", f"--state-dir={process.directory / 'state'}")
-    if answer.returncode:
-        return False
-    found = json.loads(answer.stdout)["node"]["pods"].values()
-    return len(found) == pods and all(one.get("streams") and not any(one["backlog_bytes"].values()) for one in found)
+async def shipped(process: Shipper, pods: int) -> None:
+    """Wait until so many pods have runs, with streams and without a backlog."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = await ask(str(process.directory / "state/admin.sock"), "GET", "/status")
+            found = answer["node"]["pods"].values()
+            if len(found) == pods and all(
+                one.get("streams") and not any(one["backlog_bytes"].values()) for one in found
+            ):
+                return
+            await asyncio.sleep(0.02)
