@@ -69,6 +69,12 @@ class Metrics:
             ("cause",),
             registry=r,
         )
+        self.left_out = Counter(
+            "shipper_left_out_records_total",
+            "Records that a rule (drop, keep, sample) kept from a destination, by cause: filtered or sampled.",
+            ("destination", "cause"),
+            registry=r,
+        )
         self.redacted = Counter(
             "shipper_redacted_secrets_total", "Secrets masked before they left, by pattern.", ("pattern",), registry=r
         )

@@ -83,6 +83,7 @@ class Parts:
             "remains": self.remains.status() if self.remains is not None else [],
             "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
             "not_taken": {labels["signal"]: value for labels, value in samples(metrics.not_taken)},
+            "unparsed": [{**labels, "records": value} for labels, value in samples(metrics.unparsed)],
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }
 
@@ -90,7 +91,9 @@ class Parts:
         """What each receiver listens on, has taken in and has not, by signal and by cause."""
         metrics = self.report.metrics
         found: dict[str, dict[str, Any]] = {
-            source.name: {"listens": [f"{host}:{port}" if port else host for host, port in source.addresses]}
+            source.name: {
+                "listens": list(dict.fromkeys(f"{host}:{port}" if port else host for host, port in source.addresses))
+            }
             for source in self.sources
             if isinstance(source, Listens)
         }
@@ -129,6 +132,11 @@ class Parts:
             "quarantined": _sum(metrics.quarantined, pump.name),
             "dropped": _sum(metrics.dropped, pump.name),
             "retried": _sum(metrics.retried, pump.name),
+            "left_out": {
+                labels["cause"]: value
+                for labels, value in samples(metrics.left_out)
+                if value and labels["destination"] == pump.name
+            },
         }
 
 

@@ -39,6 +39,9 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
     if lost := status.get("not_taken"):
         said = ", ".join(f"{count:,.0f} bytes of {signal}" for signal, count in lost.items())
         click.echo(f"went nowhere in this run, as no destination takes it: {said}")
+    if unparsed := status.get("unparsed"):
+        said = ", ".join(f"{one['receiver']} {one['cause']} {one['records']:,.0f}" for one in unparsed)
+        click.echo(f"not understood, and kept as they came: {said}")
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
 
@@ -111,3 +114,5 @@ def _print_destination(name: str, figures: Mapping[str, Any]) -> None:
     lost = {word: figures[word] for word in ("quarantined", "rejected", "dropped", "retried") if figures[word]}
     if lost:
         click.echo("  " + ", ".join(f"{word} {count:,.0f}" for word, count in lost.items()))
+    if left_out := figures.get("left_out"):
+        click.echo("  left out by rules: " + ", ".join(f"{word} {count:,.0f}" for word, count in left_out.items()))

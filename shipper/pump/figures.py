@@ -22,10 +22,12 @@ class Figures:
         self._exposure_metric = metrics.exposure.labels(name)
         self._acknowledged = metrics.acknowledged.labels(name)
         self._acknowledged_bytes = metrics.acknowledged_bytes.labels(name)
+        self._filtered = metrics.left_out.labels(name, "filtered")
+        self._sampled = metrics.left_out.labels(name, "sampled")
         self._named: set[str] = set()
 
     def settled(self, done: Done, now: float) -> None:
-        """Pieces need nothing more since ``now`` (monotonic seconds): count what was acknowledged of them."""
+        """Pieces need nothing more since ``now`` (monotonic seconds): count what was acknowledged of them, and left out."""
         if done.acknowledged:
             for piece in done.pieces:
                 if piece.lane.counts and piece.cut.records:
@@ -34,6 +36,10 @@ class Figures:
                     self._exposure_metric.observe(exposed)
                     self._acknowledged_bytes.inc(piece.cut.end - piece.cut.start)
         self._acknowledged.inc(done.records)
+        for piece in done.pieces:
+            if piece.lane.counts and (piece.cut.filtered or piece.cut.sampled):
+                self._filtered.inc(piece.cut.filtered)
+                self._sampled.inc(piece.cut.sampled)
 
     def exposure(self, oldest: float) -> ExposureStats:
         """Over all of this run; ``oldest``: the age of what is still exposed, seconds."""

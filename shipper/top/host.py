@@ -36,6 +36,12 @@ _SERVICES = (
     Column("backlog", number=True),
     Column("lost", number=True),
 )
+_RECEIVERS = (
+    Column("receiver"),
+    Column("listens"),
+    Column("records", number=True),
+    Column("refused", number=True),
+)
 _STREAMS = (Column("stream", path=True), Column("backlog", number=True))
 _STYLES = {"noticed": "yellow", "draining": "bold yellow", "drained": "green", "expired": "bold red"}
 
@@ -61,6 +67,7 @@ class Destination(msgspec.Struct):
     rejected: float = 0
     quarantined: float = 0
     dropped: float = 0
+    left_out: dict[str, float] = {}
     exposure: Exposure = msgspec.field(default_factory=Exposure)
 
     @property
@@ -86,6 +93,22 @@ class Service(msgspec.Struct):
     records: dict[str, int] = {}
     dropped: dict[str, int] = {}
     lost: int = 0
+
+
+class Receiver(msgspec.Struct):
+    """What listens for others: where, and what it took in and refused, by signal and by cause."""
+
+    listens: list[str] = []
+    received: dict[str, int] = {}
+    refused: dict[str, int] = {}
+
+
+class Unparsed(msgspec.Struct):
+    """How many records of one kind were not understood, and kept as they came."""
+
+    receiver: str
+    cause: str
+    records: float
 
 
 class Stream(msgspec.Struct):
@@ -133,6 +156,8 @@ class Status(msgspec.Struct):
     destinations: dict[str, Destination]
     behind: Behind = msgspec.field(default_factory=Behind)
     services: list[Service] = []
+    receivers: dict[str, Receiver] = {}
+    unparsed: list[Unparsed] = []
     remains: list[Earlier] = []
     problems: dict[str, float] = {}
     notices: list[Notice] = []
@@ -210,10 +235,23 @@ def shown(status: Status, rates: dict[str, float]) -> View:
     if status.problems:
         told = ", ".join(f"{kind} {count:,.0f}" for kind, count in status.problems.items())
         view.say(f"problems survived: {told}", "yellow")
+    _understood(view, status)
     _services(view, status)
+    _receivers(view, status)
     largest = [(one.name, size(one.backlog_bytes)) for one in behind.largest]
     view.table(_STREAMS, largest, further=max(0, behind.streams - len(largest)))
     return view
+
+
+def _understood(view: View, status: Status) -> None:
+    """What rules left out and what was not understood: both are in the account, and mostly there is neither."""
+    for name, one in status.destinations.items():
+        if one.left_out:
+            told = ", ".join(f"{count:,.0f} {cause}" for cause, count in one.left_out.items())
+            view.say(f"left out by rules, of {name}: {told}")
+    if status.unparsed:
+        told = ", ".join(f"{one.receiver} {one.cause} {one.records:,.0f}" for one in status.unparsed)
+        view.say(f"not understood, and kept as they came: {told}", "yellow")
 
 
 def _end(view: View, status: Status) -> None:
@@ -251,6 +289,20 @@ def _destinations(view: View, status: Status, rates: dict[str, float]) -> None:
     ]
     bad = frozenset(place for place, one in enumerate(status.destinations.values()) if one.failing or one.lost)
     view.table(_DESTINATIONS, rows, bad)
+
+
+def _receivers(view: View, status: Status) -> None:
+    rows = [
+        (
+            name,
+            ", ".join(one.listens) or "not listening",
+            f"{sum(one.received.values()):,}",
+            f"{sum(one.refused.values()):,}",
+        )
+        for name, one in status.receivers.items()
+    ]
+    bad = frozenset(place for place, one in enumerate(status.receivers.values()) if any(one.refused.values()))
+    view.table(_RECEIVERS, rows, bad)
 
 
 def _services(view: View, status: Status) -> None:
