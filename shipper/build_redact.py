@@ -6,6 +6,7 @@ Imported by every run, and loads what masks only where that is wanted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shipper.config.schema import Redact
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 
 
 def make_redaction(wanted: Sequence[Redact]) -> Redaction:
-    """Raises `ConfigError` for a pattern that RE2 does not take, `MissingExtra` where it is not installed."""
+    """One for all who want the same, as the lives of a node's pods do: what RE2 has learned of a pattern takes memory.
+
+    Raises `ConfigError` for a pattern that RE2 does not take, `MissingExtra` where it is not installed.
+    """
+    return _redaction(tuple(wanted))
+
+
+@cache
+def _redaction(wanted: tuple[Redact, ...]) -> Redaction:
     from shipper.shape.redact import Redaction
     from shipper.shape.redact_match import OwnPattern
 

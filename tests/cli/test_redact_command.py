@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from shipper import build_redact
 from shipper.cli import main
 
 LINES = b"plain\r\npassword=hunter2\nbob@example.com 4111111111111111"
@@ -53,6 +54,7 @@ def test_a_pattern_that_is_none_is_named_by_its_place(tmp_path: Path) -> None:
 def test_without_re2_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """RE2 is an extra of its own."""
     monkeypatch.setitem(sys.modules, "re2", None)
+    build_redact._redaction.cache_clear()
     answer = redact("--mask", "cards")
     assert answer.exit_code == 1
     assert "redaction needs an optional part: pip install 'ephemeral-shipper[redact]'" in answer.stderr

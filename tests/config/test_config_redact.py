@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shipper.build import _shaping
+from shipper.build_redact import make_redaction
 from shipper.config import Config, load
 from shipper.config.schema import Redact
 from shipper.errors import ConfigError
@@ -71,3 +72,10 @@ def test_what_is_masked_belongs_to_what_decides_about_bytes() -> None:
     ]
     assert len(set(hashes)) == 4
     assert _shaping(Config(redact=[])) == hashes[0]
+
+
+def test_all_who_want_the_same_share_it() -> None:
+    """A node agent has a life for each pod, and one set of patterns for all of them."""
+    wanted = [Redact(kind="cards"), Redact(name="own", pattern="a")]
+    assert make_redaction(wanted) is make_redaction(list(wanted))
+    assert make_redaction(wanted) is not make_redaction(wanted[:1])
