@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from shipper.testing.sink import Sink, accept, refuse
+from shipper.testing.sink import Sink, refuse
 from tests.e2e.kit import (
     PATIENCE,
     free_port,
@@ -237,6 +237,7 @@ def test_a_gateway_takes_what_a_collector_compressed_with_zstd(tmp_path: Path) -
             await listening(port)
             async with Collector(tmp_path / "col", free_port(), f"http://127.0.0.1:{port}", sender=sender) as collector:
                 async with sidecar(tmp_path / "host-a", collector.url, log) as process:
+                    await process.up()
                     assert await process.terminate() == 0, process.said()
             assert await receiver.terminate() == 0, receiver.said()
 
