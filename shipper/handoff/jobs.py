@@ -19,7 +19,7 @@ JOB = "job.json"
 ALIVE = "alive"
 ENDED = "ended"
 GIVEN_UP = "given-up"
-STREAMS = ("stdout", "stderr")
+STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
 KEPT_HEAD = 4096
 """Bytes at the beginning of a file that are never given up: by them it is recognised."""
 MAX_JOB = 64 << 10
