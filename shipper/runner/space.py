@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from shipper.clock import Clock
 from shipper.handoff.jobs import KEPT_HEAD, note_given_up
@@ -23,7 +23,7 @@ class Space:
     def __init__(
         self,
         directory: int,
-        outputs: dict[str, int],
+        outputs: Mapping[str, int],
         limit: int,
         wait: float,
         pause: Callable[[bool], None],
