@@ -75,6 +75,7 @@ def test_each_host_ended_as_it_last_said(server: prometheus.Prometheus) -> None:
     }
     lived = {one["host"]: (one["end_ns"] - one["born_ns"]) / 1e9 for one in told["lives"]}
     assert lived["a1"] == pytest.approx(600, abs=PUSH)
+    assert lived["b3"] == pytest.approx(5)
     assert [one["outcome"] for one in told["generations"]] == [
         "replaced by g2",
         "its deploy failed, rolled back to g3",

@@ -74,6 +74,10 @@ class Client:
         """The query's answer at the server's own time. Raises `NoAnswer`."""
         return self._ask("query", {"query": query}, "vector")
 
+    def samples(self, selector: str) -> list[Found]:
+        """The very samples of a range selector, each with the time it was pushed with. Raises `NoAnswer`."""
+        return self._ask("query", {"query": selector}, "matrix")
+
     def range(self, query: str, start: int, end: int, step: int) -> list[Found]:
         """The query's answers from ``start`` to ``end``. Raises `NoAnswer`."""
         return self._ask("query_range", {"query": query, "start": start, "end": end, "step": step}, "matrix")
