@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from shipper.clock import Clock
 from shipper.handoff.jobs import KEPT_HEAD, note_given_up
@@ -23,7 +24,7 @@ class Space:
     def __init__(
         self,
         directory: int,
-        outputs: Mapping[str, int],
+        outputs: Mapping[Literal["stdout", "stderr"], int],
         limit: int,
         wait: float,
         pause: Callable[[bool], None],
