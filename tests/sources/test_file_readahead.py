@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from shipper.errors import RangeGone
-from shipper.sources.file.settings import HeldSpace
-from tests.sources.file_kit import Sink, Tail, tailing
+from shipper.ledger import Ledger, LedgerThread
+from shipper.sources.file import borders
+from shipper.sources.file.known import KnownFiles
+from shipper.sources.file.settings import FileGroup, FileSettings, HeldSpace
+from tests.sources.file_kit import DESTINATION, Sink, Tail, tailing
 
 LINES = [f"line {number:06d} {'x' * 80}" for number in range(20_000)]  # about two megabytes
 TEXT = "".join(f"{line}\n" for line in LINES)
@@ -352,5 +355,46 @@ def test_what_nobody_waits_for_is_removed_at_a_start(tmp_path: Path, held: Path)
         (held / "file-1-2-3-abcdefabcdef.from").write_text("0")
         async with tailing(tmp_path / "log", limits=limits(held)):
             assert not list(held.iterdir())
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("room", [1 << 30, 1 << 20], ids=["all", "not all"])
+def test_what_an_earlier_life_read_ahead_is_shipped_as_its_own(tmp_path: Path, held: Path, room: int) -> None:
+    """A deleted file that was read ahead is shipped after a reboot from where the earlier life's state was put."""
+
+    async def story() -> None:
+        sink = Sink()
+        async with tailing(tmp_path / "log", sink=sink, limits=limits(held, max_bytes=room)) as tail:
+            log = await unread(tail)
+            log.unlink()
+            await tail.pass_time(8)
+            clock, report = tail.clock, tail.report
+        moved = tmp_path / "remains" / "held"
+        moved.parent.mkdir()
+        held.rename(moved)
+        group = FileGroup((str(tmp_path / "log" / "*"),))
+        settings = FileSettings((group,), held=HeldSpace(str(moved), room, 0.0))
+        ledger = Ledger.open(tmp_path / "ledger.db", report=report)
+        borders.draw(ledger, settings, {}, born_ns=1, boot_ns=clock.wall_ns(), clock=clock, report=report)
+        thread = LedgerThread(ledger)
+        known = KnownFiles(
+            settings,
+            hub=sink,
+            ledger=thread,
+            life="life",
+            resource=b"",
+            destinations=(DESTINATION,),
+            clock=clock,
+            report=report,
+        )
+        await known.open()
+        sink.take_all()
+        await known.aclose()
+        await thread.aclose()
+        lost = sum(end - start for _, start, end in sink.lost)
+        assert sum(len(body) + 1 for body in sink.bodies) + lost == SIZE + len("first\n")
+        assert bool(lost) == (room < SIZE)
+        assert sink.bodies[-1] == LINES[-1]
 
     asyncio.run(story())
