@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -105,6 +106,10 @@ def command(
 
     Exit status: 0 nothing is missing, 1 something is.
     """
+    if prometheus and not _is_url(prometheus):
+        raise click.UsageError(
+            f"--prometheus: {prometheus[:200]!r} is no URL such as http://127.0.0.1:9090/api/v1/write"
+        )
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise click.ClickException(f"{keep} is not empty; name a new directory")
     directory = keep.resolve() if keep is not None else Path(tempfile.mkdtemp(prefix="shipper-demo-"))
@@ -240,3 +245,12 @@ async def _until_signalled(fleet: Fleet) -> None:
         raise KeyboardInterrupt from None
     finally:
         await fleet.destroy()
+
+
+def _is_url(text: str) -> bool:
+    """Whether one can write there at all; the rest is seen when it is tried."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -6,11 +6,12 @@ Instant queries of https://prometheus.io/docs/prometheus/latest/querying/api/; a
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 
 from shipper.errors import ConfigError
 from shipper.top.source import NotKnown
@@ -84,7 +85,7 @@ class Queries:
         except TimeoutError:
             raise NotKnown(f"{self.name} gave no answer within {self._timeout:g} s") from None
         except (ClientError, OSError) as problem:
-            raise NotKnown(f"{self.name} does not answer: {str(problem)[:200] or type(problem).__name__}") from None
+            raise NotKnown(f"{self.name} does not answer: {_why(problem)}") from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -115,3 +116,11 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _why(problem: ClientError | OSError) -> str:
+    """In the system's own words where it is the system that says so."""
+    error = problem.os_error if isinstance(problem, ClientConnectorError) else problem
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(getattr(error, "strerror", None) or error)[:200] or type(error).__name__

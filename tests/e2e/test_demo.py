@@ -88,6 +88,13 @@ def test_a_preview_is_asked_for_where_the_metrics_are_written_to() -> None:
         given_prometheus("http://mimir/api/v1/push")
 
 
+def test_an_address_that_is_none_is_refused_before_anything_runs() -> None:
+    """A wrong call in a sentence, and no gateway was started for it."""
+    answer = subprocess.run([*DEMO, "--prometheus=nowhere"], capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "--prometheus: 'nowhere' is no URL such as http://127.0.0.1:9090/api/v1/write" in answer.stderr
+
+
 def mentions(environ: Path, text: str) -> bool:
     try:
         return text.encode() in environ.read_bytes()

@@ -272,7 +272,7 @@ def test_a_password_in_the_url_is_sent_and_never_shown(server: Server) -> None:
         assert base64.b64decode(server.authorization.removeprefix("Basic ")) == b"me:secret"
         assert "secret" not in answer.stdout + answer.stderr
     refused = once(f"--prometheus=http://me:secret@127.0.0.1:{free_port()}")
-    assert "does not answer" in refused.stderr
+    assert "does not answer: Connection refused\n" in refused.stderr
     assert "secret" not in refused.stderr
 
 
