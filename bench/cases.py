@@ -11,7 +11,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import fair, files, forward_receive, journal, otlp_forward, redact, remote_write, sdk, servers, stampede
+from bench import (
+    fair,
+    files,
+    forward_receive,
+    journal,
+    node_pods,
+    otlp_forward,
+    redact,
+    remote_write,
+    sdk,
+    servers,
+    stampede,
+)
 from bench.process import Sidecar, Sink, cores, start, wait_for
 from bench.row import Row, workplace
 
@@ -282,6 +294,7 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "many-files-10": lambda size: files.many("many-files-10", 10),
     "many-files-1000": lambda size: files.many("many-files-1000", 1000),
     "many-files-10000": lambda size: files.many("many-files-10000", 10_000),
+    "node-pods": lambda size: node_pods.pods("node-pods", 50, 15),
     "rotation-storm": lambda size: files.storm("rotation-storm", 50_000, 5, 10),
     "fair": lambda size: fair.flood("fair", 100 * MB, 30),
     "idle-files": lambda size: fair.idle_files("idle-files", 1000, 45),

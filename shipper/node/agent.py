@@ -99,13 +99,20 @@ class Node:
             if uid in there or uid in self._tasks:
                 continue
             if met.ended:
-                await asyncio.to_thread(self._memory.forget, uid)
+                await self._forget(met.place)
             elif os.path.dirname(met.place.path) == os.path.abspath(pods_dir):
                 self._begin(group, met.place)  # it was deleted while nobody looked: what is left of its life ends now
         for uid in list(self._runs):
             await self._see_to(uid, there)
         for uid in self._left_out.keys() - there.keys():
             del self._left_out[uid]
+
+    async def _forget(self, place: Place) -> None:
+        try:
+            await asyncio.to_thread(self._memory.forget, place.uid)
+        except OSError as problem:
+            said = f"the state of pod {place.namespace}/{place.name} cannot be removed: {problem.strerror}"
+            self._report(Problem("state", said, place.uid))
 
     async def _wanted(self, place: Place) -> bool:
         if place.uid in self._left_out:
@@ -182,7 +189,8 @@ class Node:
 
         def found() -> tuple[Identity, dict[str, Identity]]:
             pod = self._watch.pods.get(place.uid) if self._watch is not None else None
-            return identify(place, pod, environment=environment, node=of_node(self._parts.identity.extra))
+            own, each = identify(place, pod, environment=environment, node=of_node(self._parts.identity.extra))
+            return own if self._watch is not None else replace(own, problems=()), each
 
         life = PodLifeMaker(place, found, config, self._env, self._clock, report)
         making = Making(

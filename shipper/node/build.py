@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -40,9 +42,17 @@ def make_node(
     config: Config, parts: Parts, conductor: Conductor, *, env: Mapping[str, str], clock: Clock, report: Reporter
 ) -> Node:
     """The pods, beside ``parts``. Raises `ShipperError`."""
+    _allow_descriptors()
     context = ExporterContext(clock, parts.decision.life, parts.decision.run, f"Shipper/{__version__}")
     watch = _watch(config, env=env, clock=clock, report=report)
     return Node(config, parts, conductor, Destinations(context, clock), watch, env=env, clock=clock, report=report)
+
+
+def _allow_descriptors() -> None:
+    """As many as the system lets us have: a pod takes a dozen, and many systems begin with 1024 for a process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _watch(config: Config, *, env: Mapping[str, str], clock: Clock, report: Reporter) -> PodWatch | None:

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from shipper.admin import ask
+from shipper.testing.sink import Sink
 from tests.e2e.kit import (
     PATIENCE,
     WITHOUT_OWN_NUMBERS,
     Shipper,
     audit,
+    data_lines,
     free_port,
     gateway,
     is_statement,
     listening,
     shipper,
+    statements,
     until,
 )
 from tests.node.cluster import NODE, ApiStub, Kubelet, pod
@@ -124,6 +127,29 @@ def test_pods_live_on_while_the_agent_is_killed_and_upgraded(tmp_path: Path) -> 
             assert (found[name]["counts"]["missing"], found[name]["counts"]["duplicates"]) == (0, 0)
         assert (found["goes"]["labels"]["service"], found["goes"]["labels"]["generation"]) == ("web", "b2")
         assert found["stays"]["labels"]["generation"] == "a1"
+
+    asyncio.run(story())
+
+
+def test_word_that_the_node_dies_ends_every_life(tmp_path: Path) -> None:
+    """Each pod's farewell is final, its last words are read before it, and the agent goes when all of them have it."""
+
+    async def story() -> None:
+        kubelet = Kubelet(tmp_path / "pods")
+        kubelet.write("a", OLD, "a 0")
+        kubelet.write("b", NEW, "b 0")
+        async with Sink() as sink, agent(tmp_path, sink.url, "off") as process:
+            await process.up()
+            await shipped(process, 2)
+            kubelet.write("a", OLD, "last words")
+            told = shipper("notice", f"--state-dir={tmp_path / 'node/state'}", "--deadline=12s", "--evidence=spot")
+            assert told.returncode == 0, told.stderr
+            assert await process.ended() == 0, process.said()
+            assert sorted(data_lines(sink)) == ["a 0", "b 0", "last words"]
+            ends = {one["host"]: one["ends_life"] for one in statements(sink) if "ended_ns" in one}
+            assert ends == {"a": True, "b": True, "agent": True}
+            last = [one["host"] for one in statements(sink) if "ended_ns" in one][-1]
+            assert last == "agent"
 
     asyncio.run(story())
 
