@@ -282,6 +282,11 @@ def test_a_range_that_was_cut_and_then_given_up_is_told_as_gone(tmp_path: Path, 
             log.unlink()
             await tail.pass_time(8)
             (gap,) = stream.content.gaps
+            text, behind = stream.text(0, 1 << 20)
+            assert behind == gap[0]
+            assert text.splitlines()[-1] == LINES[9].encode()
+            with pytest.raises(RangeGone):
+                stream.text(behind, 1 << 20)
             for batch in cuts:
                 if batch.cut.start < gap[1] and gap[0] < batch.cut.end:
                     with pytest.raises(RangeGone):

@@ -170,6 +170,8 @@ class ReadAhead:
                 return
             kept.append(data)
             await self._clock.sleep(0)
+            if self._kept.get(content) is not kept:
+                return  # acknowledged meanwhile
         if content.finished and not file.paths and kept.end >= _extent(content) and content.file is file:
             self._let_go(content, file, kept)
 

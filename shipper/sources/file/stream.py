@@ -186,13 +186,17 @@ class FileStream(SizedStream):
         if content.file is None or at >= content.readable_to:
             raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
         until = int(min(frontier, content.readable_to))
+        gap_start = self._next_gap(at, frontier)
+        if gap_start is not None:
+            until = min(until, gap_start)
         try:
             window = content.window(at, min(until, at + limit))
         except Changed:
             content.suspect()
             return b"", at
         end = self.form.text_end(window, at)
-        if end <= at and (window.end - at >= limit or (window.end == until and (content.closing or content.finished))):
+        complete = window.end == gap_start or (window.end == until and (content.closing or content.finished))
+        if end <= at and (complete or window.end - at >= limit):
             end = window.end
         if end <= at:
             return b"", at
@@ -265,16 +269,22 @@ class FileStream(SizedStream):
             return None
         if content.file is None or at >= content.readable_to:
             raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
-        for start, end in content.gaps:
-            if start <= at < end:
-                raise RangeGone(self.id, at, min(end, frontier), GIVEN_UP)
-            if at < start:
-                bound = start if bound is None else min(bound, start)
-                break
+        gap_start = self._next_gap(at, frontier)
+        if gap_start is not None:
+            bound = gap_start if bound is None else min(bound, gap_start)
         try:
             return self._cut(at, resume, limit, observed_ns, bound)
         except Changed:
             content.suspect()  # finds out what happened to the file, and may give us a copy of it
+        return None
+
+    def _next_gap(self, at: int, frontier: int) -> int | None:
+        """Where the next range begins that was given up; None when there is none. Raises `RangeGone` when ``at`` is in one."""
+        for start, end in self.content.gaps:
+            if start <= at < end:
+                raise RangeGone(self.id, at, min(end, frontier), GIVEN_UP)
+            if at < start:
+                return start
         return None
 
     def _cut(self, at: int, resume: int, limit: int, observed_ns: int, bound: int | None) -> Batch | None:
