@@ -112,7 +112,7 @@ class _Builder:
             life=decision.life,
             run=decision.run,
             user_agent=f"Shipper/{__version__}",
-            own_addresses=self._own_addresses(),
+            own_addresses=own_addresses(self.config, self.role),
         )
         exporters = {name: self._exporter(name, wanted, context) for name, wanted in config.destinations.items()}
         view = make_view(self.config.redact, self.report)
@@ -172,7 +172,9 @@ class _Builder:
         """What earlier lives of this host left, taken over before anything is read."""
 
         def exporters(life: str, run: int, report: Reporter) -> dict[str, Exporter]:
-            context = ExporterContext(self.clock, life, run, f"Shipper/{__version__}", self._own_addresses())
+            context = ExporterContext(
+                self.clock, life, run, f"Shipper/{__version__}", own_addresses(self.config, self.role)
+            )
             return {
                 name: self._exporter(name, wanted, context)
                 for name, wanted in self.config.destinations.items()
@@ -192,14 +194,6 @@ class _Builder:
             report=self.report,
         )
         return await maker.take_over(ledger)
-
-    def _own_addresses(self) -> frozenset[tuple[str, int]]:
-        listens = [self.config.admin.listen] if self.config.admin.listen else []
-        if self.role == "gateway":
-            listens.append(self.config.gateway.listen)
-        elif self.config.receivers.otlp is not None:
-            listens.append(self.config.receivers.otlp.http)
-        return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
 
     def _exporter(self, name: str, wanted: Destination, context: ExporterContext) -> Exporter:
         if self.making.exporter is not None:
@@ -298,6 +292,16 @@ class _Builder:
             finally:
                 await exporter.aclose()
         return frozenset(names)
+
+
+def own_addresses(config: Config, role: Role) -> frozenset[tuple[str, int]]:
+    """Where this process listens: nothing is sent there."""
+    listens = [config.admin.listen] if config.admin.listen else []
+    if role == "gateway":
+        listens.append(config.gateway.listen)
+    elif config.receivers.otlp is not None:
+        listens.append(config.receivers.otlp.http)
+    return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
 
 
 def _shaping(config: Config) -> str:

@@ -171,12 +171,11 @@ class Node:
             if self._excluded(place.uid):
                 return
         environment = "" if known else await self._environment(place.namespace)
-        async with self._starting:
-            run = self._runs[place.uid] = self._make(place, environment)
-            self._memory.begun(place)
+        run = self._runs[place.uid] = self._make(place, environment)
+        self._memory.begun(place)
         if self._order is not None:
             run.end(self._order)
-        outcome = await run.run(self._env)
+        outcome = await run.run(self._env, self._starting)
         sizes = run.sizes
         if sizes is None:  # the node's end, or the agent's; the life may go on
             self._ended[place.uid] = await asyncio.to_thread(fingerprint, place.path)
@@ -212,12 +211,19 @@ class Node:
 
     async def _see_to(self, uid: str, there: Mapping[str, Place]) -> None:
         run = self._runs.get(uid)
-        if run is None or run.ending or run.parts is None:
+        if run is None or run.ending or run.parts is None or (uid in there and self._lives(uid)):
             return
         sizes = await asyncio.to_thread(fingerprint, run.place.path) if uid in there else {}
         if (why := await self._over(uid, sizes, there)) and uid in self._runs and not run.ending:
             run.sizes = sizes
             run.end(Order(why[0], True, why[1], stop=True))
+
+    def _lives(self, uid: str) -> bool:
+        """Whether nothing says that the pod may be over; then nothing of it has to be looked at."""
+        if self._watch is None or not self._watch.synced:
+            return True
+        pod = self._watch.pods.get(uid)
+        return pod is not None and not pod.ended and not self._excluded(uid)
 
     async def _over(self, uid: str, sizes: dict[str, int], there: Mapping[str, Place]) -> tuple[str, str] | None:
         """Reason and evidence for the end of a pod's life; None while it may still write."""
@@ -230,7 +236,7 @@ class Node:
         if sizes_differ(before, sizes) or not before:
             self._growth[uid] = (now, sizes)
             return None
-        if now - since < self._config.node.quiet or self._watch is None or not self._watch.synced:
+        if now - since < self._config.node.quiet or self._watch is None:
             return None
         pod = self._watch.pods.get(uid)
         if pod is not None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from shipper import __version__
+from shipper.build import own_addresses
 from shipper.clock import Clock
 from shipper.conductor import Conductor
 from shipper.config import Config
@@ -43,7 +44,9 @@ def make_node(
 ) -> Node:
     """The pods, beside ``parts``. Raises `ShipperError`."""
     _allow_descriptors()
-    context = ExporterContext(clock, parts.decision.life, parts.decision.run, f"Shipper/{__version__}")
+    context = ExporterContext(
+        clock, parts.decision.life, parts.decision.run, f"Shipper/{__version__}", own_addresses(config, "sidecar")
+    )
     watch = _watch(config, env=env, clock=clock, report=report)
     return Node(config, parts, conductor, Destinations(context, clock), watch, env=env, clock=clock, report=report)
 

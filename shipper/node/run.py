@@ -51,12 +51,16 @@ class PodRun:
         self._drain: Drain | None = None
         self._carrying = False  # the drain has begun
 
-    async def run(self, env: Mapping[str, str]) -> Outcome:
-        """Ship until it is ended and drained. Raises `ShipperError` (its state cannot be used) with everything closed."""
+    async def run(self, env: Mapping[str, str], starting: asyncio.Semaphore) -> Outcome:
+        """Ship until it is ended and drained; ``starting`` bounds how many are put together at a time.
+
+        Raises `ShipperError` (its state cannot be used) with everything closed.
+        """
         clock, report = self._clock, self._report
-        parts = self.parts = await build(
-            self._config, "sidecar", env=env, clock=clock, report=report, making=self._making
-        )
+        async with starting:
+            parts = self.parts = await build(
+                self._config, "sidecar", env=env, clock=clock, report=report, making=self._making
+            )
         try:
             words = LastWords(parts, self._conductor, clock=clock, report=report)
             state = DrainState()

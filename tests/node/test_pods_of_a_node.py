@@ -225,3 +225,31 @@ def test_a_drain_that_is_taken_back_leaves_pods_as_they_were(tmp_path: Path) -> 
             await until(lambda: lines(sink)["a"] == ["one", "two"], "what comes later is shipped")
 
     asyncio.run(story())
+
+
+def test_links_to_dockers_files_are_the_pods(tmp_path: Path) -> None:
+    """Where Docker is the runtime, the kubelet's directory has links; the records are the container's all the same."""
+
+    async def story() -> None:
+        kubelet = Kubelet(tmp_path / "pods")
+        real = tmp_path / "docker" / ("ab" * 32) / f"{'ab' * 32}-json.log"
+        real.parent.mkdir(parents=True)
+        real.write_text('{"log":"one\\n","stream":"stdout","time":"2026-11-23T02:00:00.000000001Z"}\n')
+        link = kubelet.home("a", A) / "proxy" / "0.log"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(real)
+        async with Sink() as sink, ApiStub() as api:
+            await api.put(pod("a", A, containers={"app": "registry/web:1.0", "proxy": "registry/envoy:9"}))
+            async with agent(tmp_path, sink, api.url):
+                await until(lambda: lines(sink)["a"] == ["one"], "the line arrives")
+            (resource,) = [
+                dict(record.resource)
+                for request in sink.kept()
+                for record in decode.records(request.signal, request.body)
+                if record.body == "one"
+            ]
+            assert resource["container.image.name"] == "registry/envoy"
+            assert resource["service.version"] == "9"
+            assert resource["container.id"] == "ab" * 32
+
+    asyncio.run(story())
