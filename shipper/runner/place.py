@@ -6,7 +6,6 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from shipper.errors import StateError
@@ -100,10 +99,3 @@ class Place:
         for stream, descriptor in self.outputs.items():
             self.outputs[stream] = os.open(stream, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.directory)
             os.close(descriptor)
-
-    def discard(self) -> None:
-        """Nothing ran: leave nothing behind."""
-        with suppress(OSError):
-            for name in os.listdir(self.directory):
-                os.unlink(name, dir_fd=self.directory)
-            os.rmdir(self.path)

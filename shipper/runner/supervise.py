@@ -88,12 +88,12 @@ class Supervisor:
         try:
             self._child = self._spawn(command, env)
         except (OSError, ValueError) as problem:
-            self._place.discard()
-            self._say(f"{command[0]} cannot be run: {getattr(problem, 'strerror', None) or problem}")
-            return NOT_FOUND if isinstance(problem, FileNotFoundError) else NOT_EXECUTABLE
+            self._fail(f"{command[0]} cannot be run: {getattr(problem, 'strerror', None) or problem}")
+            self._status = NOT_FOUND if isinstance(problem, FileNotFoundError) else NOT_EXECUTABLE
         self._place.let_go()
         outputs = self._place.outputs
-        copies = [Copy(outputs["stdout"], 1), Copy(outputs["stderr"], 2)] if self._manner.copy else []
+        shown = self._manner.copy and self._child
+        copies = [Copy(outputs["stdout"], 1), Copy(outputs["stderr"], 2)] if shown else []
         self._companion = self._make_companion()
         space = Space(
             self._place.directory,
@@ -115,6 +115,11 @@ class Supervisor:
             copy.finish(COPY_SECONDS)
         self._finish_companion()
         return status
+
+    def _fail(self, why: str) -> None:
+        """The program never ran. That is a run that failed: who looks for it looks where its output would be."""
+        self._say(why)
+        os.write(self._place.outputs["stderr"], f"shipper exec: {why}\n".encode())
 
     def _spawn(self, command: Sequence[str], env: Mapping[str, str]) -> int:
         outputs = self._place.outputs

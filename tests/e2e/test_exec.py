@@ -293,13 +293,17 @@ def test_what_nobody_takes_is_bounded_and_what_was_given_up_is_counted(tmp_path:
 
 
 @pytest.mark.parametrize(("word", "status"), [("no-such-program", 127), ("/etc/passwd", 126)])
-def test_a_program_that_cannot_be_run_says_so_and_leaves_nothing(tmp_path: Path, word: str, status: int) -> None:
-    """The statuses are those of shells."""
+def test_a_program_that_cannot_be_run_is_a_run_that_failed(tmp_path: Path, word: str, status: int) -> None:
+    """A cron job whose script has vanished is seen: by a record that says why, and as a failure."""
 
     async def story() -> None:
-        async with running(tmp_path, "http://127.0.0.1:9", word) as process:
-            assert await process.ended() == status
-        assert f"{word} cannot be run" in process.said()
+        async with Sink() as sink:
+            async with running(tmp_path, sink.url, word, flags=("--job=cron",)) as process:
+                assert await process.ended() == status
+            assert f"{word} cannot be run" in process.said()
+            assert [line.startswith(f"shipper exec: {word} cannot be run") for line in written(sink)] == [True]
+            assert [end.about["exit_code"] for end in ends(sink)] == [status]
+            assert runs(sink) == {("cron", "success"): 0, ("cron", "failure"): 1}
         assert directories(tmp_path) == []
 
     asyncio.run(story())
