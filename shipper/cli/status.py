@@ -36,6 +36,8 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         _print_destination(name, destination)
     for earlier in status.get("remains", ()):
         _print_earlier(earlier)
+    if node := status.get("node"):
+        _print_pods(node)
     if lost := status.get("not_taken"):
         said = ", ".join(f"{count:,.0f} bytes of {signal}" for signal, count in lost.items())
         click.echo(f"went nowhere in this run, as no destination takes it: {said}")
@@ -44,6 +46,22 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         click.echo(f"not understood, and kept as they came: {said}")
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
+
+
+def _print_pods(node: Mapping[str, Any]) -> None:
+    """The pods of a node, for its agent."""
+    api = node["api"]
+    told = "the API server is not asked" if api is None else "the API server tells of " + f"{api['pods']:,}"
+    if api is not None and not api["synced"]:
+        told = "the API server has not answered yet"
+    click.echo(f"pods: {len(node['pods']):,} shipped, {len(node['left_out']):,} left out; {told}")
+    for name, pod in sorted(node["pods"].items()):
+        if "life" not in pod:
+            click.echo(f"  {name}: {pod['state']}")
+            continue
+        labels = ", ".join(f"{key}={value}" for key, value in pod["labels"].items() if value and key != "host")
+        left = max(pod["backlog_bytes"].values(), default=0)
+        click.echo(f"  {name}: {pod['state']}, run {pod['run']}, {labels}; {left:,} bytes not acknowledged")
 
 
 def _print_end(status: Mapping[str, Any]) -> None:

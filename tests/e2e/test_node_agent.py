@@ -141,6 +141,9 @@ def test_word_that_the_node_dies_ends_every_life(tmp_path: Path) -> None:
         async with Sink() as sink, agent(tmp_path, sink.url, "off") as process:
             await process.up()
             await shipped(process, 2)
+            said = shipper("status", f"--state-dir={tmp_path / 'node/state'}").stdout
+            assert "pods: 2 shipped, 0 left out; the API server is not asked" in said
+            assert "  shop/a: running, run 1, service=" in said
             kubelet.write("a", OLD, "last words")
             told = shipper("notice", f"--state-dir={tmp_path / 'node/state'}", "--deadline=12s", "--evidence=spot")
             assert told.returncode == 0, told.stderr
