@@ -21,20 +21,19 @@ from shipper.config import Config
 from shipper.drain.order import Order
 from shipper.events import Problem, Reporter, Said
 from shipper.labels.identity import Identity
+from shipper.node.ends import Ends
 from shipper.node.exporters import Destinations
 from shipper.node.identity import identify, of_node
 from shipper.node.life import PodLifeMaker
 from shipper.node.memory import Memory
 from shipper.node.places import Place, fingerprint, scan, sizes_differ
 from shipper.node.run import PodRun, config_of, settings_of
-from shipper.node.watch import PodWatch, told, wait_for
+from shipper.node.watch import PodWatch, wait_for
 from shipper.parts import Parts
 
 LOOK_SECONDS = 1.0  # how often the directories are looked at
-ASK_SECONDS = 5.0  # for the API server to say whether a pod is gone
 RETRY_SECONDS = 30.0
 AT_ONCE = 4  # runs that are put together at a time
-EXCLUDE = "shipper.io/exclude"
 ENVIRONMENT = ("shipper.io/environment", "environment", "env")  # labels of a namespace
 PRESTOP = "kubernetes-prestop"  # a notice of the agent's own pod, not of the node
 
@@ -67,7 +66,7 @@ class Node:
         self._own = str(parts.identity.extra.get("k8s.pod.uid", ""))
         self._runs: dict[str, PodRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._growth: dict[str, tuple[float, dict[str, int]]] = {}
+        self._ends = Ends(watch, config.node.quiet, clock)
         self._ended: dict[str, dict[str, int]] = {}  # whose farewell was said in the drain that is under way
         self._left_out: dict[str, str] = {}  # uid: why
         self._order: Order | None = None
@@ -135,11 +134,7 @@ class Node:
             return "node.namespaces does not name its namespace"
         if _any(settings.exclude_namespaces, place.namespace):
             return "node.exclude_namespaces names its namespace"
-        return self._excluded(place.uid)
-
-    def _excluded(self, uid: str) -> str:
-        pod = self._watch.pods.get(uid) if self._watch is not None else None
-        return f"its annotation {EXCLUDE}" if pod is not None and pod.annotations.get(EXCLUDE) == "true" else ""
+        return self._ends.excluded(place.uid)
 
     def _begin(self, group: asyncio.TaskGroup, place: Place) -> None:
         self._ended.pop(place.uid, None)
@@ -157,7 +152,7 @@ class Node:
                 self._report(Problem("pod", said, place.uid))
             finally:
                 self._runs.pop(place.uid, None)
-                self._growth.pop(place.uid, None)
+                self._ends.forget(place.uid)
             if self._order is not None:  # no time for another attempt: what is left stays on the disk
                 self._ended[place.uid] = await asyncio.to_thread(fingerprint, place.path)
                 return
@@ -168,7 +163,7 @@ class Node:
         if not known and self._watch is not None:
             settings = self._config.node
             await wait_for(self._watch, place.namespace, place.name, place.uid, self._clock, settings.wait)
-            if self._excluded(place.uid):
+            if self._ends.excluded(place.uid):
                 return
         environment = "" if known else await self._environment(place.namespace)
         run = self._runs[place.uid] = self._make(place, environment)
@@ -211,41 +206,12 @@ class Node:
 
     async def _see_to(self, uid: str, there: Mapping[str, Place]) -> None:
         run = self._runs.get(uid)
-        if run is None or run.ending or run.parts is None or (uid in there and self._lives(uid)):
+        if run is None or run.ending or run.parts is None or (uid in there and self._ends.surely_lives(uid)):
             return
-        sizes = await asyncio.to_thread(fingerprint, run.place.path) if uid in there else {}
-        if (why := await self._over(uid, sizes, there)) and uid in self._runs and not run.ending:
-            run.sizes = sizes
+        sizes = await asyncio.to_thread(fingerprint, run.place.path) if uid in there else None
+        if (why := await self._ends.over(run.place, sizes)) and uid in self._runs and not run.ending:
+            run.sizes = sizes or {}
             run.end(Order(why[0], True, why[1], stop=True))
-
-    def _lives(self, uid: str) -> bool:
-        """Whether nothing says that the pod may be over; then nothing of it has to be looked at."""
-        if self._watch is None or not self._watch.synced:
-            return True
-        pod = self._watch.pods.get(uid)
-        return pod is not None and not pod.ended and not self._excluded(uid)
-
-    async def _over(self, uid: str, sizes: dict[str, int], there: Mapping[str, Place]) -> tuple[str, str] | None:
-        """Reason and evidence for the end of a pod's life; None while it may still write."""
-        if uid not in there:
-            return "pod deleted", "the kubelet has removed its logs"
-        if self._excluded(uid):
-            return "pod excluded", self._excluded(uid)
-        since, before = self._growth.get(uid, (0.0, {}))
-        now = self._clock.monotonic()
-        if sizes_differ(before, sizes) or not before:
-            self._growth[uid] = (now, sizes)
-            return None
-        if now - since < self._config.node.quiet or self._watch is None:
-            return None
-        pod = self._watch.pods.get(uid)
-        if pod is not None:
-            return (f"pod {pod.phase.lower()}", "none of its containers will run again") if pod.ended else None
-        self._growth[uid] = (now, sizes)  # asked again after as long a quiet
-        place = there[uid]
-        if await told(self._watch, place.namespace, place.name, uid, ASK_SECONDS):
-            return "pod deleted", "the API server knows it no more, and it is quiet"
-        return None
 
     # -- the end of the node, or of the agent --------------------------------------------------------------------
 
