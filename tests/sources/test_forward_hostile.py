@@ -61,7 +61,7 @@ def read_all(data: bytes, step: int = 1 << 20) -> list[bytes]:
         (b"\xdb\xff\xff\xff\xff" + b"x" * (2 << 20), "too_large"),
         (compressed("t", [[[1, {"log": "x" * (3 << 20)}]]]), "too_large"),
         (pack(["t", b"no gzip", {"compressed": "gzip"}]), "compression"),
-        (pack(["t", gzip.compress(pack([1, {}]))[:-4], {"compressed": "gzip"}]), "compression"),
+        (pack(["t", gzip.compress(pack([1, {}]), mtime=0)[:-4], {"compressed": "gzip"}]), "compression"),
         (pack(["t", b"", {"compressed": "lzma"}]), "compression"),
     ],
 )
