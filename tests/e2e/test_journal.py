@@ -100,6 +100,7 @@ def test_a_live_journal_is_drained_to_its_last_entry(tmp_path: Path) -> None:
                 async with made:
                     await made.up()
                     daemon.log(*(f"entry {n}" for n in range(500)))
+                    daemon.control("--sync")  # what still waits at its socket is in no journal yet
                     assert await made.terminate() == 0
                 await relay.terminate()
         found = arrived(tmp_path / "gateway/archive")["1.2.3"]
