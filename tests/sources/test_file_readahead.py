@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,25 @@ def test_truncated_while_stopped(tmp_path: Path, held: Path) -> None:
             sink.take_all()
             assert sorted(sink.bodies) == sorted(["before", "first", *LINES, "after"])
             assert not sink.lost
+
+    asyncio.run(story())
+
+
+def test_a_compressed_form_of_what_is_kept_is_not_read_again(tmp_path: Path, held: Path) -> None:
+    """A log that is compressed elsewhere and deleted, once it is read from what is kept of it, arrives once."""
+
+    async def story() -> None:
+        sink = Sink()
+        async with tailing(tmp_path / "log", sink=sink, limits=limits(held)) as tail:
+            log = await unread(tail)
+            whole = log.read_bytes()
+            log.unlink()
+            await tail.pass_time(8)
+            assert len(kept(held)) == 1
+            (tail.directory / "other.log.2.gz").write_bytes(gzip.compress(whole))
+            await tail.pass_time(8)
+            sink.take_all()
+            assert sink.bodies == ["first", *LINES]
 
     asyncio.run(story())
 

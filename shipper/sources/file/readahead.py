@@ -271,6 +271,7 @@ def adopt(table: FileTable, content: Content, kept: Kept) -> TailedFile | None:
         table.forget(file)
         return None
     file.stream = content
+    table.copies.note(file, kept.end)  # a compressed form of it that turns up is known by this
     return file
 
 
