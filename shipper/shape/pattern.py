@@ -9,7 +9,9 @@ from typing import Any
 
 from shipper.shape.columns import ABSENT, Parsed, Table
 
-REACH = 4 << 10  # bytes of a text that a user's pattern sees: one that looks again from each place costs the square of it
+REACH = (
+    4 << 10
+)  # bytes of a text that a user's pattern sees: one that looks again from each place costs the square of it
 
 
 class PatternParser:
