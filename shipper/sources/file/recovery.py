@@ -139,7 +139,7 @@ def _streams(ledger: Ledger, destinations: tuple[str, ...]) -> list[Remembered]:
 def meta_of(stream: FileStream) -> dict[str, Any]:
     """What a row keeps of a stream so that it can be found again."""
     content = stream.content
-    device, inode = content.file.key if content.file is not None else NOWHERE
+    device, inode = content.file.key if content.file is not None else content.awaited or NOWHERE
     path = {"path": content.path} if content.path.isprintable() else {"path_hex": os.fsencode(content.path).hex()}
     head = [content.head.length, content.head.digest]
     rewritten = {REWRITTEN: True} if content.rewritten else {}
@@ -225,7 +225,7 @@ class Recovery:
     def _settle(self, path: str, stream: Content, known: Remembered) -> None:
         file = self._table.of(known.key) or (self._table.take_up(path, known.key) if path else None)
         if (path and file is None) or (file is not None and not self._ready(file)):
-            stream.awaited = True
+            stream.awaited = known.key
             if known.row.finished:
                 stream.seal(known.size, "")
             self._table.reserved[known.key] = lambda found: self._claim(found, stream, known)
@@ -244,7 +244,7 @@ class Recovery:
 
     def _claim(self, file: TailedFile, stream: Content, known: Remembered) -> bool:
         """What was waited for can be read: whether it is what ``stream`` was reading."""
-        stream.awaited = False
+        stream.awaited = None
         if self._put_back(file, stream, known):
             return True
         self._elsewhere(file, stream, known)
