@@ -110,4 +110,4 @@ TestRebootingContainers.__doc__ = (
 TestRebootingContainers.settings = _settings(20, 20)
 
 if __name__ == "__main__":
-    run_state_machine_as_test(Containers, settings=_settings(int(sys.argv[1]), int(sys.argv[2])))
+    run_state_machine_as_test(Containers, settings=_settings(int(sys.argv[1]), int(sys.argv[2]), search=True))
