@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from shipper.clock import Clock, Deadline
+from shipper.contracts import ExporterContext
 from shipper.errors import Retryable
 from shipper_exporters._http import (
     Addresses,
@@ -27,6 +28,7 @@ from shipper_exporters._http import (
     network_failure,
     read_bounded,
 )
+from shipper_exporters._http_settings import HttpSettings
 
 _KEEP_ALIVE = 45.0  # idle connections are kept this long; common load balancers close theirs after 60 s
 
@@ -61,6 +63,17 @@ class Client:
         self._tls = tls
         self._addresses = addresses
         self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, settings: HttpSettings, context: ExporterContext) -> Client:
+        """The client that an exporter with these settings uses."""
+        tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
+        return cls(context.clock, settings.timeout, tls, Addresses(context.own_addresses))
+
+    @property
+    def addresses(self) -> Addresses:
+        """What is known of the addresses it connected to."""
+        return self._addresses
 
     def open(self) -> None:
         """Be ready; connects to nothing."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Annotated
 
+from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.schema import Section
+from shipper.config.units import Seconds
 from shipper.errors import ConfigError, Unusable
 from shipper_exporters._http import Addresses, is_address
 
@@ -13,6 +17,28 @@ OURS = frozenset({"connection", "content-encoding", "content-length", "content-t
 """Headers, in lower case, that no exporter lets anybody set."""
 
 _TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+class HttpSettings(Section, frozen=True):
+    """What every exporter that speaks HTTP can be told; credentials and pace are each one's own."""
+
+    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = field(default_factory=dict)
+    timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 10.0
+    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
+    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
+    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    trust_local: Annotated[
+        bool, Meta(description="Count what is taken by a server on this host as off the host, though it ends with it.")
+    ] = False
+
+
+def check_http(destination: str, settings: HttpSettings, ours: Collection[str], secret: str) -> None:
+    """Raise `ConfigError` for what cannot work; ``ours``, ``secret`` as `check_headers` has them."""
+    if settings.timeout <= 0:
+        raise wrong(destination, "timeout", "must be more than 0")
+    if settings.key_file and not settings.cert_file:
+        raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
+    check_headers(destination, settings.headers, ours, secret)
 
 
 def wrong(destination: str, option: str, problem: str) -> ConfigError:

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 from yarl import URL
 
-from shipper.config.schema import Section
-from shipper.config.units import Seconds, Size
+from shipper.config.units import Size
 from shipper.contracts import Signal
-from shipper_exporters._http_settings import OURS, check_headers, parse_url, wrong
+from shipper_exporters._http_settings import OURS, HttpSettings, check_http, parse_url, wrong
 
 _OURS = OURS | {"idempotency-key"}
 _SIGNAL_PATHS = tuple(f"/v1/{signal}" for signal in Signal)
 
 
-class OtlpSettings(Section, frozen=True):
+class OtlpSettings(HttpSettings, frozen=True):
     """What ``options`` of a destination of type ``otlp`` may hold."""
 
     endpoint: Annotated[str, Meta(description="Base URL; /v1/logs, /v1/traces, /v1/metrics are appended.")] = ""
     logs_endpoint: Annotated[str, Meta(description="URL for logs, used as it is.")] = ""
     traces_endpoint: Annotated[str, Meta(description="URL for traces, used as it is.")] = ""
     metrics_endpoint: Annotated[str, Meta(description="URL for metrics, used as it is.")] = ""
-    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = field(default_factory=dict)
     token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     compression: Annotated[Literal["gzip", "none"], Meta(description="How request bodies are compressed.")] = "gzip"
-    timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 10.0
-    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
     trust_local: Annotated[
         bool, Meta(description="Count what a relay on this host took as off the host, though nothing proves it.")
     ] = False
@@ -63,11 +57,7 @@ def endpoints(destination: str, settings: OtlpSettings) -> tuple[dict[Signal, UR
 
 def check(destination: str, settings: OtlpSettings) -> None:
     """Raise `ConfigError` for options that cannot work, other than the URLs."""
-    if settings.timeout <= 0:
-        raise wrong(destination, "timeout", "must be more than 0")
-    if settings.key_file and not settings.cert_file:
-        raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
-    check_headers(destination, settings.headers, _OURS, "token_file" if settings.token_file else "")
+    check_http(destination, settings, _OURS, "token_file" if settings.token_file else "")
 
 
 def _base(destination: str, given: str) -> URL:

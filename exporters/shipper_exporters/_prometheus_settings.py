@@ -8,27 +8,22 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
-from shipper.config.schema import Section
 from shipper.config.units import Seconds
-from shipper_exporters._http_settings import OURS, check_headers, parse_url, wrong
+from shipper_exporters._http_settings import OURS, HttpSettings, check_http, parse_url, wrong
 from shipper_exporters._prometheus_labels import RESERVED
 
 _OURS = OURS | {"x-prometheus-remote-write-version"}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-class PrometheusSettings(Section, frozen=True):
+class PrometheusSettings(HttpSettings, frozen=True):
     """What ``options`` of a destination of type ``prometheus`` may hold."""
 
     url: Annotated[str, Meta(description="Where remote writes go, in full.")] = ""
-    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = field(default_factory=dict)
     bearer_token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
     password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
     timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 30.0
-    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
     external_labels: Annotated[
         dict[str, str], Meta(description="Labels added to series that have none of that name.")
     ] = field(default_factory=dict)
@@ -52,10 +47,6 @@ def check(destination: str, settings: PrometheusSettings) -> URL:
     url = parse_url(destination, "url", settings.url, "http://prometheus.example:9090/api/v1/write")
     if url.path in ("", "/"):
         raise wrong(destination, "url", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
-    if settings.timeout <= 0:
-        raise wrong(destination, "timeout", "must be more than 0")
-    if settings.key_file and not settings.cert_file:
-        raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
     if bool(settings.username) is not bool(settings.password_file):
         raise wrong(destination, "username", "and password_file go together")
     if ":" in settings.username or not settings.username.isprintable():
@@ -63,7 +54,7 @@ def check(destination: str, settings: PrometheusSettings) -> URL:
     if settings.username and settings.bearer_token_file:
         raise wrong(destination, "username", "and bearer_token_file exclude each other")
     secret = "bearer_token_file" if settings.bearer_token_file else "username" if settings.username else ""
-    check_headers(destination, settings.headers, _OURS, secret)
+    check_http(destination, settings, _OURS, secret)
     for name in settings.external_labels:
         if not _LABEL.fullmatch(name) or name.startswith("__") or name in RESERVED - {"env", "service", "release"}:
             raise wrong(destination, f"external_labels.{name[:60]}", "is no name for an external label")

@@ -18,7 +18,7 @@ from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepa
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper.intervals import IntervalSet
 from shipper_exporters._client import Answer, Client, Content, shown
-from shipper_exporters._http import Addresses, NoAnswer, SecretFile, TlsFiles
+from shipper_exporters._http import NoAnswer, SecretFile
 from shipper_exporters._http_settings import check_literal
 from shipper_exporters._otlp_answers import MAX_ANSWER, failure, passing, success
 from shipper_exporters._otlp_request import PROTOBUF, OtlpBody, encode
@@ -54,13 +54,11 @@ class OtlpExporter(Exporter):
         self.accounts_known = self._base is None  # without a base there is nowhere to ask, only answers to learn from
         self._headers = {"User-Agent": context.user_agent, "Accept-Encoding": "identity", **settings.headers}
         self._token = SecretFile(settings.token_file) if settings.token_file else None
-        self._addresses = Addresses(context.own_addresses)
-        tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
-        self._client = Client(context.clock, settings.timeout, tls, self._addresses)
+        self._client = Client.of(settings, context)
         self._ourselves = False
         self._greeting: asyncio.Task[None] | None = None
         for url in self._urls.values():
-            check_literal(name, "endpoint", url, self._addresses)
+            check_literal(name, "endpoint", url, self._client.addresses)
 
     async def start(self) -> None:
         """See `Exporter.start`. Asks in the background whether the other side is a Shipper gateway."""
@@ -112,7 +110,7 @@ class OtlpExporter(Exporter):
         """See `Exporter.trusted`: not for a relay on this host, unless it is a gateway or the settings say so."""
         if self._settings.trust_local or self.keeps_accounts:
             return True
-        return self._addresses.known and not self._addresses.local
+        return self._client.addresses.known and not self._client.addresses.local
 
     def describe(self) -> str:
         """See `Exporter.describe`."""

@@ -16,7 +16,7 @@ from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepa
 from shipper.errors import MalformedOtlp, Rejected, TooLarge
 from shipper.ids import uuid7
 from shipper_exporters._client import Client, Content, shown
-from shipper_exporters._http import Addresses, SecretFile, TlsFiles
+from shipper_exporters._http import SecretFile
 from shipper_exporters._http_settings import check_literal
 from shipper_exporters._prometheus_answers import MAX_ANSWER, Refused, meaning
 from shipper_exporters._prometheus_convert import Converter
@@ -45,10 +45,8 @@ class PrometheusExporter(Exporter):
         self.limits = Limits(
             max_raw_bytes=_MAX_RAW, requests_per_second=settings.requests_per_second, burst=2, max_in_flight=1
         )
-        self._addresses = Addresses(context.own_addresses)
-        check_literal(name, "url", self._url, self._addresses)
-        tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
-        self._client = Client(context.clock, settings.timeout, tls, self._addresses)
+        self._client = Client.of(settings, context)
+        check_literal(name, "url", self._url, self._client.addresses)
         secret = settings.bearer_token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)
@@ -97,7 +95,7 @@ class PrometheusExporter(Exporter):
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Prometheus on this host, unless the settings say so."""
-        return self._settings.trust_local or (self._addresses.known and not self._addresses.local)
+        return self._settings.trust_local or (self._client.addresses.known and not self._client.addresses.local)
 
     def describe(self) -> str:
         """See `Exporter.describe`."""
