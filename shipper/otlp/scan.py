@@ -103,7 +103,7 @@ class _Walk:
         observed = b""
         count = 0
         while True:
-            size, head = _LINES[data[at : at + 3]]
+            size, head = LINES[data[at : at + 3]]
             stop = at + size
             if stop > end or not startswith(head, at):
                 break
@@ -228,4 +228,5 @@ class _LineShapes(dict[bytes, tuple[int, bytes]]):
         return self._NONE
 
 
-_LINES = _LineShapes()
+LINES = _LineShapes()
+"""By the three bytes with which a record begins in its envelope: its size there, and its head."""
