@@ -1,12 +1,14 @@
 """One exchange over HTTP, as patient as the settings say, and what its failure means.
 
-One aiohttp session, HTTP/1.1 with kept-alive connections, no cookies, no redirects. Every resolved address is checked before it is
-connected to. What an answer means is for the exporter to say.
+HTTP/1.1 by aiohttp with kept-alive connections, no cookies, no redirects. Every resolved address is checked before it is
+connected to. What an answer means is for the exporter to say; what is known of the way there is in ``_network``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +16,15 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from shipper.clock import Clock, Deadline
+from shipper.clock import Deadline
 from shipper.contracts import ExporterContext
 from shipper.errors import Retryable
-from shipper_exporters._http import (
-    Addresses,
-    NoAnswer,
-    Patience,
-    TlsFiles,
-    Upload,
-    WatchingResolver,
-    connect_socket,
-    network_failure,
-    read_bounded,
-)
+from shipper_exporters._addresses import Addresses
+from shipper_exporters._failures import network_failure, proxy_refusal
+from shipper_exporters._http import NoAnswer, Patience, Upload, connect_socket, read_bounded
 from shipper_exporters._http_settings import HttpSettings
-
-_KEEP_ALIVE = 45.0  # idle connections are kept this long; common load balancers close theirs after 60 s
+from shipper_exporters._network import KEEP_ALIVE, RENEW, Network
+from shipper_exporters._proxy import Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +49,33 @@ class Content:
 
 
 class Client:
-    """Calls between `open` and `aclose`. ``timeout``: seconds for which an exchange may stand still."""
+    """Calls between `open` and `aclose`."""
 
-    def __init__(self, clock: Clock, timeout: float, tls: TlsFiles, addresses: Addresses) -> None:
-        self._clock = clock
-        self._timeout = timeout
-        self._tls = tls
-        self._addresses = addresses
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._clock = network.clock
         self._session: aiohttp.ClientSession | None = None
+        self._opened = 0.0
+        self._users: Counter[aiohttp.ClientSession] = Counter()  # calls under way
 
     @classmethod
     def of(cls, settings: HttpSettings, context: ExporterContext) -> Client:
         """The client that an exporter with these settings uses."""
-        tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
-        return cls(context.clock, settings.timeout, tls, Addresses(context.own_addresses))
+        return cls(Network.of(settings, context))
 
     @property
     def addresses(self) -> Addresses:
         """What is known of the addresses it connected to."""
-        return self._addresses
+        return self._network.addresses
 
     def open(self) -> None:
         """Be ready; connects to nothing."""
+        self._opened = self._clock.monotonic()
         connector = aiohttp.TCPConnector(
             limit=0,
-            keepalive_timeout=_KEEP_ALIVE,
-            resolver=WatchingResolver(self._addresses),
+            keepalive_timeout=KEEP_ALIVE,
+            use_dns_cache=False,  # `Names` knows better
+            resolver=self._network.resolver(),
             socket_factory=connect_socket,
         )
         self._session = aiohttp.ClientSession(
@@ -92,9 +87,12 @@ class Client:
 
     async def aclose(self) -> None:
         """Let go of connections."""
+        sessions = set(self._users)
         if self._session is not None:
-            await self._session.close()
-            self._session = None
+            sessions.add(self._session)
+        self._session = None
+        for session in sessions:
+            await session.close()
 
     async def call(
         self,
@@ -111,34 +109,82 @@ class Client:
         """
         if deadline.expired():
             raise Retryable(f"{shown(url)}: the deadline came before it could be sent", unsent=True)
-        patience = Patience(self._clock, self._timeout, deadline)
-        options: dict[str, Any] = {"headers": headers, "ssl": self._tls.context()}
+        patience = Patience(self._clock, self._network.timeout, deadline)
+        proxy = self._network.proxy(url)
+        options = self._options(url, headers, proxy)
         upload = None
         if content is not None:
             upload = options["data"] = Upload(content.data, content.type, patience.progress)
         reused: set[bool] = set()
         try:
-            async with patience:
+            async with patience, self._session_now() as session:
                 try:
-                    return await self._exchange(method, url, limit, reused, options)
+                    answer = await self._exchange(session, method, url, limit, reused, options)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     # A kept connection may be closed by the other side just as it is used again; a new one tells more.
                     if not reused:
                         raise
                     repeated = upload is not None and upload.whole
-                    return replace(await self._exchange(method, url, limit, reused, options), repeated=repeated)
+                    answer = await self._exchange(session, method, url, limit, reused, options)
+                    answer = replace(answer, repeated=repeated)
         except TimeoutError:
-            when = "before the deadline" if deadline.expired() else f"for {self._timeout:g} s"
+            self._network.names.doubt()
+            when = "before the deadline" if deadline.expired() else f"for {self._network.timeout:g} s"
             raise NoAnswer(f"{shown(url)}: no answer {when}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise network_failure(error, shown(url), unsent=upload is not None and not upload.whole) from None
+            self._network.names.doubt()
+            unsent = upload is not None and not upload.whole
+            by = str(proxy.url) if proxy is not None else ""
+            raise network_failure(error, shown(url), unsent=unsent, proxy=by) from None
+        if proxy is not None and answer.status == 407:
+            raise proxy_refusal(answer.status, "", shown(url), str(proxy.url))
+        return answer
 
-    async def _exchange(self, method: str, url: URL, limit: int, reused: set[bool], options: dict[str, Any]) -> Answer:
+    def _options(self, url: URL, headers: Mapping[str, str], proxy: Proxy | None) -> dict[str, Any]:
+        """What aiohttp is told. Raises `Unusable` when a file that it names cannot be used."""
+        options: dict[str, Any] = {"headers": headers, "ssl": self._network.tls.context()}
+        if self._network.server_name:
+            options["server_hostname"] = self._network.server_name
+        if proxy is not None:
+            options["proxy"] = proxy.url
+            if authorization := proxy.authorization():
+                if url.scheme == "http":
+                    options["headers"] = {**headers, "Proxy-Authorization": authorization}
+                else:
+                    options["proxy_headers"] = {"Proxy-Authorization": authorization}
+        return options
+
+    @asynccontextmanager
+    async def _session_now(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """The session for a call. Each is used for a while only, so that a busy host follows a name that leads elsewhere."""
         if self._session is None:
             raise RuntimeError("an exporter is used between start() and aclose()")
-        async with self._session.request(
-            method, url, allow_redirects=False, trace_request_ctx=reused, **options
-        ) as response:
+        old = self._session
+        if self._clock.monotonic() - self._opened >= RENEW:
+            self.open()
+            if not self._users[old]:
+                await old.close()
+        session = self._session
+        self._users[session] += 1
+        try:
+            yield session
+        finally:
+            self._users[session] -= 1
+            if not self._users[session]:
+                del self._users[session]
+                if session is not self._session:
+                    await session.close()
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        limit: int,
+        reused: set[bool],
+        options: dict[str, Any],
+    ) -> Answer:
+        async with session.request(method, url, allow_redirects=False, trace_request_ctx=reused, **options) as response:
             return Answer(response.status, response.headers, await read_bounded(response, limit))
 
 

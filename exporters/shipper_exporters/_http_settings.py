@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from yarl import URL
 from shipper.config.schema import Section
 from shipper.config.units import Seconds
 from shipper.errors import ConfigError, Unusable
-from shipper_exporters._http import Addresses, is_address
+from shipper_exporters._addresses import Addresses, is_address
+from shipper_exporters._proxy import Proxies
 
 OURS = frozenset({"connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"})
 """Headers, in lower case, that no exporter lets anybody set."""
@@ -27,6 +29,15 @@ class HttpSettings(Section, frozen=True):
     ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
     cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
     key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    server_name: Annotated[
+        str, Meta(description="Name in the server's certificate (and SNI), where it is not that of the URL.")
+    ] = ""
+    proxy: Annotated[
+        str, Meta(description="URL of an HTTP proxy; none: never one. Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY.")
+    ] = ""
+    proxy_password_file: Annotated[str, Meta(description="File with the password for the name in the proxy's URL.")] = (
+        ""
+    )
     trust_local: Annotated[
         bool, Meta(description="Count what is taken by a server on this host as off the host, though it ends with it.")
     ] = False
@@ -38,6 +49,7 @@ def check_http(destination: str, settings: HttpSettings, ours: Collection[str], 
         raise wrong(destination, "timeout", "must be more than 0")
     if settings.key_file and not settings.cert_file:
         raise wrong(destination, "key_file", "is given without cert_file; a client certificate needs both")
+    Proxies(f"destinations.{destination}", settings.proxy, settings.proxy_password_file, os.environ)
     check_headers(destination, settings.headers, ours, secret)
 
 

@@ -11,6 +11,7 @@ from shipper.clock import Deadline
 from shipper.errors import Unusable
 from shipper.testing.clock import FakeClock
 from shipper_exporters._http import Addresses, Patience, WatchingResolver, excerpt
+from shipper_exporters._resolve import Names
 
 
 def cut_after(
@@ -118,7 +119,7 @@ def test_a_name_that_leads_to_our_own_listener_is_refused() -> None:
     """Names are checked whenever they are resolved."""
 
     async def run() -> None:
-        resolver = WatchingResolver(Addresses([("0.0.0.0", 4318)]))
+        resolver = WatchingResolver(Addresses([("0.0.0.0", 4318)]), Names(FakeClock()))
         assert await resolver.resolve("localhost", 4319)
         with pytest.raises(Unusable, match="localhost port 4318 is our own listener"):
             await resolver.resolve("localhost", 4318)
