@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
 from shipper.sources.file.content import Content
-from shipper.sources.file.handles import TailedFile
+from shipper.sources.file.handles import NO_DESCRIPTORS, TailedFile
 from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
 from shipper.sources.file.rotation import holds_content_of, is_prefix_of, named, siblings
 
@@ -51,6 +51,11 @@ class Copies:
         if self.known.get(copy.key) != entry:
             self.known[copy.key] = entry
             self.changed = True
+
+    def expect(self, key: Key, size: int, head: Head) -> None:
+        """Should the file ``key`` be seen again, its first ``size`` bytes are another stream's, if it still begins with ``head``."""
+        self.known[key] = (size, head)
+        self.changed = True
 
     def forget(self, file: TailedFile) -> None:
         """The file is gone."""
@@ -146,7 +151,10 @@ class Copies:
         return is_prefix_of(file, size, other)
 
     def find(self, old: Content, truncated: TailedFile | None, further: Iterable[str] = ()) -> TailedFile | None:
-        """The file that holds what ``old`` was reading, now that its own file does not; ``further``: where else it may be."""
+        """The file that holds what ``old`` was reading, now that its own file does not; ``further``: where else it may be.
+
+        Raises OSError when no descriptor is left to look.
+        """
         beside = truncated.path if truncated is not None and truncated.path else old.path
         likely = [*(file.path for file in self._table if file.copy_of is old), *further]
         for path, status in chain(
@@ -190,11 +198,16 @@ class Copies:
 
 
 def _is_reused(content: Content, path: str) -> bool:
-    """Whether the inode of a content that is over and done with holds another file by now, the one at ``path``."""
+    """Whether the inode of a content that is over and done with holds another file by now, the one at ``path``.
+
+    Raises OSError when no descriptor is left to look.
+    """
     if not (content.finished and content.idle):
         return False
     try:
         with open(path, "rb") as file:
             return not content.head.matches(file.read(HEAD_BYTES))
-    except OSError:  # gone again, or not readable: then nothing can be read from it either
-        return False
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            raise
+        return False  # gone again, or not readable: then nothing can be read from it either

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -153,12 +154,20 @@ class Descriptors:
         self._open: OrderedDict[TailedFile, None] = OrderedDict()
         self._idle: OrderedDict[TailedFile, None] = OrderedDict()  # of those, said to be so; looked for where none is
         self.exhausted = False  # all are held by unread files; until one is said to be idle nothing is searched
+        self.refusals = 0  # how often there was none to be had
 
     def open(self, file: TailedFile) -> int:
         """The descriptor of ``file``. Raises OSError as the kernel says, with EMFILE also when our own bound is reached."""
         if file.fd >= 0:
             self._open.move_to_end(file)
             return file.fd
+        try:
+            return self._opened(file)
+        except OSError as error:
+            self.refusals += error.errno in NO_DESCRIPTORS
+            raise
+
+    def _opened(self, file: TailedFile) -> int:
         if len(self._open) >= self._limit:
             self._make_room()
         path = file.path

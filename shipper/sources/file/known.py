@@ -20,13 +20,14 @@ from shipper.sources.file.content import Content
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, Replaced, TailedFile
 from shipper.sources.file.kind import Kind, Surroundings, make_content
+from shipper.sources.file.parting import GONE
 from shipper.sources.file.readahead import adopt, reads_from
 from shipper.sources.file.readahead_copy import Kept
 from shipper.sources.file.recovery import SOURCE, Recovery, Remembered, prepare, recall
 from shipper.sources.file.rotation import agreement
 from shipper.sources.file.settings import FileGroup, FileSettings
 from shipper.sources.file.stream import FileStream
-from shipper.sources.file.table import GONE, FileTable
+from shipper.sources.file.table import FileTable
 
 READABLE = "readable"
 """Key in a stream's ``meta``: what lies behind this position was destroyed before the border was drawn."""
@@ -106,7 +107,7 @@ class Resumed(Announcer):
         except OSError:  # not to be read now; the pumps say so, and try again
             return
         if not same:
-            self.table.part(content, self.table.copies.find(content, file))
+            self.table.partings.separate(content, file)
 
     def _idle(self, content: Content) -> None:
         if content.finished and content.file is not None:

@@ -58,7 +58,7 @@ class Packed:
             return True
         if text.begun and text.measured is not None and text.measured.packed == status.st_size:
             return True
-        if file.key not in self._table.reserved and self._table.copies.is_known_packed(file, status.st_size):
+        if not self._table.partings.awaits(file.key) and self._table.copies.is_known_packed(file, status.st_size):
             return False
         known = self._waiting.get(file)
         if known is None or known[0] != status.st_size:
@@ -101,7 +101,7 @@ class Packed:
     def _turn(self, file: TailedFile) -> tuple[bool, float]:
         """Those that a stream of an earlier run waits for come first: what they turn out to hold is not new elsewhere."""
         try:
-            return file.key not in self._table.reserved, file.status().st_mtime
+            return not self._table.partings.awaits(file.key), file.status().st_mtime
         except OSError:  # what cannot be asked comes last
             return True, math.inf
 

@@ -12,12 +12,13 @@ from shipper.clock import Clock
 from shipper.contracts import StreamKind
 from shipper.ledger import Cursor, Ledger, StreamRow
 from shipper.sources.file.content import Changed, Content
-from shipper.sources.file.handles import TailedFile, regular
+from shipper.sources.file.handles import NO_DESCRIPTORS, TailedFile, regular
 from shipper.sources.file.identity import HEAD_BYTES, Head, Key, is_related
 from shipper.sources.file.kind import Kind, base_id, kind_of, output_of
+from shipper.sources.file.parting import GONE, NOWHERE, Unsure
 from shipper.sources.file.rotation import agreement, names
 from shipper.sources.file.stream import FileStream
-from shipper.sources.file.table import GONE, FileTable
+from shipper.sources.file.table import FileTable
 
 SOURCE = "file"
 STARTED = "file.started"
@@ -25,7 +26,6 @@ COPIES = "file.copies"
 TAKEN = "file.taken"
 REWRITTEN = "rewritten"
 DELETED = "the file was deleted"
-NOWHERE: Key = (0, 0)
 LISTINGS = 4  # of a directory, before a file that is in none of them counts as deleted
 
 
@@ -224,27 +224,30 @@ class Recovery:
 
     def _settle(self, path: str, stream: Content, known: Remembered) -> None:
         file = self._table.of(known.key) or (self._table.take_up(path, known.key) if path else None)
-        if (path and file is None) or (file is not None and not self._ready(file)):
-            stream.awaited = known.key
+        if (path and file is None) or (file is not None and not self._ready(file, stream)):
             if known.row.finished:
                 stream.seal(known.size, "")
-            self._table.reserved[known.key] = lambda found: self._claim(found, stream, known)
+            self._table.partings.reserve(stream, known.key, lambda found: self._claim(found, stream, known))
             if file is not None:
                 self._table.look(file, force=True)
         elif file is None or not self._put_back(file, stream, known):
             self._elsewhere(file, stream, known)
 
-    def _ready(self, file: TailedFile) -> bool:
-        """False while the text of a compressed file is not known."""
+    def _ready(self, file: TailedFile, stream: Content) -> bool:
+        """False while it cannot be opened for want of descriptors, or the text of a compressed file is not known.
+
+        What is compressed and begins otherwise has only the inode in common with what ``stream`` was reading.
+        """
         try:
             file.length()
-        except OSError:
-            return True
-        return file.stream is not None or file.text is None or file.text.measured is not None
+            if file.stream is not None or file.text is None or file.text.measured is not None:
+                return True
+            return not stream.head.matches(file.read(HEAD_BYTES, 0))
+        except OSError as error:
+            return error.errno not in NO_DESCRIPTORS
 
     def _claim(self, file: TailedFile, stream: Content, known: Remembered) -> bool:
         """What was waited for can be read: whether it is what ``stream`` was reading."""
-        stream.awaited = None
         if self._put_back(file, stream, known):
             return True
         self._elsewhere(file, stream, known)
@@ -256,8 +259,12 @@ class Recovery:
             return known.path
         directory = os.path.dirname(known.path)
         if known.key not in self._inodes and directory not in self._listed:
+            try:
+                found = names(directory)
+            except OSError:  # no descriptor is left: it is asked once more, and then looked for until there is one
+                return ""
             self._listed.add(directory)
-            for path in names(directory):
+            for path in found:
                 self._index(path)
         return self._inodes.get(known.key, "")
 
@@ -297,11 +304,16 @@ class Recovery:
         if known.row.finished and known.key == NOWHERE:
             stream.seal(0, GONE)  # said when it happened
             return
-        moved = [path for path in self._paths if is_related(path, stream.name)]
-        other = self._table.copies.find(stream, file, moved) or self._table.kept(stream)
+        moved = tuple(path for path in self._paths if is_related(path, stream.name))
+        because = DELETED if file is None else GONE
+        try:
+            other = self._table.partings.search(stream, file, moved)
+        except Unsure:
+            self._table.partings.seek(stream, because, moved)
+            return
         same_name = other is not None and other.path == known.path
         if other is None or not same_name or not self._put_back(other, stream, known):
-            self._table.part(stream, other, DELETED if file is None else GONE)
+            self._table.partings.part(stream, other, because)
 
 
 def _key_at(path: str) -> Key | None:

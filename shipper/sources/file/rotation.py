@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from shipper.sources.file.content import Content
-from shipper.sources.file.handles import TailedFile, regular
+from shipper.sources.file.handles import NO_DESCRIPTORS, TailedFile, regular
 from shipper.sources.file.identity import GUARD_BYTES, guard_of, is_related, is_rotated_name, same_content
 
 CANDIDATES = 256  # files of a directory looked into for a copy, newest first
@@ -54,12 +54,14 @@ def named(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def names(directory: str) -> set[str]:
-    """The paths of everything in a directory."""
+    """The paths of everything in a directory. Raises OSError when no descriptor is left to look."""
     try:
         with os.scandir(directory) as entries:
             return {entry.path for entry in entries}
-    except OSError:  # the directory is gone, and with it what was in it
-        return set()
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            raise
+        return set()  # the directory is gone, and with it what was in it
 
 
 def siblings(path: str, known: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:

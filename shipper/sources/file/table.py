@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from shipper.clock import Clock
-from shipper.events import Problem, Reporter, Said
+from shipper.events import Problem, Reporter
 from shipper.sources.file.announce import Announcer
 from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.copies import Copies
@@ -20,10 +20,10 @@ from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, Tailed
 from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.packed import Packed
+from shipper.sources.file.parting import Partings
 from shipper.sources.file.rotation import holds_content_of
 from shipper.sources.file.watch import CONTENT_ONLY
 
-GONE = "the file was truncated or replaced"
 SLICE = 100  # files looked at before others get a turn
 QUIET = 5.0  # seconds without growth after which a file without a name is let go where its writers cannot be told
 
@@ -36,6 +36,7 @@ class FileTable:
     ) -> None:
         self.copies = Copies(self, clock)
         self.packed = Packed(self, clock, report)
+        self.partings = Partings(self, pool, announce, clock, report)
         self.first_scan = False  # during the first scan of a life
         self._patterns = patterns
         self._pool = pool
@@ -47,9 +48,6 @@ class FileTable:
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
-        self.reserved: dict[
-            Key, Callable[[TailedFile], bool]
-        ] = {}  # streams of earlier runs waiting to read their file
 
     def __iter__(self) -> Iterator[TailedFile]:
         return iter(list(self._keys.values()))
@@ -238,7 +236,7 @@ class FileTable:
             self._look_at_final(file, stream, size)
             return
         if stream is None:
-            if size or file.key in self.reserved:
+            if size or self.partings.awaits(file.key):
                 self._begin(file, size)
             return
         before, head = stream.size, stream.head
@@ -267,9 +265,7 @@ class FileTable:
 
     def _begin(self, file: TailedFile, size: int) -> None:
         """Content without a stream: it is new, unless it repeats what a known stream has."""
-        claim = self.reserved.pop(file.key, None)
-        if claim is not None and claim(file) and file.stream is not None:
-            self._announce.grew(file.stream)
+        if self.partings.claimed(file, size):
             return
         head = file.read(min(size, HEAD_BYTES), 0)
         if not head:
@@ -319,7 +315,7 @@ class FileTable:
         if old.finished and old.idle:
             old.file = None
         else:
-            self.part(old, self.copies.find(old, file) or self.kept(old))
+            self.partings.separate(old, file)
         file.rewritten = True
         length = file.length()
         if length == old.size:
@@ -332,39 +328,6 @@ class FileTable:
             )
         if length:
             self._begin(file, length)
-
-    def part(self, old: Content, copy: TailedFile | None, because: str = GONE) -> None:
-        """``old`` is separated from its file for ever; what it had not read comes from ``copy``, or is lost."""
-        readable_to = 0
-        if copy is not None:
-            readable_to = copy.length()
-            if copy.text is not None:
-                copy.text.begun = True
-                self.packed.forget(copy)
-            copy.stream = old
-            copy.copy_of = None
-            self.copies.remember(copy, readable_to)
-            self.copies.note(copy, readable_to)
-            old.sighted(readable_to, self._clock.monotonic())
-            what = "was truncated" if because == GONE else "is gone"
-            self._report(Said(f"{old.name} {what}; what was not read yet comes from its copy {copy.path}"))
-        old.file = copy
-        lost = old.size - max(readable_to, old.read_to)
-        if lost > 0:  # which bytes, is counted when a destination comes to them
-            self._report(
-                Problem("truncated", f"{old.name}: {lost} bytes were destroyed before they could be read", old.id)
-            )
-        ended_before = old.finished
-        old.seal(readable_to, because)
-        self._announce.grew(old)
-        if not ended_before:
-            self._announce.ended(old)
-        if old.idle:
-            self.idle(old)
-
-    def kept(self, content: Content) -> TailedFile | None:
-        """What was read ahead of a content that is nowhere else."""
-        return self._announce.kept(content)
 
     def suspect(self, stream: Content) -> None:
         """A read showed that the content of ``stream`` may not be what it was."""
@@ -442,6 +405,7 @@ class FileTable:
             self.check(path)
             if self._pool.exhausted:
                 return
+        self.partings.retry()
 
     def tick(self) -> None:
         """What no event tells: writers that went away, descriptors and permissions that came, doubts that ended."""
