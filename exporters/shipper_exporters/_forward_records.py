@@ -1,0 +1,176 @@
+"""Log records as entries of the forward protocol: MessagePack ``[EventTime, map]``, flat where people filter.
+
+The map is the one that Shipper's SDK sends to a Fluentd by itself (`shipper.sdk.ways.forward_records`): labels under short
+names, the text, then what else is known. Of a block of plain lines everything but the text is the same bytes, made once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgpack
+
+from shipper.otlp.encode import AttributeValue
+from shipper.otlp.rows import Envelope, LogBlock, LogRow
+
+_LABELS = {
+    "service.name": "service",
+    "service.version": "release",
+    "shipper.generation": "generation",
+    "deployment.environment.name": "environment",
+    "shipper.host": "host",
+    "shipper.life.id": "life",
+    "service.instance.id": "instance",
+}
+"""Resource attributes, and the key that each has in a record."""
+
+_IMAGES = ("container.image.repo_digests", "oci.manifest.digest", "container.image.name", "host.image.id")
+"""Where the image is looked for; all of them stay in ``resource`` beside it."""
+
+_SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+_SECOND = 1_000_000_000
+_TIME = struct.Struct(">BBII").pack  # fixext 8, type 0 (EventTime), seconds, nanoseconds
+_EVENT_TIME = (0xD7, 0x00)
+_LAST_SECOND = (1 << 32) - 1
+_PAIR = b"\x92"
+
+Number = Callable[[int], str]
+"""The id of the record with that number in its batch."""
+
+
+class Fields:
+    """Makes the fields of records, as MessagePack. ``message_key``: of the text. ``id_key``: of the id; empty for none."""
+
+    def __init__(self, message_key: str, id_key: str) -> None:
+        self._id_key = packed(id_key) if id_key else b""
+        self._message_name = message_key
+        self._message_key = packed(message_key)
+        self._own = lru_cache(1024)(self._common)  # an envelope is the same object while it is in use
+
+    def entries(self, block: LogBlock, first: int, identify: Number) -> list[bytes]:
+        """The entries of a block; ``first``: the number of its first record in its batch."""
+        if block.lines is not None:
+            return self._lines(block, first, identify)
+        pack = msgpack.Packer(use_bin_type=True).pack  # one of its own: it is not to be shared between threads
+        count, common = self._own(block.envelope)
+        return [
+            self._row(row, count, common, pack, identify(number) if self._id_key else "")
+            for number, row in enumerate(block.rows(), first)
+        ]
+
+    def _lines(self, block: LogBlock, first: int, identify: Number) -> list[bytes]:
+        assert block.lines is not None
+        count, common = self._own(block.envelope)
+        begin = _PAIR + event_time(block.observed_ns)
+        if self._id_key:
+            head = begin + map_head(count + 2) + common + self._id_key
+            return [
+                b"".join((head, packed(identify(number)), self._message_key, text_head(len(line)), line))
+                for number, line in enumerate(block.lines, first)
+            ]
+        heads = _Heads(begin + map_head(count + 1) + common + self._message_key)
+        return [heads[len(line)] + line for line in block.lines]
+
+    def _row(self, row: LogRow, count: int, common: bytes, pack: Callable[[Any], bytes], identity: str) -> bytes:
+        own: dict[str, Any] = {self._message_name: row.body}
+        if row.severity:
+            own["severity"] = row.severity_text or _severity(row.severity)
+            own["severity_number"] = row.severity
+        elif row.severity_text:
+            own["severity"] = row.severity_text
+        if row.event_name:
+            own["event"] = row.event_name
+        if row.trace_id:
+            own["trace_id"] = row.trace_id
+        if row.span_id:
+            own["span_id"] = row.span_id
+        if row.flags:
+            own["trace_flags"] = row.flags
+        if row.attributes:
+            own["attributes"] = row.attributes
+        body = pack(own)[1:]  # its head is one byte: there are never more than 15
+        fields, more = count + len(own), b""
+        if identity:
+            fields, more = fields + 1, self._id_key + packed(identity)
+        when = event_time(row.time_ns or row.observed_ns)
+        return b"".join((_PAIR, when, map_head(fields), common, more, body))
+
+    def _common(self, envelope: Envelope) -> tuple[int, bytes]:
+        """What all records of an envelope carry: how many fields, and those."""
+        fields = labels(envelope.resource)
+        if envelope.scope:
+            fields["logger"] = envelope.scope
+        if envelope.scope_version:
+            fields["logger_version"] = envelope.scope_version
+        if envelope.scope_attributes:
+            fields["scope"] = dict(envelope.scope_attributes)
+        rest = {key: value for key, value in envelope.resource.items() if key not in _LABELS}
+        if rest:
+            fields["resource"] = rest
+        return len(fields), b"".join(packed(key) + packed(value) for key, value in fields.items())
+
+
+class _Heads(dict[int, bytes]):
+    """All of an entry in front of its text, by the length of the text."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: bytes) -> None:
+        self._before = before
+
+    def __missing__(self, length: int) -> bytes:
+        head = self[length] = self._before + text_head(length)
+        return head
+
+
+def labels(resource: Mapping[str, AttributeValue]) -> dict[str, Any]:
+    """The identity under its short names; what is not known is left out."""
+    found: dict[str, Any] = {name: resource[key] for key, name in _LABELS.items() if key in resource}
+    for key in _IMAGES:
+        image = resource.get(key)
+        if isinstance(image, list):
+            image = image[0] if image else None
+        if isinstance(image, str) and image:
+            found["image"] = image
+            break
+    return found
+
+
+def event_time(nanoseconds: int) -> bytes:
+    """An EventTime (forward protocol v1, "EventTime"): it ends with the year 2105, and what is later stays there."""
+    seconds, fraction = divmod(nanoseconds, _SECOND)
+    if seconds > _LAST_SECOND:
+        seconds, fraction = _LAST_SECOND, _SECOND - 1
+    return _TIME(*_EVENT_TIME, seconds, fraction)
+
+
+def text_head(length: int) -> bytes:
+    """What stands in front of a text of so many bytes."""
+    if length < 32:
+        return bytes((0xA0 | length,))
+    if length < 1 << 8:
+        return bytes((0xD9, length))
+    if length < 1 << 16:
+        return b"\xda" + length.to_bytes(2, "big")
+    return b"\xdb" + length.to_bytes(4, "big")
+
+
+def map_head(count: int) -> bytes:
+    """What stands in front of a map of so many fields."""
+    return bytes((0x80 | count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big")
+
+
+def packed(value: Any) -> bytes:
+    """A value as MessagePack."""
+    return bytes(msgpack.packb(value, use_bin_type=True))
+
+
+def _severity(number: int) -> str:
+    """The name of a SeverityNumber: INFO, INFO2, ..."""
+    if not 1 <= number <= 24:
+        return str(number)
+    name, step = _SEVERITIES[(number - 1) // 4], (number - 1) % 4
+    return f"{name}{step + 1}" if step else name

@@ -1,0 +1,63 @@
+"""What a failure of a TCP or TLS connection means, and who it may be that answers there instead."""
+
+from __future__ import annotations
+
+import ssl
+
+from shipper.errors import DeliveryError, Retryable, Unusable
+from shipper_exporters._http import NoAnswer, excerpt
+from shipper_exporters._tcp_link import Broken
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+_TLS_ALERT = b"\x15\x03"
+_HTTP = b"HTTP/"
+
+
+def failure(error: OSError, where: str, *, unsent: bool = False) -> DeliveryError:
+    """What a failure below the protocol means; ``where`` is the server, for the sentence. ``unsent``: see `Retryable`."""
+    cause = error.cause if isinstance(error, Broken) else error
+    if cause is None:
+        return Retryable(f"{where}: closed the connection before it acknowledged", unsent=unsent)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unusable(f"{where}: its TLS certificate is not accepted: {excerpt(cause.verify_message)}")
+    if isinstance(cause, ssl.SSLError):
+        reason = cause.reason or str(cause)
+        if reason in _NOT_TLS:
+            return Unusable(f"{where}: does not speak TLS; without it the endpoint begins with tcp://")
+        if "ALERT" in reason:  # said by the other side: it refuses our certificate, our version, our name for it
+            return Unusable(f"{where}: refuses our side of TLS: {excerpt(reason.replace('_', ' ').lower())}")
+        return Retryable(f"{where}: no TLS connection: {excerpt(reason.replace('_', ' ').lower())}", unsent=unsent)
+    return Retryable(f"{where}: the connection broke: {_said(cause)}", unsent=unsent)
+
+
+def unreachable(error: OSError, where: str) -> DeliveryError:
+    """What a failure to connect means."""
+    if isinstance(error, ssl.SSLError | Broken):
+        return failure(error, where, unsent=True)
+    return Retryable(f"{where}: cannot connect: {_said(error)}", unsent=True)
+
+
+def stranger(said: bytes, where: str, protocol: str) -> Unusable:
+    """Something answers that is not what we send to; ``said`` is the beginning of it."""
+    if said.startswith(_HTTP):
+        return Unusable(f"{where}: is a web server ({excerpt(said, 60)}), and does not speak {protocol}")
+    if said.startswith(_TLS_ALERT):
+        return Unusable(f"{where}: speaks TLS; with it the endpoint begins with tls://")
+    return Unusable(f"{where}: what answers there does not speak {protocol}: {excerpt(repr(said[:40]))}")
+
+
+def several(errors: list[DeliveryError]) -> DeliveryError:
+    """What it means that none of the servers can be used. Where one may be well by itself soon, that is waited for."""
+    if len(errors) == 1:
+        return errors[0]
+    text = "; ".join(map(str, errors))
+    if all(isinstance(error, Unusable) for error in errors):
+        return Unusable(text)
+    unsent = all(isinstance(error, Unusable) or (isinstance(error, Retryable) and error.unsent) for error in errors)
+    if all(isinstance(error, NoAnswer | Unusable) for error in errors):
+        return NoAnswer(text, unsent=unsent)
+    return Retryable(text, unsent=unsent)
+
+
+def _said(error: BaseException) -> str:
+    return excerpt(str(getattr(error, "strerror", None) or error) or type(error).__name__)
