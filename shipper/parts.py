@@ -78,6 +78,7 @@ class Parts:
             "streams": len(self.hub.streams()),
             "behind": self._behind(),
             "open_files": int(_value(metrics.open_files)),
+            "held_bytes": int(_value(metrics.held_bytes)),
             "services": self.services(),
             "receivers": self._receivers(),
             "remains": self.remains.status() if self.remains is not None else [],

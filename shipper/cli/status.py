@@ -28,6 +28,8 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
     click.echo("labels: " + ", ".join(f"{name}={value}" for name, value in status["labels"].items() if value))
     _print_end(status)
     click.echo(f"streams: {status['streams']}, open files: {status['open_files']}")
+    if held := status.get("held_bytes"):
+        click.echo(f"kept on disk of files that were deleted or truncated: {held:,} bytes")
     for service in status.get("services", ()):
         _print_service(service)
     for name, receiver in status.get("receivers", {}).items():

@@ -5,61 +5,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shipper.errors import RangeGone
 from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
 from shipper.sources.file.settings import FileGroup, FileSettings, HeldSpace
-from tests.sources.file_kit import DESTINATION, Sink, Tail, tailing
-
-LINES = [f"line {number:06d} {'x' * 80}" for number in range(20_000)]  # about two megabytes
-TEXT = "".join(f"{line}\n" for line in LINES)
-SIZE = len(TEXT)
+from tests.sources.file_held_kit import LINES, SIZE, TEXT, deleted, kept, limits, truncated_before, unread
+from tests.sources.file_kit import DESTINATION, Sink, tailing
 
 
 @pytest.fixture
 def held(tmp_path: Path) -> Path:
     """Where it is read ahead to."""
     return tmp_path / "held"
-
-
-def kept(held: Path) -> list[Path]:
-    """The copies there are."""
-    return sorted(path for path in held.glob("*") if "." not in path.name) if held.exists() else []
-
-
-def limits(held: Path, **more: Any) -> dict[str, Any]:
-    """Settings for it; the file system may be as full as it likes."""
-    return {"held": HeldSpace(str(held), **{"keep_free": 0.0, **more})}
-
-
-def deleted(path: str) -> Iterator[str]:
-    """Open descriptors of this process whose file of that name has no name any more."""
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            continue
-        if target == f"{path} (deleted)":
-            yield number
-
-
-async def unread(tail: Tail, text: str = TEXT) -> Path:
-    """A file of which one line was taken before the destination went away."""
-    log = tail.directory / "app.log"
-    log.write_text("first\n")
-    await tail.lines(1)
-    tail.sink.open = False
-    with open(log, "a") as out:
-        out.write(text)
-    await tail.settle()
-    return log
 
 
 def test_a_deleted_file_survives_a_kill(tmp_path: Path, held: Path) -> None:
@@ -163,17 +124,7 @@ def test_a_log_that_is_truncated_in_place_is_read_ahead(tmp_path: Path, held: Pa
     async def story() -> None:
         sink = Sink()
         async with tailing(tmp_path / "log", sink=sink, limits=limits(held)) as tail:
-            log = tail.directory / "app.log"
-            log.write_text("before\n")
-            await tail.lines(1)
-            os.truncate(log, 0)
-            log.write_text("first\n")
-            await tail.lines(2)
-            sink.open = False
-            with open(log, "a") as out:
-                out.write(TEXT)
-            await tail.settle()
-            await tail.pass_time(8)
+            log = await truncated_before(tail)
             assert len(kept(held)) == 1
             os.truncate(log, 0)
             with open(log, "a") as out:
@@ -192,23 +143,38 @@ def test_truncated_while_stopped(tmp_path: Path, held: Path) -> None:
     async def story() -> None:
         sink = Sink()
         async with tailing(tmp_path / "log", sink=sink, limits=limits(held)) as tail:
-            log = tail.directory / "app.log"
-            log.write_text("before\n")
-            await tail.lines(1)
-            os.truncate(log, 0)
-            log.write_text("first\n")
-            await tail.lines(2)
-            sink.open = False
-            with open(log, "a") as out:
-                out.write(TEXT)
-            await tail.settle()
-            await tail.pass_time(8)
+            log = await truncated_before(tail)
         os.truncate(log, 0)
         log.write_text("after\n")
         async with tailing(tmp_path / "log", sink=sink, limits=limits(held)):
             sink.take_all()
             assert sorted(sink.bodies) == sorted(["before", "first", *LINES, "after"])
             assert not sink.lost
+
+    asyncio.run(story())
+
+
+def test_a_log_that_is_about_to_be_truncated_is_read_ahead_at_once(tmp_path: Path, held: Path) -> None:
+    """DESIGN 4: a copy of a log appears beside it: what has waited for 5 s is kept before it is truncated, and the copy taken away."""
+
+    async def story() -> None:
+        sink = Sink()
+        async with tailing(tmp_path / "log", sink=sink, limits=limits(held)) as tail:
+            log = await unread(tail)
+            await tail.pass_time(8)
+            assert not kept(held)
+            (tail.directory / "app.log.1").write_bytes(log.read_bytes()[:100_000])
+            await tail.settle()
+            await tail.until(lambda: [path.stat().st_size for path in kept(held)] == [SIZE + 6])
+            (tail.directory / "app.log.1").unlink()
+            os.truncate(log, 0)
+            await tail.pass_time(1)
+            assert tail.report.metrics.held_bytes._value.get() == SIZE + 6
+            sink.take_all()
+            assert sink.bodies == ["first", *LINES]
+            assert not sink.lost
+            await tail.pass_time(2)
+            assert tail.report.metrics.held_bytes._value.get() == 0
 
     asyncio.run(story())
 
@@ -254,102 +220,6 @@ def test_nothing_is_copied_while_all_is_well(tmp_path: Path, held: Path) -> None
             await tail.settle()
             await tail.pass_time(8)
             assert not kept(held)
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("restart", [False, True])
-def test_the_oldest_is_given_up_when_there_is_no_more_room(tmp_path: Path, held: Path, restart: bool) -> None:
-    """More than may be held loses its oldest lines, whole ones, as one range that is told; the rest arrives."""
-
-    async def story() -> None:
-        sink = Sink()
-        room = limits(held, max_bytes=1 << 20)
-        async with tailing(tmp_path / "log", sink=sink, limits=room) as tail:
-            log = await unread(tail)
-            log.unlink()
-            await tail.pass_time(8)
-            (copy,) = kept(held)
-            assert copy.stat().st_blocks * 512 <= (1 << 20) + (128 << 10)
-            assert not list(deleted(str(log)))
-            assert tail.report.problems("held-full")
-            if not restart:
-                sink.take_all()
-        if restart:
-            async with tailing(tmp_path / "log", sink=sink, limits=room):
-                sink.take_all()
-        ((_, start, end),) = sink.lost
-        assert start == 6 + 10 * len(LINES[0] + "\n")  # what a file begins with is kept with it
-        assert SIZE // 2 < end < SIZE * 3 // 4
-        assert (end - 6) % len(LINES[0] + "\n") == 0
-        assert sink.bodies == ["first", *LINES[:10], *LINES[(end - 6) // len(LINES[0] + "\n") :]]
-
-    asyncio.run(story())
-
-
-def test_a_range_that_was_cut_and_then_given_up_is_told_as_gone(tmp_path: Path, held: Path) -> None:
-    """What was on its way when it was given up is never sent again as if nobody had written there; what is kept is."""
-
-    async def story() -> None:
-        sink = Sink()
-        async with tailing(tmp_path / "log", sink=sink, limits=limits(held, max_bytes=1 << 20)) as tail:
-            log = await unread(tail)
-            stream = tail.file("app.log")
-            cuts, at = [], 6
-            while (batch := stream.cut(at, at, 300_000, 7)) is not None:
-                cuts.append(batch)
-                at = batch.cut.end
-            log.unlink()
-            await tail.pass_time(8)
-            (gap,) = stream.content.gaps
-            text, behind = stream.text(0, 1 << 20)
-            assert behind == gap[0]
-            assert text.splitlines()[-1] == LINES[9].encode()
-            with pytest.raises(RangeGone):
-                stream.text(behind, 1 << 20)
-            for batch in cuts:
-                if batch.cut.start < gap[1] and gap[0] < batch.cut.end:
-                    with pytest.raises(RangeGone):
-                        stream.reread(batch.cut)
-                else:
-                    assert stream.reread(batch.cut).payload == batch.payload
-            assert cuts[0].cut.start < gap[1] < cuts[-1].cut.start
-
-    asyncio.run(story())
-
-
-def test_a_group_may_rather_hold_on(tmp_path: Path, held: Path) -> None:
-    """With ``when_full: block`` nothing is given up: what does not fit stays in the deleted file, held by its descriptor."""
-
-    async def story() -> None:
-        sink = Sink()
-        room = limits(held, max_bytes=1 << 20)
-        async with tailing(tmp_path / "log", sink=sink, limits=room, when_full="block") as tail:
-            log = await unread(tail)
-            log.unlink()
-            await tail.pass_time(8)
-            assert list(deleted(str(log)))
-            assert tail.report.problems("held-full")
-            sink.take_all()
-            assert sink.bodies == ["first", *LINES]
-            assert not sink.lost
-
-    asyncio.run(story())
-
-
-def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, held: Path) -> None:
-    """Where the file system has less room than is to be left, nothing is read ahead; that is said, and nothing is lost by it."""
-
-    async def story() -> None:
-        sink = Sink()
-        async with tailing(tmp_path / "log", sink=sink, limits=limits(held, keep_free=1.0)) as tail:
-            log = await unread(tail)
-            log.unlink()
-            await tail.pass_time(8)
-            assert sum(path.stat().st_size for path in kept(held)) <= 4096
-            assert tail.report.problems("held-full")
-            sink.take_all()
-            assert sink.bodies == ["first", *LINES]
 
     asyncio.run(story())
 

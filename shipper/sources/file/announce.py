@@ -23,6 +23,9 @@ class Announcer(Protocol):
     def ended(self, content: Content) -> None:
         """It will never grow again."""
 
+    def endangered(self, content: Content) -> None:
+        """A copy of it appeared beside it: its file is about to be truncated."""
+
     def kept(self, content: Content) -> TailedFile | None:
         """What was read ahead of a content that is nowhere else; None where nothing was."""
 

@@ -59,6 +59,7 @@ class Content:
         self.awaited: Key | None = None  # its file, which cannot be read yet, and is not given up for that
         self.closing = False  # unfinished lines and events are not held any longer
         self.rewritten = False  # its file was truncated in place before, and may be again
+        self.copied = False  # a copy of it appeared beside it: its file is about to be truncated
         self.blocks = False  # nothing of it is given up to bound what is held
         self.gone_because = ""
         self.readable_to: float = math.inf  # what lies behind was destroyed

@@ -132,6 +132,9 @@ class Resumed(Announcer):
     def ended(self, content: Content) -> None:
         """See `Announcer`: all have ended."""
 
+    def endangered(self, content: Content) -> None:
+        """See `Announcer`: what the earlier life read ahead is there; nothing is added to that."""
+
     def kept(self, content: Content) -> TailedFile | None:
         """See `Announcer`."""
         kept = self._kept(content)

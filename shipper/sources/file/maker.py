@@ -138,6 +138,10 @@ class Maker(Announcer):
             else:  # once it has ended in the ledger, and is sent, it is not read again by the next run
                 self._uncounted.add(stream)
 
+    def endangered(self, content: Content) -> None:
+        """See `Announcer`."""
+        self.ahead.endangered(content)
+
     def kept(self, content: Content) -> TailedFile | None:
         """See `Announcer`."""
         try:

@@ -9,6 +9,7 @@ copied, as the files' group says.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class ReadAhead:
         self._report = report
         self._watched: dict[Content, float] = {}  # at risk, and since when that is known
         self._kept: dict[Content, Kept] = {}  # the oldest first
+        self._looking = asyncio.Lock()
+        self._hurry = asyncio.Event()
 
     # What the source tells ---------------------------------------------------------------------------------------------
 
@@ -65,6 +68,12 @@ class ReadAhead:
         """Something happened to a content: it may be at risk now."""
         if content not in self._watched and self._at_risk(content):
             self._watched[content] = self._clock.monotonic()
+
+    def endangered(self, content: Content) -> None:
+        """A copy of a content appears: what has waited long enough is read ahead before its file is truncated."""
+        self.note(content)
+        if content in self._watched:
+            self._hurry.set()
 
     def recall(self, content: Content) -> None:
         """A content of an earlier run: find what that kept of it."""
@@ -109,20 +118,32 @@ class ReadAhead:
     # The work ----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look every second, until cancelled."""
+        """Look every second, and when a file is about to be truncated, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hurried())
+            while True:
+                await self._clock.sleep(LOOK_SECONDS)
+                await self.look()
+
+    async def _hurried(self) -> None:
         while True:
-            await self._clock.sleep(LOOK_SECONDS)
+            await self._hurry.wait()
+            self._hurry.clear()
             await self.look()
 
     async def look(self, *, at_once: bool = False) -> None:
         """Copy what is due, and let go of what is not needed; ``at_once``: whatever its age, as far as time allows."""
-        until = self._clock.monotonic() + LAST_SECONDS if at_once else math.inf
-        for content in list(self._watched):
-            try:
-                await self._look(content, at_once, until)
-            except OSError as error:
-                said = f"{content.name} cannot be read ahead, it is held by its descriptor: {error.strerror or error}"
-                self._report(Problem("read-ahead", said, "read-ahead"))
+        async with self._looking:
+            until = self._clock.monotonic() + LAST_SECONDS if at_once else math.inf
+            for content in list(self._watched):
+                try:
+                    await self._look(content, at_once, until)
+                except OSError as error:
+                    said = (
+                        f"{content.name} cannot be read ahead, it is held by its descriptor: {error.strerror or error}"
+                    )
+                    self._report(Problem("read-ahead", said, "read-ahead"))
+            self._report.metrics.held_bytes.set(self._held())
 
     async def _look(self, content: Content, at_once: bool, until: float) -> None:
         if content.finished and content.idle:
@@ -242,7 +263,7 @@ class ReadAhead:
         file = content.file
         if file is None or content.awaited or not self._settings.directory:
             return False
-        return not file.paths or (content.rewritten and not content.finished)
+        return not file.paths or ((content.rewritten or content.copied) and not content.finished)
 
     def _age(self, content: Content, low: int) -> float:
         """For how many seconds the first byte at ``low`` is known to be unacknowledged."""

@@ -329,6 +329,12 @@ class FileTable:
         if length:
             self._begin(file, length)
 
+    def copied(self, content: Content) -> None:
+        """Somebody makes a copy of a content, under a name that says what for."""
+        if not content.copied:
+            content.copied = True
+            self._announce.endangered(content)
+
     def suspect(self, stream: Content) -> None:
         """A read showed that the content of ``stream`` may not be what it was."""
         file = stream.file
