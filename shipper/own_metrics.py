@@ -136,5 +136,10 @@ class Metrics:
             ("signal", "cause"),
             registry=r,
         )
+        self.held_bytes = Gauge(
+            "shipper_held_bytes",
+            "Bytes of deleted and truncated files kept in the state directory until they are acknowledged.",
+            registry=r,
+        )
         self.open_files = Gauge("shipper_open_files", "Descriptors held by file tailing.", registry=r)
         self.streams = Gauge("shipper_streams", "Streams known and not yet retired.", registry=r)
