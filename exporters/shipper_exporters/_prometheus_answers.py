@@ -18,6 +18,7 @@ from shipper_exporters._http import excerpt, retry_after
 
 MAX_ANSWER = 16 << 10
 RECEIVER_FLAG = "--web.enable-remote-write-receiver"
+HISTOGRAMS_FLAG = "--enable-feature=native-histograms"
 
 _LATER = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
@@ -28,6 +29,7 @@ _OLD = re.compile(
 )
 _ANOTHER_PATH = re.compile(r'unsupported path|"errorType"')  # VictoriaMetrics' way to say 404; what asks a Prometheus
 _QUERY_RESULT = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
+_NO_HISTOGRAMS = re.compile(rb"native histograms? .{0,20}disabled")
 _PARTIAL = re.compile(r"\berr-(mimir|cortex)-")
 
 
@@ -36,13 +38,16 @@ class Refused:
     """The receiver does not take it. ``old``: because it has these samples, or newer ones of the same series.
 
     ``partial``: it says so of some samples and has stored all others (Mimir, Thanos), so nothing is sent again.
-    ``repeated``: it was sent twice, and may have been taken the first time.
+    ``repeated``: it was sent twice, and may have been taken the first time. ``missing``: how many samples it says it did not
+    write; None where it does not tell. ``histograms``: it takes no native histograms, and has written nothing for having got one.
     """
 
     reason: str
     old: bool
     partial: bool
     repeated: bool = False
+    missing: int | None = None
+    histograms: bool = False
 
 
 def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
@@ -50,7 +55,7 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     status = answer.status
     said = excerpt(answer.body)
     named = f"{where} answered {_named(status)}"
-    page = _is_web_page(answer)
+    page = is_web_page(answer)
     if 200 <= status < 300 and _QUERY_RESULT.match(answer.body):
         raise Unusable(f"{named} as to a question: {said} (is it the path that remote writes go to?)")
     if 200 <= status < 300 and not page:
@@ -60,6 +65,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
         raise Unusable(f"{named}, which leads to {to}; if that is right, make it the url")
     if status == 413:
         raise TooLarge(f"{named}: {said}")
+    if status >= 400 and _NO_HISTOGRAMS.search(answer.body):
+        return Refused(f"{named}: {said}", old=False, partial=False, histograms=True)
     if status in _LATER or status >= 500:
         raise _retry(status, f"{named}: {said}", answer.headers, wall_ns)
     if page:
@@ -87,7 +94,8 @@ def _advice(status: int) -> str:
     return ""
 
 
-def _is_web_page(answer: Answer) -> bool:
+def is_web_page(answer: Answer) -> bool:
+    """Whether something else answered than a receiver of remote writes."""
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shipper.errors import MalformedOtlp
-from shipper.otlp.wire import FIXED64, LENGTH, VARINT, field, fields, read_varint
+from shipper.otlp.wire import FIXED64, LENGTH, VARINT, fields, read_varint
 from shipper_exporters._prometheus_names import label_name, number_text
+from shipper_exporters._prometheus_samples import Family, Labels
 
 IDENTITY: Mapping[str, tuple[str, ...]] = {
     "service": ("service.name",),
@@ -56,16 +57,11 @@ def attributes(content: bytes, number: int) -> Pairs:
     return tuple(found.items())
 
 
-def encode(name: str, *parts: Iterable[tuple[str, str]]) -> bytes:
-    """The labels of a series as the first fields of a TimeSeries, sorted by name as remote write wants them.
-
-    Where a label is in several ``parts`` the last one counts.
-    """
+def series(name: str, family: Family, *parts: Iterable[tuple[str, str]]) -> Labels:
+    """The labels of a series called ``name``; where one is in several ``parts`` the last one counts."""
     labels = {key: value for part in parts for key, value in part if value}
     labels["__name__"] = name
-    return b"".join(
-        field(1, field(1, key.encode()) + field(2, value.encode())) for key, value in sorted(labels.items())
-    )
+    return Labels.of(labels.items(), family)
 
 
 def _key_values(content: bytes, number: int, depth: int) -> list[tuple[str, Any]]:

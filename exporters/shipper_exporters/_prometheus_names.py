@@ -51,6 +51,19 @@ def metric_name(name: str, unit: str, *, counter: bool = False, gauge: bool = Fa
     return f"_{joined}" if joined[0].isdigit() else joined
 
 
+def unit_name(name: str, unit: str) -> str:
+    """What ``name`` (as `metric_name` made it) says of its unit: ``seconds``; empty where it ends in none, as OpenMetrics asks."""
+    main, _, per = unit.strip().partition("/")
+    words = _words(main, _UNITS)
+    if per_words := _words(per, _PER):
+        words += ["per", *per_words]
+    found = "_".join(words)
+    bare = name.removesuffix("_total")
+    if not found and bare.endswith("_ratio"):
+        found = "ratio"
+    return found if found and bare.endswith(f"_{found}") else ""
+
+
 def label_name(key: str) -> str:
     """The name of a label, sanitised."""
     clean = _NO_LABEL.sub("_", key)

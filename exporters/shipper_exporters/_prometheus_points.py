@@ -23,12 +23,17 @@ _NUMBER_ATTRIBUTES = 7
 
 @dataclass(slots=True)
 class Number:
-    """A NumberDataPoint. ``value``: the eight bytes of its double; None when it carries none."""
+    """A NumberDataPoint. ``value``: the eight bytes of its double; None when it carries none.
+
+    ``exemplars`` are undecoded here and everywhere below, as `shipper_exporters._prometheus_exemplars` reads them.
+    """
 
     time_ns: int
     value: bytes | None
     flags: int
     attributes: bytes
+    start_ns: int = 0
+    exemplars: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -42,12 +47,33 @@ class Distribution:
     bounds: tuple[float, ...] = ()
     flags: int = 0
     attributes: bytes = b""
+    start_ns: int = 0
+    exemplars: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Exponential:
+    """An ExponentialHistogramDataPoint. A side is the offset of its first bucket, and counts of each bucket alone."""
+
+    time_ns: int = 0
+    count: int = 0
+    total: float | None = None
+    scale: int = 0
+    zero_count: int = 0
+    zero_threshold: float = 0.0
+    positive: tuple[int, tuple[int, ...]] = (0, ())
+    negative: tuple[int, tuple[int, ...]] = (0, ())
+    flags: int = 0
+    attributes: bytes = b""
+    start_ns: int = 0
+    exemplars: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
 class Quantiles:
     """A SummaryDataPoint: values by quantile."""
 
+    start_ns: int = 0
     time_ns: int = 0
     count: int = 0
     total: float = 0.0
@@ -58,16 +84,19 @@ class Quantiles:
 
 def number(data: bytes, at: int, end: int) -> Number:
     """The NumberDataPoint in ``data[at:end]``. Raises `MalformedOtlp`. Written out, because it is what most bytes are."""
-    time_ns = flags = 0
+    time_ns = start_ns = flags = 0
     value: bytes | None = None
     own = b""
+    exemplars: tuple[bytes, ...] = ()
     while at < end:
         tag = data[at]
         if tag == 0x3A and at + 1 < end and data[at + 1] < 0x80:  # an attribute, of less than 128 bytes
             stop = at + 2 + data[at + 1]
         elif tag in (0x11, 0x19, 0x21, 0x31):  # start, time, double, integer
             stop = at + 9
-            if tag == 0x19:
+            if tag == 0x11:
+                start_ns = int.from_bytes(data[at + 1 : stop], "little")
+            elif tag == 0x19:
                 time_ns = int.from_bytes(data[at + 1 : stop], "little")
             elif tag == 0x21:
                 value = data[at + 1 : stop]
@@ -75,9 +104,11 @@ def number(data: bytes, at: int, end: int) -> Number:
                 value = _DOUBLE.pack(_I64.unpack_from(data, at + 1)[0])
         else:
             field, wire, behind = read_tag(data, at, end)
-            _, stop = skip(data, wire, behind, end)
+            begin, stop = skip(data, wire, behind, end)
             if field == 8 and wire == VARINT:
                 flags = read_varint(data, behind, end)[0]
+            elif field == 5 and wire == LENGTH:
+                exemplars += (data[begin:stop],)
             elif field != _NUMBER_ATTRIBUTES:
                 at = stop
                 continue
@@ -86,7 +117,7 @@ def number(data: bytes, at: int, end: int) -> Number:
         if tag == 0x3A:
             own += data[at:stop]
         at = stop
-    return Number(time_ns, value, flags, own)
+    return Number(time_ns, value, flags, own, start_ns, exemplars)
 
 
 def distribution(data: bytes, at: int, end: int) -> Distribution:
@@ -97,7 +128,9 @@ def distribution(data: bytes, at: int, end: int) -> Distribution:
     own: list[bytes] = []
     for field, wire, start, value, stop in fields(data, at, end):
         if wire == FIXED64:
-            if field == 3:
+            if field == 2:
+                point.start_ns = int.from_bytes(data[value:stop], "little")
+            elif field == 3:
                 point.time_ns = int.from_bytes(data[value:stop], "little")
             elif field == 4:
                 point.count = int.from_bytes(data[value:stop], "little")
@@ -107,6 +140,8 @@ def distribution(data: bytes, at: int, end: int) -> Distribution:
             counts.append(data[value:stop])
         elif field == 7:
             bounds.append(data[value:stop])
+        elif field == 8 and wire == LENGTH:
+            point.exemplars += (data[value:stop],)
         elif field == 9 and wire == LENGTH:
             own.append(data[start:stop])
         elif field == 10 and wire == VARINT:
@@ -119,6 +154,68 @@ def distribution(data: bytes, at: int, end: int) -> Distribution:
     return point
 
 
+def exponential(data: bytes, at: int, end: int) -> Exponential:
+    """The ExponentialHistogramDataPoint in ``data[at:end]``. Raises `MalformedOtlp`."""
+    point = Exponential()
+    own: list[bytes] = []
+    for field, wire, start, value, stop in fields(data, at, end):
+        if wire == FIXED64:
+            _fixed(point, field, data[value:stop])
+        elif wire == VARINT:
+            whole, _ = read_varint(data, value, stop)
+            if field == 6:
+                point.scale = _unzigzag(whole)
+            elif field == 10:
+                point.flags = whole
+        elif wire == LENGTH:
+            if field == 1:
+                own.append(data[start:stop])
+            elif field == 8:
+                point.positive = _side(data, value, stop)
+            elif field == 9:
+                point.negative = _side(data, value, stop)
+            elif field == 11:
+                point.exemplars += (data[value:stop],)
+    point.attributes = b"".join(own)
+    return point
+
+
+def _fixed(point: Exponential, field: int, eight: bytes) -> None:
+    """Take a field of eight bytes."""
+    if field == 2:
+        point.start_ns = int.from_bytes(eight, "little")
+    elif field == 3:
+        point.time_ns = int.from_bytes(eight, "little")
+    elif field == 4:
+        point.count = int.from_bytes(eight, "little")
+    elif field == 5:
+        (point.total,) = _DOUBLE.unpack(eight)
+    elif field == 7:
+        point.zero_count = int.from_bytes(eight, "little")
+    elif field == 14:
+        (point.zero_threshold,) = _DOUBLE.unpack(eight)
+
+
+def _side(data: bytes, at: int, end: int) -> tuple[int, tuple[int, ...]]:
+    """The Buckets of an exponential histogram: its offset and its counts, packed or not."""
+    offset = 0
+    counts: list[int] = []
+    for field, wire, _, value, stop in fields(data, at, end):
+        if field == 1 and wire == VARINT:
+            offset = _unzigzag(read_varint(data, value, stop)[0])
+        elif field == 2 and wire == VARINT:
+            counts.append(read_varint(data, value, stop)[0])
+        elif field == 2 and wire == LENGTH:
+            while value < stop:
+                count, value = read_varint(data, value, stop)
+                counts.append(count)
+    return offset, tuple(counts)
+
+
+def _unzigzag(value: int) -> int:
+    return value >> 1 ^ -(value & 1)
+
+
 def quantiles(data: bytes, at: int, end: int) -> Quantiles:
     """The SummaryDataPoint in ``data[at:end]``. Raises `MalformedOtlp`."""
     point = Quantiles()
@@ -126,7 +223,9 @@ def quantiles(data: bytes, at: int, end: int) -> Quantiles:
     own: list[bytes] = []
     for field, wire, start, value, stop in fields(data, at, end):
         if wire == FIXED64:
-            if field == 3:
+            if field == 2:
+                point.start_ns = int.from_bytes(data[value:stop], "little")
+            elif field == 3:
                 point.time_ns = int.from_bytes(data[value:stop], "little")
             elif field == 4:
                 point.count = int.from_bytes(data[value:stop], "little")

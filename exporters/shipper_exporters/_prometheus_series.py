@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shipper_exporters._prometheus_convert import STALE, Sample
+from shipper_exporters._prometheus_samples import Sample, is_end
 
 _IDLE_MS = 600_000  # a series without a sample for so long makes room for others
-_STALE = b"\x09" + STALE
 _NAME = b"\x0a\x08__name__\x12"  # the label of the metric's name, up to the length of its value
 _OWN = b"shipper_"
 
@@ -46,8 +45,8 @@ class Series:
 
     def accepted(self, samples: Iterable[Sample]) -> None:
         """The destination has these."""
-        for time_ms, labels, value, _ in samples:
-            if value.startswith(_STALE, 2):
+        for time_ms, labels, value, *_ in samples:
+            if is_end(value):
                 self._remove(labels)
             elif self._newest.get(labels, 0) < time_ms:
                 self._newest[labels] = time_ms

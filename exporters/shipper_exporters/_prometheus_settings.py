@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 from yarl import URL
@@ -20,6 +21,19 @@ class PrometheusSettings(HttpSettings, frozen=True):
     """What ``options`` of a destination of type ``prometheus`` may hold."""
 
     url: Annotated[str, Meta(description="Where remote writes go, in full.")] = ""
+    protocol: Annotated[
+        Literal["auto", "1.0", "2.0"],
+        Meta(
+            description="Version of remote write; auto begins with 2.0 and falls back to 1.0 if that is not understood."
+        ),
+    ] = "auto"
+    native_histograms: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="What exponential histograms become: auto sends native ones where their arrival is proved (2.0), and "
+            "counts them as rejected elsewhere; always holds everything until the receiver takes them; never rejects them."
+        ),
+    ] = "auto"
     bearer_token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
     password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
@@ -59,3 +73,10 @@ def check(destination: str, settings: PrometheusSettings) -> URL:
         if not _LABEL.fullmatch(name) or name.startswith("__") or name in RESERVED - {"env", "service", "release"}:
             raise wrong(destination, f"external_labels.{name[:60]}", "is no name for an external label")
     return url
+
+
+def authorization(username: str, secret: str) -> str:
+    """The header for a token, or with a user name for a password."""
+    if not username:
+        return f"Bearer {secret}"
+    return f"Basic {base64.b64encode(f'{username}:{secret}'.encode()).decode()}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from shipper.contracts import Accepted
 from shipper.errors import Rejected, Retryable
 from shipper_exporters._prometheus_answers import Refused
-from shipper_exporters._prometheus_convert import Sample
+from shipper_exporters._prometheus_samples import NO_POINT, Sample, is_histogram
 from shipper_exporters._prometheus_series import Series
 from shipper_exporters._remote_write import Part
 
@@ -22,17 +22,24 @@ HOPELESS = (
     32  # refusals more than acceptances: from here on no part is halved any more, each is only tried once as it is
 )
 
-Post = Callable[[bytes], Awaitable[Refused | None]]
-"""Sends one body. Raises what `Exporter.send` does."""
+Post = Callable[[Part], Awaitable[Refused | None]]
+"""Sends one part. Raises what `Exporter.send` does."""
+
+LATE = "counts of before what was counted already"
 
 
 @dataclass(frozen=True)
 class WriteBody:
-    """A request made ready: its parts in order of time, and the data points that had to be left out, by reason."""
+    """A request made ready: its parts in order of time, and the data points that had to be left out, by reason.
+
+    ``deltas``: some of it is not added up yet. ``late``: what then turned out to be of before what was counted already.
+    """
 
     parts: tuple[Part, ...] = field(repr=False)
     points: int
     left_out: Mapping[str, int]
+    deltas: bool = False
+    late: tuple[Sample, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -49,6 +56,8 @@ class Journey:
         """``doubt``: all of it may be there already. ``there``: times and series of samples that are."""
         self.arrived: list[Part] = []
         """What was taken so far."""
+        self.doubtful: set[bytes] = set()
+        """Series of which something was refused."""
         self._there = there
         self._points = body.points
         self._series = series
@@ -57,6 +66,8 @@ class Journey:
         self._lost: set[int] = set()
         self._refusals = self._acceptances = 0
         self._content = ""  # why something was refused that is not old
+        for sample in () if doubt else body.late:
+            self._lose(sample, LATE)
 
     async def go(self, post: Post) -> Accepted:
         """Send what is not sent yet. Raises what ``post`` does, and `Rejected` when nothing at all is taken."""
@@ -82,7 +93,7 @@ class Journey:
     async def _attempt(self, leg: _Leg, post: Post) -> Refused | None:
         sent, leg.doubt = leg.doubt, True  # also when it is broken off
         try:
-            refused = await post(leg.part.data)
+            refused = await post(leg.part)
         except Retryable as error:
             leg.doubt = sent or not error.unsent
             error.unsent = not leg.doubt and not self._acceptances  # of the whole request
@@ -93,18 +104,19 @@ class Journey:
     def _admit(self, leg: _Leg) -> None:
         kept, over = self._series.admit(leg.part.samples)
         if over:
-            leg.part = Part.of(kept)
+            leg.part = Part.of(kept, leg.part.version)
             for sample in over:
                 self._lose(sample, f"of a series beyond max_series ({self._series.most})")
         leg.admitted = True
 
     def _refuse(self, leg: _Leg, refused: Refused) -> None:
+        if refused.histograms:
+            self._without_histograms(leg, refused.reason)
+            return
+        self.doubtful.update(sample[1] for sample in leg.part.samples)
         self._refusals += 1
-        if refused.partial:  # it took the rest, so nothing of it is sent again; of what it did not take it names one
-            self._acceptances += 1
-            self._series.accepted(leg.part.samples)
-            if not (refused.old and leg.doubt):
-                self._lose(leg.part.samples[0], refused.reason)
+        if refused.partial:  # it took the rest, so nothing of it is sent again
+            self._refuse_some(leg, refused)
             return
         halves = leg.part.halves() if self._refusals - self._acceptances <= HOPELESS else None
         if halves is not None:
@@ -118,8 +130,34 @@ class Journey:
             elif sample[:2] not in self._there and (not leg.doubt or self._series.is_late(sample)):
                 self._lose(sample, refused.reason)
 
+    def _refuse_some(self, leg: _Leg, refused: Refused) -> None:
+        """Of what it did not take it says how many, or names one."""
+        samples = leg.part.samples
+        missing = 1 if refused.missing is None else refused.missing
+        if missing < len(samples) or refused.missing is None or refused.old:
+            self._acceptances += 1
+            self._series.accepted(samples)
+            self.arrived.append(leg.part)
+        else:
+            self._content = refused.reason
+        if refused.old and leg.doubt:
+            return
+        for sample in samples[:missing]:
+            self._lose(sample, refused.reason)
+
+    def _without_histograms(self, leg: _Leg, reason: str) -> None:
+        """Send the rest of it."""
+        rest = [sample for sample in leg.part.samples if not is_histogram(sample[2])]
+        for sample in leg.part.samples:
+            if is_histogram(sample[2]):
+                self.doubtful.add(sample[1])
+                self._lose(sample, reason)
+        if rest:
+            self._legs.appendleft(_Leg(Part.of(rest, leg.part.version), leg.doubt, admitted=True))
+
     def _lose(self, sample: Sample, reason: str) -> None:
         """Count the data point that a sample is of, once."""
-        if sample[3] not in self._lost:
-            self._lost.add(sample[3])
+        point = sample[3]
+        if point != NO_POINT and point not in self._lost:
+            self._lost.add(point)
             self._reasons[reason] += 1

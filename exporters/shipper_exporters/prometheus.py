@@ -1,28 +1,32 @@
-"""Sends metrics to whatever takes Prometheus remote write 1.0: a Prometheus, Mimir, VictoriaMetrics, Grafana Cloud, Thanos.
+"""Sends metrics to whatever takes Prometheus remote write: a Prometheus, Mimir, VictoriaMetrics, Grafana Cloud, Thanos.
 
 Logs and traces are not for it: of them it is owed nothing. One request is under way at a time, since a receiver takes each series
-only forward in time. How OTLP becomes series is in ``_prometheus_convert``, what is on the wire in ``_remote_write``, what answers
-mean in ``_prometheus_answers``, and what is done about samples that are refused in ``_remote_write_journey``.
+only forward in time. How OTLP becomes series is in ``_prometheus_convert``, what is on the wire in ``_remote_write``, which
+version of it in ``_remote_write_dialect``, what answers mean in ``_prometheus_answers``, what is done about samples that are
+refused in ``_remote_write_journey``, and about counts since the last point in ``_prometheus_delta``.
 """
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import MalformedOtlp, Rejected, TooLarge
+from shipper.errors import MalformedOtlp, Rejected, TooLarge, Unusable
 from shipper.ids import uuid7
-from shipper_exporters._client import Client, Content, shown
+from shipper_exporters._client import Answer, Client, Content, shown
 from shipper_exporters._http import SecretFile
 from shipper_exporters._http_settings import check_literal
-from shipper_exporters._prometheus_answers import MAX_ANSWER, Refused, meaning
+from shipper_exporters._prometheus_answers import HISTOGRAMS_FLAG, MAX_ANSWER, Refused, meaning
 from shipper_exporters._prometheus_convert import Converter
+from shipper_exporters._prometheus_delta import Sums, has_deltas
+from shipper_exporters._prometheus_samples import is_histogram
 from shipper_exporters._prometheus_series import Series
-from shipper_exporters._prometheus_settings import PrometheusSettings, check
-from shipper_exporters._remote_write import HEADERS, PROTOBUF, TWICE, cut
+from shipper_exporters._prometheus_settings import PrometheusSettings, authorization, check
+from shipper_exporters._remote_write import TWICE, Part, Version, cut
+from shipper_exporters._remote_write_dialect import Dialect, with_proof
 from shipper_exporters._remote_write_journey import Journey, WriteBody
 
 __all__ = ["PrometheusExporter", "PrometheusSettings"]
@@ -51,6 +55,8 @@ class PrometheusExporter(Exporter):
         self._secret = SecretFile(secret) if secret else None
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)
         self._series = Series(settings.max_series)
+        self._dialect = Dialect(settings.protocol)
+        self._sums = Sums(settings.max_series)
         self._journeys: dict[str, Journey] = {}
         self._there: set[tuple[int, bytes]] = set()  # what was taken of a request that then turned out to be too large
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
@@ -60,16 +66,20 @@ class PrometheusExporter(Exporter):
         self._client.open()
 
     def prepare(self, request: Request) -> Prepared:
-        """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
+        """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP.
+
+        It is written in the version that the receiver was last known to speak, and anew should that turn out to be another.
+        """
         try:
             converted = self._converter.convert(batch.payload for batch in request.batches)
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
-        parts, twice = cut(converted.samples, self._settings.max_samples_per_send)
+        parts, twice = cut(converted.samples, self._settings.max_samples_per_send, self._dialect.version)
         left_out = Counter(converted.rejected)
         if twice:
             left_out[TWICE] = len({sample[3] for sample in twice})
-        body = WriteBody(tuple(parts), converted.points, left_out)
+        deltas = any(has_deltas(part.samples) for part in parts)
+        body = WriteBody(tuple(parts), converted.points, left_out, deltas)
         return Prepared(request.id, request.signal, body, sum(len(part.data) for part in parts))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
@@ -77,21 +87,38 @@ class PrometheusExporter(Exporter):
         journey = self._journeys.pop(prepared.request_id, None)
         if journey is None:
             doubt = prepared.request_id < self._began
-            journey = Journey(prepared.body, self._series, doubt=doubt, there=self._there)
+            journey = Journey(self._added_up(prepared.body), self._series, doubt=doubt, there=self._there)
 
-        async def post(data: bytes) -> Refused | None:
-            return await self._post(data, deadline)
+        async def post(part: Part) -> Refused | None:
+            return await self._post(part, deadline)
 
         try:
-            return await journey.go(post)
+            accepted = await journey.go(post)
         except (TooLarge, Rejected):  # it comes again, if at all, under other ids
             self._there = {sample[:2] for part in journey.arrived for sample in part.samples}
+            self._learn(journey)
             raise
         except BaseException:
             self._journeys[prepared.request_id] = journey
             while len(self._journeys) > _REMEMBERED:
                 del self._journeys[next(iter(self._journeys))]
             raise
+        self._learn(journey)
+        return accepted
+
+    def _added_up(self, body: WriteBody) -> WriteBody:
+        """The same with sums in place of what counts since the last point."""
+        if not body.deltas:
+            return body
+        summed = self._sums.begin((sample for part in body.parts for sample in part.samples), self._there)
+        parts, _ = cut(summed.samples, self._settings.max_samples_per_send, self._dialect.version)
+        return replace(body, parts=tuple(parts), late=tuple(summed.late))
+
+    def _learn(self, journey: Journey) -> None:
+        """What became of a request's sums, once it is over."""
+        for part in journey.arrived:
+            self._sums.taken(part.samples)
+        self._sums.doubtful(journey.doubtful)
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Prometheus on this host, unless the settings say so."""
@@ -105,20 +132,46 @@ class PrometheusExporter(Exporter):
         """See `Exporter.aclose`."""
         await self._client.aclose()
 
-    async def _post(self, data: bytes, deadline: Deadline) -> Refused | None:
-        answer = await self._client.call(
-            "POST", self._url, deadline, MAX_ANSWER, self._headers(), Content(data, PROTOBUF)
-        )
-        return meaning(answer, shown(self._url), self._context.clock.wall_ns())
+    async def _post(self, part: Part, deadline: Deadline) -> Refused | None:
+        version = self._dialect.version
+        while True:
+            unproved = self._unproved(part, version)
+            if unproved is not None:
+                return unproved
+            headers = self._headers(version)
+            content = Content(part.written(version), version.content_type)
+            answer = await self._client.call("POST", self._url, deadline, MAX_ANSWER, headers, content)
+            other = self._other(answer, version)
+            if other is None:
+                break
+            version = other
+        said = with_proof(meaning(answer, shown(self._url), self._context.clock.wall_ns()), answer, part.samples)
+        if said is not None and said.histograms and self._settings.native_histograms == "always":
+            raise Unusable(f"{said.reason} (a Prometheus takes them with {HISTOGRAMS_FLAG})")
+        self._dialect.proved(version)
+        return said
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"User-Agent": self._context.user_agent, "Accept-Encoding": "identity", **HEADERS}
+    def _other(self, answer: Answer, version: Version) -> Version | None:
+        try:
+            return self._dialect.other(answer, version)
+        except Unusable as error:
+            raise Unusable(f"{shown(self._url)}: {error}") from None
+
+    def _unproved(self, part: Part, version: Version) -> Refused | None:
+        """A refusal of our own: native histograms, where they are not wanted or nobody would say what became of them."""
+        wanted = self._settings.native_histograms
+        if wanted == "always" or (wanted == "auto" and version is Version.TWO):
+            return None
+        if not any(is_histogram(sample[2]) for sample in part.samples):
+            return None
+        why = (
+            "which native_histograms leaves out" if wanted == "never" else "whose arrival remote write 1.0 cannot prove"
+        )
+        return Refused(f"exponential histograms, {why}", old=False, partial=False, histograms=True)
+
+    def _headers(self, version: Version) -> dict[str, str]:
+        headers = {"User-Agent": self._context.user_agent, "Accept-Encoding": "identity", **version.headers}
         headers |= self._settings.headers
         if self._secret is not None:
-            secret = self._secret.read()
-            if self._settings.username:
-                both = base64.b64encode(f"{self._settings.username}:{secret}".encode()).decode()
-                headers["Authorization"] = f"Basic {both}"
-            else:
-                headers["Authorization"] = f"Bearer {secret}"
+            headers["Authorization"] = authorization(self._settings.username, self._secret.read())
         return headers

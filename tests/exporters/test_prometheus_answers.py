@@ -38,7 +38,9 @@ def context(**more: Any) -> ExporterContext:
 async def exporting(sink: Sink, **settings: Any) -> AsyncIterator[PrometheusExporter]:
     sink.answer = STORED
     exporter = PrometheusExporter(
-        "prom", PrometheusSettings(url=f"{sink.url}/v1/metrics?key=secret", **settings), context()
+        "prom",
+        PrometheusSettings(url=f"{sink.url}/v1/metrics?key=secret", **{"protocol": "1.0", **settings}),
+        context(),
     )
     await exporter.start()
     try:
@@ -108,8 +110,8 @@ def test_nothing_to_send() -> None:
 
     async def scenario() -> None:
         async with Sink() as sink, exporting(sink) as exporter:
-            answer = await send(exporter, payload(counter("d", 1, NOW, temporality=1)))
-            assert (answer.rejected, "delta" in answer.message) == (1, True)
+            answer = await send(exporter, payload(counter("d", 1, NOW, temporality=0)))
+            assert (answer.rejected, "since when" in answer.message) == (1, True)
             assert not sink.received
 
     asyncio.run(scenario())

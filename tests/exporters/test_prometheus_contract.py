@@ -35,7 +35,7 @@ class RemoteWriteDestination(Destination):
         self._url = f"{sink.url}/v1/metrics"
 
     def exporter(self, context: ExporterContext) -> Exporter:
-        return PrometheusExporter("sink", PrometheusSettings(url=self._url), context)
+        return PrometheusExporter("sink", PrometheusSettings(url=self._url, protocol="1.0"), context)
 
     async def healthy(self) -> None:
         await self._sink.come_up()

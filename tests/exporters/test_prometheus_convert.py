@@ -18,15 +18,15 @@ from shipper.otlp import metrics as ours
 from shipper.otlp.encode import resource, scope
 from shipper.otlp.scan import scan
 from shipper_exporters._prometheus_convert import (
-    DELTA,
-    EXPONENTIAL,
+    FALLING_DELTA,
     MALFORMED,
     NO_NAME,
-    NO_VALUE,
-    STALE,
+    UNSPECIFIED,
     Converted,
     Converter,
 )
+from shipper_exporters._prometheus_emit import COARSE, NO_VALUE
+from shipper_exporters._prometheus_samples import STALE
 from shipper_exporters._remote_write import Part, cut
 from tests.exporters.metrickit import HOST, IDENTITY, counter, gauge, payload
 from tests.exporters.remote_write import bits, series_of
@@ -137,19 +137,22 @@ def test_the_end_of_series() -> None:
 
 
 def test_what_has_no_form_is_counted() -> None:
-    """Deltas, exponential histograms, points without a value or a time and nameless metrics are counted by reason."""
-    exponential = Metric(name="e")
-    exponential.exponential_histogram.aggregation_temporality = 2  # type: ignore[assignment]
-    exponential.exponential_histogram.data_points.add(time_unix_nano=1)
-    exponential.exponential_histogram.data_points.add(time_unix_nano=1)
+    """Deltas of sums that may fall, too coarse exponential histograms, points without a value or a time and nameless metrics
+    are counted by reason.
+    """
+    coarse = Metric(name="e")
+    coarse.exponential_histogram.aggregation_temporality = 2  # type: ignore[assignment]
+    coarse.exponential_histogram.data_points.add(time_unix_nano=1, scale=-5)
+    falling = counter("f", 1, NOW, temporality=1)
+    falling.sum.is_monotonic = False
     found = converted(
         payload(
-            counter("d", 1, NOW, temporality=1), counter("d", 1, NOW, temporality=0), exponential,
+            falling, counter("d", 1, NOW, temporality=0), coarse,
             gauge("n", None, NOW), gauge("t", 1.0, 0), gauge("...", 1.0, NOW), gauge("ok", 1.0, NOW),
         )
     )  # fmt: skip
-    assert found.rejected == {DELTA: 2, EXPONENTIAL: 2, NO_VALUE: 2, NO_NAME: 1}
-    assert found.points == 8
+    assert found.rejected == {FALLING_DELTA: 1, UNSPECIFIED: 1, COARSE: 1, NO_VALUE: 2, NO_NAME: 1}
+    assert found.points == 7
     assert len(found.samples) == 1
 
 

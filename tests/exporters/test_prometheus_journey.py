@@ -15,7 +15,7 @@ from shipper.errors import Rejected, Retryable, TooLarge
 from shipper.otlp.wire import double_field, field, varint_field
 from shipper_exporters._prometheus_answers import Refused
 from shipper_exporters._prometheus_series import Series
-from shipper_exporters._remote_write import cut
+from shipper_exporters._remote_write import Part, cut
 from shipper_exporters._remote_write_journey import HOPELESS, Journey, WriteBody
 from tests.exporters.remote_write import series_of
 
@@ -33,7 +33,8 @@ class Receiver:
         self.bad: set[str] = set()
         self.requests = 0
 
-    async def post(self, data: bytes) -> Refused | None:
+    async def post(self, part: Part) -> Refused | None:
+        data = part.data
         self.requests += 1
         what = self.script.pop(0) if self.script else "answer"
         if what == "unsent":
@@ -73,7 +74,7 @@ def body(samples: Sequence[tuple[str, int]], most: int = 100) -> WriteBody:
     made = []
     for point, (name, at) in enumerate(samples):
         value = field(2, double_field(1, 2.0) + varint_field(2, at))
-        made.append((at, labels(name), value, point))
+        made.append((at, labels(name), value, point, None))
     parts, _ = cut(made, most)
     return WriteBody(tuple(parts), len(samples), {})
 
@@ -172,7 +173,7 @@ def test_a_receiver_that_stores_the_rest() -> None:
     """One that says it took all others (Mimir) is sent nothing again; of what it refused it names one, so one is counted."""
     series = Series(100)
 
-    async def post(data: bytes) -> Refused | None:
+    async def post(part: Part) -> Refused | None:
         return Refused("err-mimir-sample-out-of-order", old=True, partial=True)
 
     journey = Journey(body([("a", 1), ("b", 2)]), series, doubt=False, there=set())
