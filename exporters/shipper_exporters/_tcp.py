@@ -132,7 +132,7 @@ class Tcp:
             try:
                 await self._use(link, server, exchange, deadline)
             except Broken as error:
-                raise failure(error, str(server), unsent=not link.whole) from None
+                raise failure(error, str(server), unsent=not link.whole, silent=not link.heard) from None
         except Retryable as error:
             error.unsent = error.unsent and not doubt
             raise

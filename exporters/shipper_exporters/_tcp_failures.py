@@ -13,11 +13,16 @@ _TLS_ALERT = b"\x15\x03"
 _HTTP = b"HTTP/"
 
 
-def failure(error: OSError, where: str, *, unsent: bool = False) -> DeliveryError:
-    """What a failure below the protocol means; ``where`` is the server, for the sentence. ``unsent``: see `Retryable`."""
+def failure(error: OSError, where: str, *, unsent: bool = False, silent: bool = False) -> DeliveryError:
+    """What a failure below the protocol means; ``where`` is the server, for the sentence. ``unsent``: see `Retryable`.
+
+    ``silent``: nothing ever came over the connection. A server that wants TLS, or refuses us for another reason that these
+    protocols have no word for, ends it just as one does that is restarted.
+    """
     cause = error.cause if isinstance(error, Broken) else error
     if cause is None:
-        return Retryable(f"{where}: closed the connection before it acknowledged", unsent=unsent)
+        perhaps = " (if it always does: does it expect TLS, or not know us?)" if silent else ""
+        return Retryable(f"{where}: closed the connection before it acknowledged{perhaps}", unsent=unsent)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return Unusable(f"{where}: its TLS certificate is not accepted: {excerpt(cause.verify_message)}")
     if isinstance(cause, ssl.SSLError):

@@ -27,6 +27,8 @@ class Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.progress: Callable[[], None] = _nobody
+        self.heard = False
+        """Whether anything ever came."""
         self.whole = False
         """Whether the other side may have all of any message that was sent since this was last set to False."""
         self._held = bytearray()
@@ -84,6 +86,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        self.heard = True
         self._held += data
         if len(self._held) > _BUFFERED:
             self._transport.pause_reading()

@@ -1,0 +1,104 @@
+"""Sends logs to Logstash by the lumberjack protocol, version 2: to its Beats input, as Filebeat does.
+
+Documents have the fields of the Elastic Common Schema (``_ecs``), and in ``[@metadata][_id]`` an id that is the same whenever
+a record is sent again. How they go over the wire is in ``_lumberjack``, what comes back in ``_lumberjack_session``,
+connections are in ``_tcp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import msgspec
+
+from shipper import __version__
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
+from shipper.errors import MalformedOtlp, Rejected, Retryable
+from shipper.otlp.rows import log_blocks
+from shipper_exporters._ecs import EcsLogs
+from shipper_exporters._lumberjack import Window, windows
+from shipper_exporters._lumberjack_session import Journey
+from shipper_exporters._lumberjack_settings import PORT, LogstashSettings, check
+from shipper_exporters._tcp import Tcp
+
+__all__ = ["LogstashExporter", "LogstashSettings"]
+
+_REMEMBERED = 64  # requests of which some documents were acknowledged
+
+
+class LogstashExporter(Exporter):
+    """Lumberjack with acknowledgements; see the module."""
+
+    Settings: ClassVar[type[Any]] = LogstashSettings
+    signals = frozenset({Signal.LOGS})  # a metric or a span is no event of a log, and Beats have no form for them
+    many_lives = True  # each document names its own
+
+    def __init__(self, name: str, settings: LogstashSettings, context: ExporterContext) -> None:
+        self.name = name
+        check(name, settings)
+        self._tcp = Tcp(name, settings, context, port=PORT)
+        self._documents = EcsLogs()
+        self._compress = settings.compression == "zlib"
+        about = {"beat": settings.index, "type": "_doc", "version": __version__}
+        self._metadata = msgspec.json.encode(about)[1:] + b","
+        self._journeys: dict[str, Journey] = {}  # by request, where not all of it was acknowledged
+        self.limits = Limits(
+            max_wire_bytes=settings.max_wire_bytes,
+            requests_per_second=settings.requests_per_second,
+            burst=settings.burst,
+            max_in_flight=settings.max_in_flight,
+        )
+
+    async def start(self) -> None:
+        """See `Exporter.start`."""
+        self._tcp.open()
+
+    def prepare(self, request: Request) -> Prepared:
+        """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
+        try:
+            body = tuple(windows(self._encoded(request), compress=self._compress))
+        except MalformedOtlp as error:
+            raise Rejected(f"{self.name}: {error}") from None
+        return Prepared(request.id, request.signal, body, sum(len(window.data) for window in body))
+
+    async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
+        """See `Exporter.send`. Documents that were acknowledged before it failed are not sent again with the others."""
+        body: tuple[Window, ...] = prepared.body
+        journey = self._journeys.pop(prepared.request_id, None) or Journey(body)
+        try:
+            await self._tcp.run(journey.go, deadline)
+        except BaseException as error:
+            if isinstance(error, Retryable):
+                error.unsent = error.unsent and not journey.begun
+            if journey.begun:
+                self._journeys[prepared.request_id] = journey
+                while len(self._journeys) > _REMEMBERED:
+                    del self._journeys[next(iter(self._journeys))]
+            raise
+        return Accepted()
+
+    def trusted(self) -> bool:
+        """See `Exporter.trusted`: not for a Logstash on this host, unless the settings say so."""
+        return self._tcp.trusted
+
+    def describe(self) -> str:
+        """See `Exporter.describe`."""
+        return f"Logstash at {self._tcp.describe()}"
+
+    async def aclose(self) -> None:
+        """See `Exporter.aclose`."""
+        self._tcp.aclose()
+
+    def _encoded(self, request: Request) -> Iterator[bytes]:
+        """The documents of a request, in order."""
+        for batch in request.batches:
+            before = f'{{"@metadata":{{"_id":"{batch.life}.{batch.stream}.{batch.cut.start}.'.encode()
+            between = b'",' + self._metadata
+            number = 0
+            for block in log_blocks(batch.payload):
+                documents = self._documents.documents(block, batch.cut.start + number, batch.cut.observed_ns)
+                for at, document in enumerate(documents, number):
+                    yield b"%b%d%b%b" % (before, at, between, document[1:])
+                number += len(documents)
