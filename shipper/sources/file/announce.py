@@ -26,8 +26,8 @@ class Announcer(Protocol):
     def endangered(self, content: Content) -> None:
         """A copy of it appeared beside it: its file is about to be truncated."""
 
-    def kept(self, content: Content) -> TailedFile | None:
-        """What was read ahead of a content that is nowhere else; None where nothing was."""
+    def kept(self, content: Content, beyond: int) -> TailedFile | None:
+        """What was read ahead of a content that parted with its file; None where that does not reach ``beyond`` a position."""
 
     def follow(self, file: TailedFile) -> None:
         """Watch the file itself, where the directories of its names do not tell all."""

@@ -156,11 +156,12 @@ class Copies:
 
         Raises OSError when no descriptor is left to look.
         """
+        for copy in self._table:
+            if copy.copy_of is old and self._holds(copy, old):
+                return copy  # it may have been deleted by now
         beside = truncated.path if truncated is not None and truncated.path else old.path
-        likely = [*(file.path for file in self._table if file.copy_of is old), *further]
-        for path, status in chain(
-            named(old.path), siblings(beside, likely)
-        ):  # what is still in its place costs no listing
+        # What is still in its place costs no listing.
+        for path, status in chain(named(old.path), siblings(beside, further)):
             key = (status.st_dev, status.st_ino)
             if truncated is not None and key == truncated.key:
                 continue

@@ -135,11 +135,11 @@ class Resumed(Announcer):
     def endangered(self, content: Content) -> None:
         """See `Announcer`: what the earlier life read ahead is there; nothing is added to that."""
 
-    def kept(self, content: Content) -> TailedFile | None:
+    def kept(self, content: Content, beyond: int) -> TailedFile | None:
         """See `Announcer`."""
         kept = self._kept(content)
         try:
-            return None if kept is None else adopt(self.table, content, kept)
+            return None if kept is None or kept.end <= beyond else adopt(self.table, content, kept)
         except OSError:  # it cannot be read: then it is lost, and counted
             return None
 

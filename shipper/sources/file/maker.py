@@ -142,10 +142,10 @@ class Maker(Announcer):
         """See `Announcer`."""
         self.ahead.endangered(content)
 
-    def kept(self, content: Content) -> TailedFile | None:
+    def kept(self, content: Content, beyond: int) -> TailedFile | None:
         """See `Announcer`."""
         try:
-            return self.ahead.claim(content)
+            return self.ahead.claim(content, beyond)
         except OSError:  # it cannot be read: then it is lost, and counted
             return None
 

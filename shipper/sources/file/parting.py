@@ -68,7 +68,7 @@ class Partings:
         """The copy of what ``old`` was reading. Raises `Unsure` when not everything that may be one could be looked into."""
         before = self._pool.refusals
         try:
-            found = self._table.copies.find(old, file, moved) or self._announce.kept(old)
+            found = self._furthest(old, self._table.copies.find(old, file, moved))
         except OSError as error:
             if error.errno not in NO_DESCRIPTORS:
                 raise
@@ -76,6 +76,16 @@ class Partings:
         if found is None and self._pool.refusals != before:
             raise Unsure
         return found
+
+    def _furthest(self, old: Content, copy: TailedFile | None) -> TailedFile | None:
+        """``copy``, or what was read ahead where that reaches further than a copy that is not all of it."""
+        size = 0 if copy is None else copy.length()
+        kept = self._announce.kept(old, size) if size < old.size else None
+        if kept is None or copy is None:
+            return kept or copy
+        copy.copy_of = None
+        self._table.copies.remember(copy, size)
+        return kept
 
     # Waiting -----------------------------------------------------------------------------------------------------------
 

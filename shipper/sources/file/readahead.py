@@ -101,10 +101,10 @@ class ReadAhead:
             where = self._settings.directory
             self._report(Problem("read-ahead", f"{where} cannot be tidied: {error.strerror or error}", where))
 
-    def claim(self, content: Content) -> TailedFile | None:
-        """The copy of a content that is nowhere else any more; None where there is none."""
+    def claim(self, content: Content, beyond: int) -> TailedFile | None:
+        """What is kept of a content that parted with its file; None where that does not reach ``beyond`` a position."""
         kept = self._kept.get(content)
-        if kept is None or reads_from(content, kept):
+        if kept is None or kept.end <= beyond or reads_from(content, kept):
             return None
         return adopt(self._table, content, kept)
 

@@ -279,8 +279,11 @@ class FileTable:
                 original = self._paths.get(base)
                 if original is not None and original is not file:
                     self.look(original)  # it may have been truncated because this is its copy
-            if file.stream is not None or self.copies.doubt(file, size, head, first_scan=self.first_scan):
+            if file.stream is not None:
                 return
+            start = self.copies.passed(file, size, head)  # it may be one whose original goes on elsewhere
+        if not start and self.copies.doubt(file, size, head, first_scan=self.first_scan):
+            return
         if size < start or (size == start and file.key not in self.copies.taken):
             return
         stream = self._announce.new_stream(file, size, head, start)
