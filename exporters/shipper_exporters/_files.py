@@ -40,10 +40,10 @@ class SecretFile:
 class TlsFiles:
     """The TLS context made of certificate files, made again when one of them changes; TLS 1.2 or newer.
 
-    ``protocol``: the one that is agreed on within TLS (RFC 7301), ``http/1.1`` or ``h2``.
+    ``protocol``: the one that is agreed on within TLS (RFC 7301), ``http/1.1`` or ``h2``; empty: nothing is said of it.
     """
 
-    def __init__(self, ca_file: str, cert_file: str, key_file: str, protocol: str = HTTP_1) -> None:
+    def __init__(self, ca_file: str, cert_file: str, key_file: str, protocol: str = "") -> None:
         self._ca, self._cert, self._key = ca_file, cert_file, key_file
         self._protocol = protocol
         self._seen: tuple[tuple[int, ...], ...] = ()
@@ -74,7 +74,8 @@ def _of_the_system(protocol: str) -> ssl.SSLContext:
 def _new(ca_file: str, protocol: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the system's configuration of OpenSSL allows
-    context.set_alpn_protocols([protocol])
+    if protocol:
+        context.set_alpn_protocols([protocol])
     return context
 
 

@@ -16,13 +16,18 @@ from shipper.otlp.answer import parse_response, parse_status
 from shipper_exporters._http import excerpt, retry_after
 
 MAX_ANSWER = 64 << 10
+_UNREACHABLE = frozenset({502, 503, 504})
 _LATER = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
 _TOO_LARGE = frozenset({413, 414, 431})
 _BAD_CONTENT = frozenset({400, 422})
-_RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")
+RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")
 _RELAYED_SIZE = re.compile(r"message (after decompression )?larger than max")  # gRPC's words
 _STATUS_TYPES = frozenset({"application/x-protobuf", "application/protobuf", "application/json"})
+
+
+class Busy(Retryable):
+    """Who was asked is there and answered, and only has no time: nothing says that another would be better."""
 
 
 def passing(status: int) -> bool:
@@ -60,7 +65,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
     if status in _TOO_LARGE or (status == 400 and "too large" in said.lower()):  # the Collector's way to say 413
         return TooLarge(reason)
     if passing(status):
-        return Retryable(reason, retry_after(headers, wall_ns))
+        kind = Retryable if status in _UNREACHABLE else Busy
+        return kind(reason, retry_after(headers, wall_ns))
     return Rejected(reason, isolate=status in _BAD_CONTENT)
 
 
@@ -70,7 +76,7 @@ def _meant(status: int, message: str) -> int:
     It passes 400, 401, 403, 404 and 429 on, but makes 500 of 413 and 422, and 429 of gRPC's limit on a message. Sent
     again unchanged, such a request would never be taken.
     """
-    if status == 500 and (relayed := _RELAYED.search(message)):
+    if status == 500 and (relayed := RELAYED.search(message)):
         return int(relayed[1])
     return 413 if status == 429 and _RELAYED_SIZE.search(message) else status
 

@@ -41,7 +41,7 @@ VERBS: dict[str, str] = {
 _MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _LIVING = {"run", "node", "gateway", "exec"}  # verbs that act on a stop signal from the first moment
 # what a missing third-party module means to the person who typed the verb
-_SIDECAR_MODULES = {"aiohttp", "isal", "msgspec", "obstore", "yaml", "rich"}
+_SIDECAR_MODULES = {"aiohttp", "cramjam", "h2", "isal", "msgspec", "obstore", "yaml", "rich"}
 
 
 class _Verbs(click.Group):

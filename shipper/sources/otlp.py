@@ -19,6 +19,7 @@ from shipper.events import Problem, Reporter, Said
 from shipper.ledger import LedgerThread
 from shipper.sources.intake import Intake
 from shipper.sources.listen import ListenSettings
+from shipper.sources.otlp_asked import Asked
 from shipper.sources.otlp_desk import Desk, Listener, OtlpLimits
 from shipper.sources.otlp_labels import Labels
 from shipper.spool import SpoolStream
@@ -95,15 +96,15 @@ class OtlpReceiver(Source):
             listener=listener,
         )
         self._doors: list[Door] = []
+        asked = Asked(life, self._intake.known) if role == "gateway" else None
         if http is not None:
-            from shipper.sources.otlp_http import Asked, HttpDoor
+            from shipper.sources.otlp_http import HttpDoor
 
-            asked = Asked(life, self._intake.known) if role == "gateway" else None
             self._doors.append(HttpDoor(http, self._desk, path, asked, report))
         if grpc is not None:
             from shipper.sources.otlp_grpc import GrpcDoor
 
-            self._doors.append(GrpcDoor(grpc, self._desk, path))
+            self._doors.append(GrpcDoor(grpc, self._desk, path, asked))
         self._started = False
 
     @property

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr what comes back as an error anyway
@@ -20,9 +22,10 @@ from shipper.otlp.answer import encode_response
 from shipper.otlp.wire import field, varint_field
 from shipper.sources.body import Held, unpacked
 from shipper.sources.listen import SOCKET_MODE, ListenSettings, prepare_socket
-from shipper.sources.listing import Origin
+from shipper.sources.listing import Origin, read_origin
+from shipper.sources.otlp_asked import Asked
 from shipper.sources.otlp_desk import Desk
-from shipper.sources.refusal import Refusal, later, too_large
+from shipper.sources.refusal import Refusal, bad, later, too_large
 
 _METHODS = {
     f"/opentelemetry.proto.collector.{package}.v1.{service}/Export": signal
@@ -34,17 +37,22 @@ _METHODS = {
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _AT_ONCE = 64  # calls on one connection: more wait in the sender
+_METADATA_BYTES = 256 << 10  # a request of many small streams lists them all
 _CLOSING_SECONDS = 2.0
+HELLO, KNOWN = "/shipper.v1.Gateway/Hello", "/shipper.v1.Gateway/Known"
+"""What only another Shipper calls, of a gateway: the message of the latter is a life's id, the answers are JSON."""
 
 
 class GrpcDoor:
     """See `shipper.sources.otlp.Door`."""
 
-    def __init__(self, settings: ListenSettings, desk: Desk, path: str) -> None:
+    def __init__(self, settings: ListenSettings, desk: Desk, path: str, asked: Asked | None = None) -> None:
+        """``asked``: as `shipper.sources.otlp_http.HttpDoor` has it."""
         self.addresses: list[tuple[str, int]] = []
         self._settings = settings
         self._desk = desk
         self._path = path
+        self._asked = asked
         self._server: Any = None
 
     async def start(self) -> None:
@@ -54,11 +62,13 @@ class GrpcDoor:
                 ("grpc.max_receive_message_length", self._desk.limits.max_body),
                 ("grpc.per_message_decompression", 0),
                 ("grpc.max_concurrent_streams", _AT_ONCE),
+                ("grpc.max_metadata_size", _METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
                 ("grpc.so_reuseport", 0),  # else a second server on the same port would take half of what comes
                 ("grpc.http2.max_ping_strikes", 0),  # senders may ask as often as they like whether this still lives
             ]
         )
-        server.add_generic_rpc_handlers((_Handlers(self),))
+        server.add_generic_rpc_handlers((_Handlers(self, self._asked is not None),))
         settings = self._settings
         if settings.path:
             prepare_socket(settings.path, self._path)
@@ -92,13 +102,46 @@ class GrpcDoor:
                 rejected = await self._take(signal, context, held)
             except Refusal as refusal:
                 self._desk.refuse(refusal)
-                await context.abort(_CODES[refusal.code], str(refusal), _retry_after(refusal))
+                await context.abort(_CODES[refusal.code], str(refusal), (*_retry_after(refusal), *self._name()))
+        await self._sign(context)
         said = f"{rejected} records are not valid OTLP and were left out" if rejected else ""
         return encode_response(signal, rejected, said)
 
-    async def _take(self, signal: Signal, context: Any, held: Held) -> int:
+    async def tell(self, known: bool, context: Any) -> bytes:
+        """Answer one question of another Shipper: what we have of a life (``known``), or who we are."""
+        try:
+            answer = await self._told(known, context)
+        except Refusal as refusal:
+            self._desk.refuse(refusal)
+            await context.abort(_CODES[refusal.code], str(refusal), (*_retry_after(refusal), *self._name()))
+        await self._sign(context)
+        return answer
+
+    async def _told(self, known: bool, context: Any) -> bytes:
+        assert self._asked is not None
+        self._authorise(context)
+        if not known:
+            return self._asked.hello()
+        life = await context.read()
+        answer = None if life is grpc.aio.EOF else await self._asked.intervals(life.decode("utf-8", "replace"))
+        if answer is None:
+            raise bad("life", "that is not a life's id")
+        return answer
+
+    def _authorise(self, context: Any) -> None:
         given = dict(context.invocation_metadata()).get("authorization", "")
         self._desk.authorise(given if isinstance(given, str) else "")
+
+    def _name(self) -> tuple[tuple[str, str], ...]:
+        """By what another Shipper knows a gateway."""
+        return () if self._asked is None else (("shipper-gateway", self._asked.life),)
+
+    async def _sign(self, context: Any) -> None:
+        if self._asked is not None:
+            await context.send_initial_metadata(self._name())
+
+    async def _take(self, signal: Signal, context: Any, held: Held) -> int:
+        self._authorise(context)
         self._desk.check_open()
         held.check(0)
         limits = self._desk.limits
@@ -116,7 +159,14 @@ class GrpcDoor:
             data = await unpacked(how, message, held, limits.max_decompressed)
         elif len(data) > limits.max_decompressed:
             raise too_large(f"the message is larger than {limits.max_decompressed} bytes")
-        return await self._desk.take(signal, data, held, Origin())
+        return await self._desk.take(signal, data, held, self._origin(context, len(data)))
+
+    def _origin(self, context: Any, size: int) -> Origin:
+        """What a Shipper says of its request, in the words that it has for HTTP. Raises a `Refusal`."""
+        if self._asked is None:
+            return Origin()
+        said = {name.title(): value for name, value in context.invocation_metadata() if isinstance(value, str)}
+        return read_origin(said, size)
 
     def _bind(self, server: Any, where: str) -> int:
         settings = self._settings
@@ -130,19 +180,21 @@ class GrpcDoor:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # it has no types
     """Finds the handler of a call."""
 
-    def __init__(self, door: GrpcDoor) -> None:
-        self._handlers = {method: _handler(door, signal) for method, signal in _METHODS.items()}
+    def __init__(self, door: GrpcDoor, asked: bool) -> None:
+        self._handlers = {method: _handler(partial(door.export, signal)) for method, signal in _METHODS.items()}
+        if asked:
+            self._handlers |= {method: _handler(partial(door.tell, method == KNOWN)) for method in (HELLO, KNOWN)}
 
     def service(self, details: Any) -> Any:
         """See `grpc.GenericRpcHandler.service`."""
         return self._handlers.get(details.method)
 
 
-def _handler(door: GrpcDoor, signal: Signal) -> Any:
-    async def export(_: Any, context: Any) -> bytes:
-        return await door.export(signal, context)
+def _handler(answer: Callable[[Any], Awaitable[bytes]]) -> Any:
+    async def call(_: Any, context: Any) -> bytes:
+        return await answer(context)
 
-    return grpc.stream_unary_rpc_method_handler(export)
+    return grpc.stream_unary_rpc_method_handler(call)
 
 
 def _coding(message: bytes) -> str:

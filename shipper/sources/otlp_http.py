@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from aiohttp import web
 
-from shipper import __version__
 from shipper.contracts import Signal
-from shipper.errors import MalformedOtlp, StateError
+from shipper.errors import MalformedOtlp
 from shipper.events import Reporter
-from shipper.intervals import IntervalSet
 from shipper.otlp import answer, decode
 from shipper.sources import body
 from shipper.sources.listen import Closed, HttpLog, ListenSettings, listen
-from shipper.sources.listing import LIFE, Origin, read_origin
+from shipper.sources.listing import Origin, read_origin
+from shipper.sources.otlp_asked import Asked
 from shipper.sources.otlp_desk import Desk
-from shipper.sources.refusal import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal, bad, later
+from shipper.sources.refusal import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal, bad
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 _HEADER_BYTES = 256 << 10  # of one header: a request of many small streams lists them all
 _READ_BYTES = 512 << 10  # of a body read ahead, before the sender has to wait
 _SIGNALS = {f"/v1/{signal}": signal for signal in Signal}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What only a gateway is asked by other Shippers: who it is, and what it has of a life, by stream."""
-
-    life: str
-    known: Callable[[str], Awaitable[Mapping[str, IntervalSet]]]
 
 
 class HttpDoor:
@@ -139,14 +127,11 @@ class HttpDoor:
         """The two questions another Shipper asks."""
         assert self._asked is not None
         if path == "/shipper/v1/hello":
-            return _json({"life": self._asked.life, "version": __version__, "role": "gateway"})
+            return _json(self._asked.hello())
         match path.split("/"):
-            case ["", "shipper", "v1", "lives", life, "intervals"] if LIFE.fullmatch(life):
-                try:
-                    known = await self._asked.known(life)
-                except StateError as error:
-                    raise later("ledger", str(error)) from error
-                return _json({"streams": {stream: intervals.pairs() for stream, intervals in known.items()}})
+            case ["", "shipper", "v1", "lives", life, "intervals"]:
+                if (known := await self._asked.intervals(life)) is not None:
+                    return _json(known)
         raise _nowhere(f"{path[:80]} is not here")
 
 
@@ -174,5 +159,5 @@ async def _from_json(signal: Signal, data: bytes) -> bytes:
         raise bad("malformed", str(error)) from error
 
 
-def _json(value: Mapping[str, object]) -> web.Response:
-    return web.Response(body=json.dumps(value).encode(), content_type=_JSON)
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type=_JSON)

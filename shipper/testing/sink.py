@@ -23,6 +23,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Literal
 
+import cramjam
 from aiohttp import web
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
@@ -30,8 +31,10 @@ from shipper.clock import Clock, SystemClock
 from shipper.contracts import Signal
 from shipper.intervals import IntervalSet
 from shipper.otlp.answer import encode_response, encode_status
+from shipper.otlp.decode import from_json
 
 PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +126,12 @@ class Received:
 
     @cached_property
     def body(self) -> bytes:
-        """The serialized Export<Signal>ServiceRequest, decompressed."""
-        if self.headers.get("Content-Encoding", "").lower() != "gzip":
-            return self.wire
-        out, rest = b"", self.wire
-        while rest:  # a gzip stream may have several members
-            member = zlib.decompressobj(31)
-            out += member.decompress(rest) + member.flush()
-            rest = member.unused_data
-        return out
+        """The serialized Export<Signal>ServiceRequest, decompressed; made of JSON where it came as that."""
+        how = self.headers.get("Content-Encoding", "").lower()
+        out = _gunzip(self.wire) if how == "gzip" else self.wire
+        if how == "zstd":
+            out = bytes(cramjam.zstd.decompress(self.wire))
+        return from_json(self.signal, out) if _is_json(self.headers) else out
 
     @property
     def key(self) -> str:
@@ -160,6 +160,7 @@ class Sink:
 
     With ``gateway`` set to a life id it says that it is a Shipper gateway of that life, and tells from ``intervals``
     what it has. ``bytes_per_second`` slows down its reading (set before it comes up); ``clock`` decides delays and slowness.
+    ``paths``: ends of further paths than OTLP's that are posted to, with the signal that comes there.
     """
 
     def __init__(
@@ -169,12 +170,14 @@ class Sink:
         tls: ssl.SSLContext | None = None,
         gateway: str = "",
         bytes_per_second: float = 0.0,
+        paths: Mapping[str, Signal] | None = None,
     ) -> None:
         self.answer = accept()
         self.judge: Callable[[Received], Answer] | None = None  # decides by content, in place of ``answer``
         self.gateway = gateway
         self.intervals: dict[str, dict[str, IntervalSet]] = {}  # by life, then stream
         self.bytes_per_second = bytes_per_second
+        self._paths = {f"/v1/{signal}": signal for signal in Signal} | dict(paths or {})
         self.received: list[Received] = []
         self.asked: list[str] = []  # paths of GET requests
         self.host, self.port = "127.0.0.1", 0
@@ -252,7 +255,7 @@ class Sink:
         if request.method == "GET":
             self.asked.append(request.path)
             return self._tell(request.path)
-        signal = next((signal for signal in Signal if request.path.endswith(f"/v1/{signal}")), None)
+        signal = next((signal for end, signal in self._paths.items() if request.path.endswith(end)), None)
         if request.method != "POST" or signal is None:
             return web.Response(status=404, headers=self._own_headers())
         wire = await self._read(request)
@@ -280,10 +283,11 @@ class Sink:
             await asyncio.Event().wait()
         elif answer.fault:
             return await self._break(answer, request)
-        body = answer.body
+        body, kind = answer.body, answer.content_type
         if body is None:
-            body = encode_response(signal, answer.rejected, answer.message, json=answer.content_type.endswith("json"))
-        headers = {"Content-Type": answer.content_type, **self._own_headers(), **answer.headers}
+            kind = JSON if _is_json(request.headers) else kind  # as it was asked, so it is answered
+            body = encode_response(signal, answer.rejected, answer.message, json=kind == JSON)
+        headers = {"Content-Type": kind, **self._own_headers(), **answer.headers}
         return web.Response(status=answer.status, body=body, headers=headers)
 
     async def _break(self, answer: Answer, request: web.BaseRequest) -> web.StreamResponse:
@@ -312,3 +316,16 @@ class Sink:
 
     def _own_headers(self) -> dict[str, str]:
         return {"Shipper-Gateway": self.gateway} if self.gateway else {}
+
+
+def _is_json(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == JSON
+
+
+def _gunzip(wire: bytes) -> bytes:
+    out, rest = b"", wire
+    while rest:  # a gzip stream may have several members
+        member = zlib.decompressobj(31)
+        out += member.decompress(rest) + member.flush()
+        rest = member.unused_data
+    return out

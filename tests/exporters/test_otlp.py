@@ -122,7 +122,7 @@ def test_answers(answer: Answer, error: type[DeliveryError], words: str) -> None
     async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
         sink.answer = answer
         raised = await failure(exporter, clock)
-        assert type(raised) is error
+        assert isinstance(raised, error)
         assert words in str(raised)
         assert str(raised).startswith(f"{sink.url}/v1/logs")
         assert str(raised).isprintable()

@@ -55,7 +55,7 @@ def test_mistakes(options: dict[str, object], path: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"endpiont": "http://h"}, {"endpoint": "http://h", "compression": "zstd"}, {"max_in_flight": 0}]
+    "options", [{"endpiont": "http://h"}, {"endpoint": "http://h", "compression": "lz4"}, {"max_in_flight": 0}]
 )
 def test_unknown_options_are_refused(options: dict[str, object]) -> None:
     """An unknown option, an unknown compression and a window of nothing are refused by their type."""
