@@ -61,8 +61,13 @@ class Account:
         report: Reporter,
         fallback: str = "",
         helping: Callable[[], bool] = lambda: False,
+        signals: Mapping[str, frozenset[Signal]] | None = None,
     ) -> None:
-        """``fallback``: the one of ``exporters`` that takes part only in need, and ``helping`` whether it ever did."""
+        """``fallback``: the one of ``exporters`` that takes part only in need, and ``helping`` whether it ever did.
+
+        ``signals``: of which data each gets anything, by name, where that is not all that its exporter takes.
+        """
+        self._signals = {**{name: one.signals for name, one in exporters.items()}, **(signals or {})}
         self._fallback = fallback
         self._helping = helping
         self._who = who
@@ -143,8 +148,7 @@ class Account:
 
     async def _changed(self, since: int) -> list[StreamAccount]:
         sizes = {stream.id: stream.frontier() for stream in self._hub.streams() if stream.kind is StreamKind.DATA}
-        signals = {name: exporter.signals for name, exporter in self._exporters.items()}
-        return await self._ledger.call(_figures, sizes, self._destinations(), signals, since)
+        return await self._ledger.call(_figures, sizes, self._destinations(), self._signals, since)
 
     def _destinations(self) -> tuple[str, ...]:
         """Those the account speaks of."""

@@ -127,7 +127,7 @@ class AdoptedRun:
 
     async def _all_out(self) -> bool:
         """Whether every destination has everything, as far as the ledger knows."""
-        return await self._ledger.call(_nothing_left, {pump.name: pump.exporter.signals for pump in self._pumps})
+        return await self._ledger.call(_nothing_left, {pump.name: pump.signals for pump in self._pumps})
 
 
 def _nothing_left(ledger: Ledger, destinations: Mapping[str, frozenset[Signal]]) -> bool:

@@ -21,6 +21,7 @@ from shipper.account import Account, Who
 from shipper.build_life import LifeMaker
 from shipper.build_redact import make_view, redact_shaping
 from shipper.build_remains import RemainsMaker
+from shipper.build_routes import make_routes, route_shaping
 from shipper.build_sources import MakeSettings, SourceMaker, Takers, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address, unix_path
@@ -41,6 +42,7 @@ from shipper.pump.pace import TokenBucket
 from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
+from shipper.pump.route import Route
 from shipper.remains import Remains
 
 ACCOUNT_DIRECTORY = "account"
@@ -117,12 +119,13 @@ class _Builder:
         exporters = {name: self._exporter(name, wanted, context) for name, wanted in config.destinations.items()}
         view = make_view(self.config.redact, self.report)
         hub = Hub(ledger, clock=self.clock, report=self.report, view=view)
+        routes = make_routes(config, self.report)
         quarantine = Quarantine(Path(config.state_dir) / QUARANTINE_DIRECTORY, max_bytes=config.quarantine.max_bytes)
         every = {
-            name: self._pump(exporter, hub, ledger, decision, quarantine, standby=name == config.drain.fallback)
+            name: self._pump(exporter, hub, ledger, decision, quarantine, routes.get(name))
             for name, exporter in exporters.items()
         }
-        fallback = every.pop(config.drain.fallback, None)
+        fallback = every.pop(config.standby, None)
         pumps = list(every.values())
         maker = SourceMaker(
             config,
@@ -158,7 +161,7 @@ class _Builder:
 
     def _takers(self, pumps: list[Pump]) -> Takers:
         """Who gets what; said where nobody gets it, since a destination that takes only metrics is easily thought enough."""
-        found = takers(pump.exporter for pump in pumps)
+        found = takers(pumps)
         for signal, names in found.items():
             if not names and pumps:
                 said = f"no destination takes {signal}: they are not shipped"
@@ -178,7 +181,7 @@ class _Builder:
             return {
                 name: self._exporter(name, wanted, context)
                 for name, wanted in self.config.destinations.items()
-                if name != self.config.drain.fallback
+                if name != self.config.standby
             }
 
         maker = RemainsMaker(
@@ -187,7 +190,7 @@ class _Builder:
             boot=self.life.boot,
             boot_ns=boot_time_ns(Surroundings("/", self.env)),
             exporters=exporters,
-            shaping=_shaping(self.config),
+            shaping=lambda name: _shaping(self.config, name),
             quarantine=quarantine,
             note=self.life.note,
             clock=self.clock,
@@ -211,8 +214,7 @@ class _Builder:
         ledger: LedgerThread,
         decision: LifeDecision,
         quarantine: Quarantine,
-        *,
-        standby: bool,
+        route: Route | None,
     ) -> Pump:
         return Pump(
             exporter,
@@ -223,11 +225,12 @@ class _Builder:
             report=self.report,
             quarantine=quarantine,
             mode=self.config.mode,
-            shaping=_shaping(self.config),
+            shaping=_shaping(self.config, exporter.name),
             ask_known=self.life.ledger_lost,
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
-            standby=standby,
+            standby=exporter.name == self.config.standby,
             bucket=self.making.buckets.get(exporter.name),
+            route=route,
         )
 
     async def _account(
@@ -259,6 +262,7 @@ class _Builder:
             ledger=ledger,
             exporters=exporters,
             fallback="" if fallback is None else fallback.name,
+            signals={pump.name: pump.signals for pump in pumps + ([] if fallback is None else [fallback])},
             helping=lambda: helped or (fallback is not None and fallback.takes_part),
             extras=lambda: {"exposure": _exposure(pumps), "refused": {**self._refused(), **maker.refused()}},
             interval=self.config.account.interval,
@@ -304,8 +308,11 @@ def own_addresses(config: Config, role: Role) -> frozenset[tuple[str, int]]:
     return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
 
 
-def _shaping(config: Config) -> str:
-    """A hash of all settings that decide what becomes of a range of a stream; kept with each request until it is answered."""
+def _shaping(config: Config, destination: str = "") -> str:
+    """A hash of all settings that decide what becomes of a range of a stream for a destination.
+
+    It is kept with each request until that is answered.
+    """
     groups = [
         (group.include, group.max_line_bytes, group.attributes, group.multiline, group.shape) for group in config.files
     ]
@@ -314,6 +321,8 @@ def _shaping(config: Config) -> str:
         deciding = [deciding, config.journal]
     if config.redact:
         deciding = [deciding, redact_shaping(config.redact)]
+    if routed := route_shaping(config, destination):
+        deciding = [deciding, routed]
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 
 

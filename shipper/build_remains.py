@@ -22,6 +22,7 @@ from shipper.account import Account, Who
 from shipper.adopted import AdoptedRun, Ended, last_words
 from shipper.build_journal import draw_journals, remaining_journals, take_journals, take_told_journals
 from shipper.build_redact import make_view
+from shipper.build_routes import make_routes
 from shipper.build_sources import SourceMaker, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config
@@ -37,6 +38,7 @@ from shipper.otlp.encode import AttributeValue, resource
 from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.pump.quarantine import Quarantine
+from shipper.pump.route import Route
 from shipper.remains import Remains
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
@@ -65,13 +67,16 @@ class RemainsMaker:
         boot: str,
         boot_ns: int,
         exporters: MakeExporters,
-        shaping: str,
+        shaping: Callable[[str], str],
         quarantine: Quarantine,
         note: Callable[[str], None],
         clock: Clock,
         report: Reporter,
     ) -> None:
-        """``boot`` and ``boot_ns``: the present boot and when it began. ``note``: told to people and in the birth record."""
+        """``boot`` and ``boot_ns``: the present boot and when it began. ``note``: told to people and in the birth record.
+
+        ``shaping``: by destination, a hash of what decides the bytes of a batch.
+        """
         self._config = config
         self._decision = decision
         self._boot = boot
@@ -194,7 +199,8 @@ class RemainsMaker:
         run = await ledger.call(_begin_run, earlier.record.runs + 1)
         hub = Hub(ledger, clock=clock, report=report, view=make_view(self._config.redact, report))
         exporters = self._exporters(earlier.life, run, report)
-        pumps = [self._pump(exporter, earlier, hub, ledger) for exporter in exporters.values()]
+        routes = make_routes(self._config, report)
+        pumps = [self._pump(one, earlier, hub, ledger, routes.get(name)) for name, one in exporters.items()]
         config = _only_remains(self._config, earlier)
         decision = replace(self._decision, life=earlier.life, born_ns=earlier.record.born_ns, run=run)
         maker = SourceMaker(config, "sidecar", decision, identity, "", clock, report, stack, closed=True)
@@ -212,6 +218,7 @@ class RemainsMaker:
             hub=hub,
             ledger=ledger,
             exporters=exporters,
+            signals={pump.name: pump.signals for pump in pumps},
             extras=lambda: {"adopted_by": self._decision.life, "refused": maker.refused()},
             interval=self._config.account.interval,
             clock=clock,
@@ -225,7 +232,7 @@ class RemainsMaker:
             ledger=ledger,
             life=earlier.life,
             resource=resource(identity.attributes()),
-            destinations=takers(exporters.values())[Signal.LOGS],
+            destinations=takers(pumps)[Signal.LOGS],
             clock=clock,
             report=report,
         )
@@ -243,10 +250,12 @@ class RemainsMaker:
         )
         for source in read:
             stack.push_async_callback(source.aclose)
-        sources = [files, *read, *(await maker.make(hub, ledger, takers(exporters.values()), frozenset()))]
+        sources = [files, *read, *(await maker.make(hub, ledger, takers(pumps), frozenset()))]
         return AdoptedRun(ledger, pumps, sources, account, ended, self._decision.life, clock)
 
-    def _pump(self, exporter: Exporter, earlier: EarlierLife, hub: Hub, ledger: LedgerThread) -> Pump:
+    def _pump(
+        self, exporter: Exporter, earlier: EarlierLife, hub: Hub, ledger: LedgerThread, route: Route | None
+    ) -> Pump:
         limits = exporter.limits
         return Pump(
             exporter,
@@ -257,8 +266,9 @@ class RemainsMaker:
             report=self._beside,
             quarantine=self._quarantine,
             limits=replace(limits, max_in_flight=1, requests_per_second=limits.requests_per_second / PACE, burst=1),
-            shaping=self._shaping,
+            shaping=self._shaping(exporter.name),
             ask_known=True,
+            route=route,
         )
 
     async def _ended(self, ledger: LedgerThread, directory: str) -> Ended:

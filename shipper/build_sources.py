@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.build_receivers import CountingHub, Ground, gateway_receiver, receivers
 from shipper.build_shapes import multiline_of, shape_of
 from shipper.clock import Clock
 from shipper.config import Config, Role
-from shipper.contracts import Exporter, Signal, Source
+from shipper.contracts import Signal, Source
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import HELD_DIRECTORY, SET_ASIDE, LifeDecision
@@ -38,9 +38,18 @@ MakeSettings = Callable[[Config, Mapping[str, AttributeValue]], Any]
 """How files are read, by the configuration and the attributes of the host."""
 
 
-def takers(exporters: Iterable[Exporter]) -> Takers:
+class Taker(Protocol):
+    """A destination, as far as it matters here: a pump, or its exporter."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def signals(self) -> frozenset[Signal]: ...
+
+
+def takers(destinations: Iterable[Taker]) -> Takers:
     """Who of them takes what."""
-    every = list(exporters)
+    every = list(destinations)
     return {signal: tuple(one.name for one in every if signal in one.signals) for signal in Signal}
 
 

@@ -76,6 +76,7 @@ class Member:
     length: int
     received_ns: int
     kind: StreamKind = StreamKind.DATA
+    filtered: int = 0  # records of it that a route of this destination left out
 
 
 @dataclass(frozen=True, slots=True)

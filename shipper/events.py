@@ -136,6 +136,25 @@ class NotTaken(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NotRouted(Event):
+    """Records were read and go nowhere: every destination has a route, and none of these takes them."""
+
+    level: ClassVar[int] = logging.DEBUG
+    stream: str
+    name: str
+    signal: str
+    records: int
+
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.name}: {self.records} records of {self.signal} go nowhere, no route takes them ({self.stream})"
+
+    def count(self, metrics: Metrics) -> None:
+        """See `Event.count`."""
+        metrics.unrouted.labels(self.signal).inc(self.records)
+
+
+@dataclass(frozen=True, slots=True)
 class Redacted(Event):
     """Secrets were masked in a batch: how many of each pattern, and never what they were."""
 

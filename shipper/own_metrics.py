@@ -78,6 +78,12 @@ class Metrics:
         self.redacted = Counter(
             "shipper_redacted_secrets_total", "Secrets masked before they left, by pattern.", ("pattern",), registry=r
         )
+        self.unrouted = Counter(
+            "shipper_unrouted_records_total",
+            "Records that went nowhere because every destination has a route, and none of these takes them.",
+            ("signal",),
+            registry=r,
+        )
         self.not_taken = Counter(
             "shipper_not_taken_bytes_total",
             "Bytes that went nowhere because no destination takes their signal.",

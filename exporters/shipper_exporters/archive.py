@@ -253,6 +253,7 @@ def _member_entries(batch: Batch, at: int) -> Iterator[Entry]:
             crc32=isal_zlib.crc32(payload[member.offset : done]),
             received_ns=member.received_ns,
             via=batch.key,
+            filtered=member.filtered,
         )
     if done < len(payload):
         yield _stranger_entry(batch, done, len(payload), at)

@@ -9,6 +9,7 @@ import msgspec
 
 from shipper.clock import SystemClock
 from shipper.config import ConfigErrors, Loaded, convert
+from shipper.config.validate_routes import signals_of
 from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import ConfigError
 from shipper.pump.load import exporter_class, load_exporters, make_exporter
@@ -29,9 +30,27 @@ def problems(loaded: Loaded) -> list[ConfigError]:
 
 def untaken(loaded: Loaded) -> list[str]:
     """A sentence for each signal that no destination takes, where the settings are right; such a run is what was asked for."""
-    wanted = [name for name in loaded.config.destinations if name != loaded.config.drain.fallback]
-    taken = frozenset[Signal]().union(*(_exporter(loaded, name).signals for name in wanted))
+    wanted = [name for name in loaded.config.destinations if name != loaded.config.standby]
+    taken = frozenset[Signal]().union(*(_exporter(loaded, name).signals & _routed(loaded, name) for name in wanted))
     return [f"no destination takes {signal}: they go nowhere" for signal in Signal if wanted and signal not in taken]
+
+
+def idle_routes(loaded: Loaded) -> list[str]:
+    """A sentence for each destination that a route leads to, and whose exporter takes nothing of what the route is about."""
+    said = []
+    for index, route in enumerate(loaded.config.routes):
+        for name in route.to:
+            takes = _exporter(loaded, name).signals
+            if not takes & signals_of(route):
+                have, wants = (" and ".join(sorted(some)) for some in (takes, signals_of(route)))
+                said.append(f"routes[{index}] brings nothing to {name}: it takes {have}, and the route is for {wants}")
+    return said
+
+
+def _routed(loaded: Loaded, name: str) -> frozenset[Signal]:
+    """The signals of which a destination gets anything, as far as routes decide."""
+    mine = [route for route in loaded.config.routes if name in route.to]
+    return frozenset[Signal]().union(*map(signals_of, mine)) if mine else frozenset(Signal)
 
 
 def _exporter(loaded: Loaded, name: str) -> Exporter:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_or
 
 import msgspec
 
-from shipper.config.units import describe, parse_seconds, parse_size
+from shipper.config.units import describe, parse_seconds, parse_several, parse_size
 from shipper.errors import ConfigError
 
 _WHOLE = re.compile(r"\s*-?\d+\s*")
@@ -90,6 +90,8 @@ class Converter:
                 return msgspec.convert(parse_seconds(raw), kind)
             if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
                 return self._struct(raw, plain, path)
+            if unit == "several":
+                raw = parse_several(raw)
             if origin is list:
                 return self._list(raw, kind, arguments[0], path)
             if origin is dict:

@@ -64,7 +64,7 @@ def _paths(kind: type[msgspec.Struct], above: Path) -> list[Path]:
         path, plain = (*above, field.encode_name), _plain(field.type)
         if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
             found += _paths(plain, path)
-        elif path not in (("files",), ("destinations",)):
+        elif path not in (("files",), ("destinations",), ("routes",)):
             found.append(path)
     return found
 

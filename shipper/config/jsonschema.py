@@ -33,12 +33,17 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
         "required": ["type"],
     }
     definitions["Destination"] = {"anyOf": [*choices, others]}
-    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition", "Journal"):
+    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition", "Journal", "SeverityRange"):
         definitions[shorthand] = {"anyOf": [{"type": "string"}, definitions[shorthand]]}
     settings_of = definitions["Config"]["properties"]
     settings_of["journal"] = {
         "description": settings_of["journal"]["description"],
         "anyOf": [{"$ref": _REF.format(name="Journal")}, settings_of["journal"]],
+    }
+    when = definitions["Route"]["properties"]["when"]
+    definitions["Route"]["properties"]["when"] = {
+        "description": when["description"],
+        "anyOf": [{"$ref": _REF.format(name="RouteCondition")}, when],
     }
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -57,6 +62,8 @@ def _write_units(node: Any) -> None:
         if unit in _UNITS:
             node["type"] = ["integer" if unit == "bytes" else "number", "string"]
             node["description"] = f"{node.get('description', '')} ({_UNITS[unit]})".strip()
+        elif unit == "several":
+            node["type"] = [node["type"], "string", "number", "boolean"]
         for inner in node.values():
             _write_units(inner)
     elif isinstance(node, list):

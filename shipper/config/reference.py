@@ -24,6 +24,7 @@ from shipper.config.schema import (
     Shape,
     ShapeCondition,
 )
+from shipper.config.schema_routes import Route, RouteCondition, SeverityRange
 
 _BEGINNING = """\
 # Configuration
@@ -55,6 +56,14 @@ Expressions are Python's, for bytes, and see the first 4 KiB of a text. In a var
 _JOURNAL_NOTE = """\
 `journal` is a mapping with these, or a list of them; one may also be just a directory. More in [the journal](journald.md).
 `SHIPPER_JOURNAL` is a directory, such as a host's `/var/log/journal` in a container."""
+_ROUTES_NOTE = """\
+An entry of `routes`. More in [routes](routes.md)."""
+_WHEN_NOTE = """\
+`when` of a route, and `not` in it: a mapping with these, or a list of such mappings.
+Texts are globs with `*`, `?` and `[...]`, matched against the whole value as it is written.
+Numbers and switches count as their text: `http.response.status_code: "5??"`."""
+_SEVERITY_NOTE = """\
+`severity` of a condition: a mapping with these, or just the least one (`severity: warn`)."""
 _LOGS_NOTE = """\
 An entry of `requests.logs`: a mapping with these, or just a glob of access logs.
 A regular expression is Python's, for bytes, and searched for in each line; a JSON field in an object is named with dots."""
@@ -103,6 +112,13 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     parts.append(_table("files: shape: drop, keep", _CONDITION_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Journal)]
     parts.append(_table("journal", _JOURNAL_NOTE, ("option",), rows))
+    for title, note, kind in (
+        ("routes", _ROUTES_NOTE, Route),
+        ("routes: when", _WHEN_NOTE, RouteCondition),
+        ("routes: when: severity", _SEVERITY_NOTE, SeverityRange),
+    ):
+        rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(kind)]
+        parts.append(_table(title, note, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(LogRequests)]
     parts.append(_table("requests: logs", _LOGS_NOTE, ("option",), rows))
     rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(Scrape)]

@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from shipper.config.schema_routes import Fallback, Route
+from shipper.config.section import Section as Section
 from shipper.config.units import Seconds, Size, Word
 
 Role: TypeAlias = Literal["sidecar", "gateway"]
@@ -20,10 +22,6 @@ MultilineKind: TypeAlias = Literal["preset", "start", "continuation", "indent"]
 """By what lines are joined to events."""
 
 MIB = 1 << 20
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every section: frozen, and unknown keys are refused."""
 
 
 class Labels(Section, frozen=True):
@@ -697,6 +695,10 @@ class Config(Section, frozen=True):
     destinations: Annotated[
         dict[str, Destination], Meta(description="Where everything goes, by a name of your choice.")
     ] = msgspec.field(default_factory=dict)
+    routes: Annotated[
+        list[Route], Meta(description="Which records go where; a destination that none names gets everything.")
+    ] = msgspec.field(default_factory=list)
+    fallback: Annotated[Fallback, Meta(description="Who stands in for destinations that are down.")] = Fallback()
     mode: Annotated[
         Literal["default", "low-exposure"],
         Meta(description="low-exposure: send at once, at the price of more and smaller requests."),
@@ -719,3 +721,8 @@ class Config(Section, frozen=True):
     deploys: Annotated[Deploys, Meta(description="Deploys and their series.")] = Deploys()
     verdicts: Annotated[Verdicts, Meta(description="Whether the newest generations are worse.")] = Verdicts()
     gateway: Annotated[Gateway, Meta(description="Only read by shipper gateway.")] = Gateway()
+
+    @property
+    def standby(self) -> str:
+        """The destination that stands in for the others in need; empty: there is none."""
+        return self.fallback.destination or self.drain.fallback

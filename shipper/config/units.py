@@ -23,12 +23,22 @@ Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"}, extra_json_sc
 Word = Annotated[str, msgspec.Meta(extra={"unit": "word"})]
 """Text without blanks and commas: a list of these is written with them between in a variable, not with ``:`` as paths are."""
 
+Several = Annotated[list[str], msgspec.Meta(extra={"unit": "several"}, extra_json_schema={"x-unit": "several"})]
+"""Texts; one may stand by itself instead of in a list, and numbers and switches count as the texts that they are written as."""
+
 _SIZES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgtp", start=1):
     _SIZES[_letter] = _SIZES[f"{_letter}ib"] = 1024**_power  # K, M, G mean what systemd and most tools mean by them
     _SIZES[f"{_letter}b"] = 1000**_power
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _LARGEST = 1 << 62
+
+
+def parse_several(value: Any) -> Any:
+    """A list of texts from one or several scalars; what is none of these is given back for the types to refuse."""
+    values = value if isinstance(value, list | tuple) else [value]
+    scalars = all(isinstance(each, str | int | float) for each in values)
+    return [str(each).lower() if isinstance(each, bool) else str(each) for each in values] if scalars else value
 
 
 def parse_size(value: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import math
 import os
@@ -14,6 +13,7 @@ from shipper.config.convert import Path, dotted, raise_all
 from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
 from shipper.config.validate_journal import journal_problems
 from shipper.config.validate_redact import redact_problems
+from shipper.config.validate_routes import fallback_problems, route_problems, route_warnings
 from shipper.config.validate_shape import pattern_problem, shape_problems
 from shipper.errors import ConfigError
 
@@ -43,6 +43,8 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
         *journal_problems(config.journal),
         *_destinations(config, role),
         *_drain(config),
+        *route_problems(config),
+        *fallback_problems(config),
         *_admin(config),
         *_gateway(config),
         *_receivers(config, role),
@@ -66,7 +68,7 @@ def validate(config: Config, role: Role | None = None, locate: Callable[[Path], 
             "there is nothing to ship: give files: (SHIPPER_TAIL, --tail), journal, receivers, metrics.scrape, or"
             " services.enabled: true"
         ]
-    return []
+    return list(route_warnings(config))
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -161,13 +163,6 @@ def _destinations(config: Config, role: Role | None) -> Iterator[Problem]:
 def _drain(config: Config) -> Iterator[Problem]:
     if config.drain.deadline and config.drain.reserve >= config.drain.deadline:
         yield ("drain", "reserve"), f"must be less than drain.deadline ({config.drain.deadline:g} s)"
-    fallback, names = config.drain.fallback, list(config.destinations)
-    if fallback and fallback not in names:
-        near = difflib.get_close_matches(fallback, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        yield ("drain", "fallback"), f"no destination has the name {fallback!r}{hint}"
-    elif fallback and len(names) == 1:
-        yield ("drain", "fallback"), f"{fallback!r} is the only destination, so there is nothing it could stand in for"
 
 
 def _listener(path: Path, text: str, *, unix: bool) -> tuple[str, list[Problem]]:

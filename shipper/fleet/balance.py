@@ -138,13 +138,13 @@ def _count(
     left_host = claims.acknowledged + claims.pending
     skipped = IntervalSet(claims.skipped_ranges)
     read = [b for b in whole.chosen if b.start < claims.read_to and not skipped.overlaps(b.start, b.end)]
-    short = max(0, left_host - sum(batch.records for batch in read))
+    short = max(0, left_host - sum(batch.records + batch.filtered for batch in read))
     damaged = sum(batch.records for batch in _uncovered(held, whole))
     if not claims.trusted:
         missing = min(short, claims.pending) if shares.missing and not open_ended else 0
     elif open_ended:
         acknowledged = IntervalSet(due.acknowledged_ranges)
-        arrived = sum(batch.records for batch in whole.chosen if acknowledged.overlaps(batch.start, batch.end))
+        arrived = sum(b.records + b.filtered for b in whole.chosen if acknowledged.overlaps(b.start, b.end))
         missing = due.acknowledged - arrived
     else:
         missing = short
@@ -152,7 +152,7 @@ def _count(
     rest = max(0, short - missing)
     counts = Counts(
         archived=whole.records,
-        filtered=claims.filtered,
+        filtered=claims.filtered + sum(batch.filtered for batch in whole.chosen),
         sampled=claims.sampled,
         dropped=claims.dropped,
         quarantined=claims.quarantined,

@@ -15,11 +15,12 @@ Key = tuple[str, str]  # life, stream
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A batch as stored: its positions and our own count of its records."""
+    """A batch as stored: its positions and our own count of its records, and how many of them a gateway left out."""
 
     start: int
     end: int
     records: int
+    filtered: int = 0
 
 
 Carried = dict[tuple[str, str], tuple[str, Stored, bool]]  # (object, via) -> signal, batch of the gateway, sound
@@ -99,7 +100,7 @@ def _add(found: Holdings, key: str, piece: Piece, carried: Carried) -> None:
         return  # a stranger's bytes, which the gateway's own batch accounts for
     if entry.kind == StreamKind.DATA:
         held = found.held((entry.life, entry.stream), piece.signal)
-        stored = Stored(entry.start, entry.end, entry.records)
+        stored = Stored(entry.start, entry.end, entry.records, entry.filtered)
         (held.sound if piece.sound else held.damaged).append(stored)
     if piece.found is not None:
         _see(found, entry.life, entry.received_ns, piece.found.resource)

@@ -36,7 +36,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One batch inside an object: whose it is, which positions of its stream, and which bytes.
 
     ``via`` is ``<life>/<stream>/<start>-<end>`` of the gateway's own batch that carried it, empty when it came directly;
-    so the gateway's own account can be checked too.
+    so the gateway's own account can be checked too. ``filtered``: records of it that a route of that gateway left out, beside
+    ``records``, which are here.
     """
 
     life: str
@@ -50,6 +51,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     crc32: int
     received_ns: int = 0
     via: str = ""
+    filtered: int = 0
 
 
 class RangeList(msgspec.Struct, frozen=True):

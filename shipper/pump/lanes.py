@@ -16,6 +16,7 @@ from shipper.pump.membership import Membership
 from shipper.pump.order import Order
 from shipper.pump.pulse import Pulse
 from shipper.pump.rotation import Rotation
+from shipper.pump.route import Route
 from shipper.pump.tools import Tools
 
 BUSY_BYTES = 64 << 10  # uncut in one stream: from here on every growth may complete a request
@@ -25,7 +26,8 @@ REST_SECONDS = 5.0  # a stream that could not be read is left alone for so long
 class Lanes:
     """The `Follower` side of a pump. ``work`` beats when there may be something to do.
 
-    ``spare``: of a pump that stands by. It is owed nothing: nobody waits for it but for what it has on its way.
+    ``spare``: of a pump that stands by. It is owed nothing: nobody waits for it but for what it has on its way. ``route``: what of
+    the streams the destination gets; None: everything.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Lanes:
         work: Pulse,
         progress: Pulse,
         spare: bool = False,
+        route: Route | None = None,
     ) -> None:
         self.rotations = {signal: Rotation(signal) for signal in Signal}
         self.by_stream: dict[str, Lane] = {}
@@ -43,6 +46,7 @@ class Lanes:
         self.order = Order(hub.values, tools.clock)
         self.member = Membership(self.by_stream, tools, progress=progress, changed=self._enter)
         self._spare = spare
+        self._route = route
         self._exporter = tools.exporter
         self._hub = hub
         self._books = tools.books
@@ -58,6 +62,8 @@ class Lanes:
         """See `Follower.follow`."""
         if not self.takes(stream):
             return
+        if self._route is not None:
+            stream = self._route.view(stream)
         lane = self.by_stream.get(stream.id)
         if lane is not None:
             lane.stream = stream
@@ -80,7 +86,7 @@ class Lanes:
 
     def takes(self, stream: Stream) -> bool:
         """See `Follower.takes`."""
-        return stream.signal in self._exporter.signals
+        return stream.signal in self._exporter.signals and (self._route is None or self._route.takes(stream))
 
     def low(self, stream: Stream) -> int | None:
         """See `Follower.low`."""

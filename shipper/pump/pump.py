@@ -13,7 +13,7 @@ from random import Random
 from typing import Literal
 
 from shipper.clock import Clock, Deadline
-from shipper.contracts import Exporter, Limits
+from shipper.contracts import Exporter, Limits, Signal
 from shipper.events import Reporter
 from shipper.ledger import Ledger, LedgerThread
 from shipper.pump.books import Books
@@ -31,6 +31,7 @@ from shipper.pump.lanes import Lanes
 from shipper.pump.pace import TokenBucket
 from shipper.pump.pulse import Pulse
 from shipper.pump.rate import Rate
+from shipper.pump.route import Route
 from shipper.pump.share import Member, Share
 from shipper.pump.shortage import Shortage
 from shipper.pump.tools import Done, QuarantineStore, Tools
@@ -65,12 +66,13 @@ class Pump:
         random: Random | None = None,
         standby: bool = False,
         bucket: TokenBucket | None = None,
+        route: Route | None = None,
     ) -> None:
         """Join ``hub``; nothing else happens before `run`, with ``standby`` before `activate`.
 
         ``limits`` stand in place of the exporter's own. ``mode`` low-exposure lifts the pacing for good. ``shaping`` is a hash of
         what decides the bytes of a batch. ``ask_known``: the ledger was lost, ask the destination what it has before cutting.
-        ``bucket``: paces this pump together with others.
+        ``bucket``: paces this pump together with others. ``route``: what the destination gets; None: everything.
         """
         self.name = exporter.name
         self.exporter = exporter
@@ -80,6 +82,7 @@ class Pump:
         self._ask_known = ask_known
         self._loaded = False
         self._standby = standby
+        self._route = route
         self._joined = False  # a pump that stands by: it was activated, if only once
         self._active = not standby
         self._share: Share | None = None
@@ -105,7 +108,7 @@ class Pump:
         )
         self._shortage = Shortage(tools, limits)
         now = self._shortage.limits
-        self._lanes = lanes = Lanes(tools, hub, work=work, progress=progress, spare=standby)
+        self._lanes = lanes = Lanes(tools, hub, work=work, progress=progress, spare=standby, route=route)
         lifted = mode == "low-exposure"
         self._feed = feed = Feed(tools, lanes, hub, limits=now, lifted=lifted, batch_bytes=batch_bytes, beside=bucket)
         courier = Courier(tools, self._settle)
@@ -186,6 +189,12 @@ class Pump:
             self._share = None
             self._active = False
             self._lanes.order_by_value(False)
+
+    @property
+    def signals(self) -> frozenset[Signal]:
+        """Of which data the destination gets anything."""
+        taken = self.exporter.signals
+        return taken if self._route is None else taken & self._route.signals
 
     @property
     def member(self) -> Member:

@@ -32,7 +32,7 @@ def test_every_scalar_setting_has_a_twin() -> None:
         "SHIPPER_LABELS_ATTRIBUTES",
     } <= names
     assert {"SHIPPER_GATEWAY_TOKEN_FILE", "SHIPPER_FILE_LIMITS_MAX_OPEN_FILES", "SHIPPER_MODE"} <= names
-    top = {name.split("_")[1].lower() for name in names} | {"files", "destinations"}
+    top = {name.split("_")[1].lower() for name in names} | {"files", "destinations", "routes"}
     assert {field.split("_")[0] for field in Config.__struct_fields__} == top
 
 
