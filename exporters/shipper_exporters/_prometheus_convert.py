@@ -34,11 +34,15 @@ _TYPES = {_GAUGE: GAUGE, _SUM: GAUGE, _HISTOGRAM: HISTOGRAM, _EXPONENTIAL: HISTO
 
 @dataclass(frozen=True)
 class Converted:
-    """``samples`` in the order they came, of ``points`` data points in all; ``rejected`` points by reason."""
+    """``samples`` in the order they came, of ``points`` data points in all; ``rejected`` points by reason.
+
+    ``deltas``: some count since the last point, and are still to be added up.
+    """
 
     samples: list[Sample] = field(repr=False)
     points: int
     rejected: Mapping[str, int]
+    deltas: bool = False
 
 
 class _Resource:
@@ -90,7 +94,7 @@ class Converter:
             if sum(map(len, self._resources.values())) > self._remembered:
                 self._resources.clear()
             out = walk.out
-            return Converted(out.samples, out.points, dict(out.rejected))
+            return Converted(out.samples, out.points, dict(out.rejected), out.deltas)
 
     def _resource(self, content: bytes) -> _Resource:
         found = self._resources.pop(content, None)

@@ -8,7 +8,7 @@ missing from ``increase``; so the sums need not outlive a run, and may be given 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from shipper_exporters._prometheus_native import Native
@@ -95,11 +95,6 @@ class Sums:
         """Of a sample of these it is not certain that the destination has it."""
         for labels in series:
             self._sums.pop(labels, None)
-
-
-def has_deltas(samples: Sequence[Sample]) -> bool:
-    """Whether there is anything to add up."""
-    return any(more is not None and more.delta for *_, more in samples)
 
 
 def _anew(sample: Sample, more: More) -> _Sum:

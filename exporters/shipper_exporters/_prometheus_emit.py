@@ -44,11 +44,15 @@ class Resource(Protocol):
 
 
 class Emitter:
-    """Makes samples of points; ``points`` is the number of the one under way, which the caller counts on."""
+    """Makes samples of points; ``points`` is the number of the one under way, which the caller counts on.
+
+    ``deltas``: some sample is one.
+    """
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self.points = 0
+        self.deltas = False
         self.rejected: Counter[str] = Counter()
         self.resource: Resource
         self._tails: dict[int, bytes] = {}
@@ -63,13 +67,14 @@ class Emitter:
             self.rejected[NO_VALUE] += 1
             return
         else:
-            value = plain_bytes(point.value)
+            value = point.value if point.value != STALE else plain_bytes(point.value)
         if not point.time_ns:
             self.rejected[NO_VALUE] += 1
             return
         more = None
         if family.is_cumulative:
-            more = self._more(point.start_ns, read_exemplars(point.exemplars), delta=delta and value is not STALE)
+            exemplars = read_exemplars(point.exemplars) if point.exemplars else ()
+            more = self._more(point.start_ns, exemplars, delta=delta and value is not STALE)
         self._add(point.time_ns, self.resource.labels(family, family.name, point.attributes, 7), value, more)
 
     def histogram(self, family: Family, data: bytes, at: int, end: int, *, delta: bool) -> None:
@@ -114,6 +119,7 @@ class Emitter:
         more = self._more(point.start_ns, read_exemplars(point.exemplars))
         if delta and not stale:
             more = More(more.start_ms, more.exemplars, delta=True, native=native)
+            self.deltas = True
         labels = self.resource.labels(family, family.name, point.attributes, 1)
         time_ms = point.time_ns // 1_000_000
         value = native.encoded(self._tail(time_ms), stale=stale)
@@ -139,6 +145,7 @@ class Emitter:
     def _more(self, start_ns: int, exemplars: tuple[Exemplar, ...] = (), *, delta: bool = False) -> More:
         start_ms = start_ns // 1_000_000
         if exemplars or delta:
+            self.deltas |= delta
             return More(start_ms, exemplars, delta)
         found = self._since.get(start_ms)
         if found is None:

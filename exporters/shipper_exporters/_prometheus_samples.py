@@ -35,9 +35,12 @@ _NAN = struct.pack("<Q", 0x7FF8000000000001)
 
 
 class Family:
-    """A metric's name in Prometheus and what is known of it. ``type``: see `COUNTER`; ``unit`` as its name has it."""
+    """A metric's name in Prometheus and what is known of it. ``type``: see `COUNTER`; ``unit`` as its name has it.
 
-    __slots__ = ("bucket", "count", "help", "name", "total", "type", "unit")
+    ``is_cumulative``: its values count from a start on, and so may have one, and exemplars.
+    """
+
+    __slots__ = ("bucket", "count", "help", "is_cumulative", "name", "total", "type", "unit")
 
     def __init__(self, name: str, type: int = 0, unit: str = "", help: str = "") -> None:
         self.name = name
@@ -45,20 +48,16 @@ class Family:
         self.unit = unit
         self.help = help
         self.bucket, self.count, self.total = f"{name}_bucket", f"{name}_count", f"{name}_sum"
-
-    @property
-    def is_cumulative(self) -> bool:
-        """Whether its values count from a start on, and so may have one, and exemplars."""
-        return self.type not in (0, GAUGE)
+        self.is_cumulative = type not in (0, GAUGE)
 
 
 class Labels(bytes):
     """The labels of one series, encoded as the first fields of a TimeSeries of remote write 1.0.
 
-    ``pairs``: the same as text, sorted by name, with ``__name__``. ``family``: of which metric the series is.
+    ``texts``: the same as text, name and value by turns, sorted by name, with ``__name__``. ``family``: of which metric it is.
     """
 
-    pairs: tuple[tuple[str, str], ...]
+    texts: tuple[str, ...]
     family: Family
 
     @classmethod
@@ -70,7 +69,7 @@ class Labels(bytes):
                 wire_field(1, wire_field(1, key.encode()) + wire_field(2, value.encode())) for key, value in ordered
             )
         )
-        found.pairs = ordered
+        found.texts = tuple(text for pair in ordered for text in pair)
         found.family = family
         return found
 
@@ -104,6 +103,11 @@ Sample = tuple[int, bytes, bytes, int, More | None]
 
 The value is a whole field: of a Sample (tag 0x12, in both versions of the protocol) or of a Histogram (0x22 as in 1.0).
 """
+
+
+def pairs_of(labels: Labels) -> Iterable[tuple[str, str]]:
+    """Names and values of labels, sorted by name."""
+    return zip(labels.texts[::2], labels.texts[1::2], strict=True)
 
 
 def time_tail(time_ms: int) -> bytes:

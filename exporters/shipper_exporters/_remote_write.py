@@ -16,7 +16,7 @@ import cramjam
 
 from shipper.otlp.wire import field as wire_field
 from shipper_exporters import _remote_write_two
-from shipper_exporters._prometheus_samples import Sample, is_histogram
+from shipper_exporters._prometheus_samples import HISTOGRAM_TAG, Sample
 
 TWICE = "several values of one series at the same time"
 
@@ -109,7 +109,7 @@ def _message_one(samples: Iterable[Sample]) -> bytes:
     series: dict[bytes, bytes] = {}
     histograms: dict[bytes, bytes] = {}  # a series has numbers or histograms; one that changed is written twice
     for _, labels, value, *_ in samples:
-        there = histograms if is_histogram(value) else series
+        there = histograms if value[0] == HISTOGRAM_TAG else series
         there[labels] = there.get(labels, b"") + value
     return b"".join(
         [wire_field(1, labels + values) for there in (series, histograms) for labels, values in there.items()]

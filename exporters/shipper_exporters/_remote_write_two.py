@@ -8,13 +8,16 @@ have it (from 2.0-rc.4 on); a receiver skips the one that it does not know.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from shipper.otlp.wire import double_field, field, read_varint, varint, varint_field
-from shipper_exporters._prometheus_samples import Family, Labels, Sample, is_histogram
+from shipper_exporters._prometheus_samples import HISTOGRAM_TAG, Exemplar, Family, Labels, Sample
 
 MESSAGE = "io.prometheus.write.v2.Request"
 
 _SAMPLE_START, _HISTOGRAM_START = 3, 17
+_FEW = 1 << 14
+_REFS = tuple(map(varint, range(_FEW)))  # nearly all references that a request has
 _HISTOGRAMS = b"\x1a"  # the tag of a native histogram in a series, 0x22 in 1.0
 
 
@@ -27,11 +30,12 @@ class _Symbols:
     def ref(self, text: str) -> int:
         return self.at.setdefault(text, len(self.at))
 
-    def refs(self, pairs: Iterable[tuple[str, str]]) -> bytes:
-        """The references of labels, packed as field 1 of a series or an exemplar."""
+    def refs(self, texts: Iterable[str]) -> bytes:
+        """The references of names and values by turns, packed as field 1 of a series or an exemplar."""
         setdefault, at = self.at.setdefault, self.at
-        found = [setdefault(text, len(at)) for pair in pairs for text in pair]
-        packed = bytes(found) if max(found, default=0) < 0x80 else b"".join(map(varint, found))
+        found = [setdefault(text, len(at)) for text in texts]
+        few = len(at) < 0x80
+        packed = bytes(found) if few else b"".join([_REFS[ref] if ref < _FEW else varint(ref) for ref in found])
         return field(1, packed) if packed else b""
 
     def written(self) -> bytes:
@@ -44,30 +48,31 @@ def message(samples: Iterable[Sample]) -> bytes:
     A series is written once for each start it has, where its first sample is; and once more if it is also histograms.
     """
     symbols = _Symbols()
-    series: dict[tuple[bytes, int, bool], list[bytes]] = {}
+    series: dict[tuple[bytes, int, bool], bytes] = {}
     exemplars: dict[tuple[bytes, int, bool], bytes] = {}
     for _, labels, value, _, more in samples:
         start_ms = 0 if more is None else more.start_ms
-        key = (labels, start_ms, is_histogram(value))
-        there = series.get(key)
-        if there is None:
-            there = series[key] = []
-        there.append(_value(value, start_ms))
+        histogram = value[0] == HISTOGRAM_TAG
+        key = (labels, start_ms, histogram)
+        series[key] = series.get(key, b"") + (_value(value, start_ms) if start_ms or histogram else value)
         if more is not None and more.exemplars:
             exemplars[key] = exemplars.get(key, b"") + b"".join(
-                field(4, symbols.refs(one.labels) + double_field(2, one.value) + varint_field(3, one.time_ms))
+                field(4, symbols.refs(text for pair in one.labels for text in pair) + _measured(one))
                 for one in more.exemplars
             )
     metadata: dict[Family, bytes] = {}
     written = []
+    starts = {0: b""}
     for key, values in series.items():
         labels, start_ms, _ = key
         assert isinstance(labels, Labels), "the text of labels is kept beside their bytes"
         about = metadata.get(labels.family)
         if about is None:
             about = metadata[labels.family] = _metadata(labels.family, symbols)
-        start = varint_field(6, start_ms) if start_ms else b""
-        content = b"".join((symbols.refs(labels.pairs), *values, exemplars.get(key, b""), about, start))
+        start = starts.get(start_ms)
+        if start is None:
+            start = starts[start_ms] = varint_field(6, start_ms)
+        content = b"".join((symbols.refs(labels.texts), values, exemplars.get(key, b""), about, start))
         written.append(field(5, content))
     return symbols.written() + b"".join(written)
 
@@ -77,11 +82,21 @@ def _metadata(family: Family, symbols: _Symbols) -> bytes:
     return field(5, varint_field(1, family.type) + varint_field(3, help_ref) + varint_field(4, unit_ref))
 
 
+def _measured(one: Exemplar) -> bytes:
+    return double_field(2, one.value) + varint_field(3, one.time_ms)
+
+
+@lru_cache(maxsize=1024)
+def _start(start_ms: int) -> bytes:
+    """When the counter of a sample began."""
+    return varint_field(_SAMPLE_START, start_ms)
+
+
 def _value(value: bytes, start_ms: int) -> bytes:
     """The field of a sample or histogram as 2.0 has it."""
-    tag = _HISTOGRAMS if is_histogram(value) else value[:1]
-    if not start_ms:
-        return tag + value[1:]
-    start = varint_field(_HISTOGRAM_START if is_histogram(value) else _SAMPLE_START, start_ms)
+    if value[0] != HISTOGRAM_TAG:  # its length is a single byte, and stays one
+        start = _start(start_ms)
+        return b"\x12" + bytes((value[1] + len(start),)) + value[2:] + start
+    start = varint_field(_HISTOGRAM_START, start_ms) if start_ms else b""
     length, at = read_varint(value, 1, len(value))
-    return tag + varint(length + len(start)) + value[at:] + start
+    return _HISTOGRAMS + varint(length + len(start)) + value[at:] + start

@@ -21,7 +21,7 @@ from shipper_exporters._http import SecretFile
 from shipper_exporters._http_settings import check_literal
 from shipper_exporters._prometheus_answers import HISTOGRAMS_FLAG, MAX_ANSWER, Refused, meaning
 from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._prometheus_delta import Sums, has_deltas
+from shipper_exporters._prometheus_delta import Sums
 from shipper_exporters._prometheus_samples import is_histogram
 from shipper_exporters._prometheus_series import Series
 from shipper_exporters._prometheus_settings import PrometheusSettings, authorization, check
@@ -78,8 +78,7 @@ class PrometheusExporter(Exporter):
         left_out = Counter(converted.rejected)
         if twice:
             left_out[TWICE] = len({sample[3] for sample in twice})
-        deltas = any(has_deltas(part.samples) for part in parts)
-        body = WriteBody(tuple(parts), converted.points, left_out, deltas)
+        body = WriteBody(tuple(parts), converted.points, left_out, converted.deltas)
         return Prepared(request.id, request.signal, body, sum(len(part.data) for part in parts))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
