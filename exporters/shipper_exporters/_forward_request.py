@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from isal import igzip
+from isal import isal_zlib
 
 from shipper.contracts import Batch, Request
 from shipper.otlp.rows import Envelope, log_blocks
@@ -24,7 +24,7 @@ MESSAGE = 2 << 20
 
 _LEVEL = 1
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_BLOCK = 128  # entries joined at a time, as in `shipper.otlp.encode`
+_GZIP = 31  # window bits that make it gzip and not zlib
 _THREE = b"\x93"  # a list of three
 _BIN32 = b"\xc6"
 _OWN_SCOPE = "shipper."
@@ -45,6 +45,32 @@ class ForwardBody:
     messages: tuple[Message, ...]
 
 
+class _Gathered:
+    """Entries that become one message; compressed as they come, while they are in the processor's cache."""
+
+    def __init__(self, tag: str, *, compress: bool) -> None:
+        self.tag = tag
+        self.count = 0
+        self.size = 0  # before compression
+        self._packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP) if compress else None
+        self._parts: list[bytes] = []
+
+    def add(self, entries: bytes, count: int) -> None:
+        """So many more."""
+        self.count += count
+        self.size += len(entries)
+        self._parts.append(entries if self._packer is None else self._packer.compress(entries))
+
+    def message(self, chunk: str) -> bytes:
+        """All of it as it goes over the wire."""
+        option: dict[str, str | int] = {"chunk": chunk, "size": self.count}
+        if self._packer is not None:
+            self._parts.append(self._packer.flush())
+            option["compressed"] = "gzip"
+        size = sum(map(len, self._parts))
+        return b"".join((_THREE, packed(self.tag), _BIN32, size.to_bytes(4, "big"), *self._parts, packed(option)))
+
+
 class Encoder:
     """Encodes requests. ``tag``: pairs of text and the part behind it."""
 
@@ -57,41 +83,28 @@ class Encoder:
     def encode(self, request: Request) -> ForwardBody:
         """The messages of a request. Raises `MalformedOtlp`."""
         messages: list[Message] = []
-        for tag, entries, count in self._grouped(request.batches):
+        for gathered in self._gathered(request.batches):
             chunk = f"{request.id}.{len(messages)}"
-            messages.append(Message(chunk, self._message(tag, chunk, entries, count)))
+            messages.append(Message(chunk, gathered.message(chunk)))
         return ForwardBody(tuple(messages))
 
-    def _grouped(self, batches: Sequence[Batch]) -> Iterator[tuple[str, bytes, int]]:
-        """Entries in order and how many, cut where the tag changes and where a message is full."""
-        tag, entries, count = "", bytearray(), 0
+    def _gathered(self, batches: Sequence[Batch]) -> Iterator[_Gathered]:
+        """Entries in order, cut where the tag changes and where a message is full."""
+        gathered = _Gathered("", compress=self._compress)
         for batch in batches:
             number = 0
             identify = f"{batch.life}.{batch.stream}.{batch.cut.start}.{{}}".format
             for block in log_blocks(batch.payload):
-                wanted = self._tag_of(block.envelope)
-                if wanted != tag and count:
-                    yield tag, bytes(entries), count
-                    entries, count = bytearray(), 0
-                tag = wanted
-                encoded = self._fields.entries(block, number, identify)
-                number += len(encoded)
-                for at in range(0, len(encoded), _BLOCK):
-                    some = encoded[at : at + _BLOCK]
-                    entries += b"".join(some)
-                    count += len(some)
-                    if len(entries) >= MESSAGE:
-                        yield tag, bytes(entries), count
-                        entries, count = bytearray(), 0
-        if count:
-            yield tag, bytes(entries), count
-
-    def _message(self, tag: str, chunk: str, entries: bytes, count: int) -> bytes:
-        option: dict[str, str | int] = {"chunk": chunk, "size": count}
-        if self._compress:
-            entries = igzip.compress(entries, _LEVEL)
-            option["compressed"] = "gzip"
-        return b"".join((_THREE, packed(tag), _BIN32, len(entries).to_bytes(4, "big"), entries, packed(option)))
+                tag = self._tag_of(block.envelope)
+                for entries, count in self._fields.entries(block, number, identify):
+                    if gathered.count and (tag != gathered.tag or gathered.size + len(entries) > MESSAGE):
+                        yield gathered
+                        gathered = _Gathered(tag, compress=self._compress)
+                    gathered.tag = tag
+                    gathered.add(entries, count)
+                number += len(block)
+        if gathered.count:
+            yield gathered
 
     def _tag_made(self, envelope: Envelope) -> str:
         known = {**labels(envelope.resource), "source": _source(envelope)}

@@ -16,15 +16,16 @@ from shipper import __version__
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected, Retryable
-from shipper.otlp.rows import log_blocks
+from shipper.otlp.rows import LogBlock, log_blocks
 from shipper_exporters._ecs import EcsLogs
-from shipper_exporters._lumberjack import Window, windows
+from shipper_exporters._lumberjack import Window, Windows
 from shipper_exporters._lumberjack_session import Journey
 from shipper_exporters._lumberjack_settings import PORT, LogstashSettings, check
 from shipper_exporters._tcp import Tcp
 
 __all__ = ["LogstashExporter", "LogstashSettings"]
 
+_SOME = 128  # lines that become documents at a time
 _REMEMBERED = 64  # requests of which some documents were acknowledged
 
 
@@ -42,7 +43,7 @@ class LogstashExporter(Exporter):
         self._documents = EcsLogs()
         self._compress = settings.compression == "zlib"
         about = {"beat": settings.index, "type": "_doc", "version": __version__}
-        self._metadata = msgspec.json.encode(about)[1:] + b","
+        self._metadata = b'",' + msgspec.json.encode(about)[1:] + b","
         self._journeys: dict[str, Journey] = {}  # by request, where not all of it was acknowledged
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
@@ -58,7 +59,7 @@ class LogstashExporter(Exporter):
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
         try:
-            body = tuple(windows(self._encoded(request), compress=self._compress))
+            body = self._windows(request)
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
         return Prepared(request.id, request.signal, body, sum(len(window.data) for window in body))
@@ -91,14 +92,25 @@ class LogstashExporter(Exporter):
         """See `Exporter.aclose`."""
         self._tcp.aclose()
 
-    def _encoded(self, request: Request) -> Iterator[bytes]:
+    def _windows(self, request: Request) -> tuple[Window, ...]:
         """The documents of a request, in order."""
+        windows = Windows(compress=self._compress)
         for batch in request.batches:
             before = f'{{"@metadata":{{"_id":"{batch.life}.{batch.stream}.{batch.cut.start}.'.encode()
-            between = b'",' + self._metadata
             number = 0
             for block in log_blocks(batch.payload):
-                documents = self._documents.documents(block, batch.cut.start + number, batch.cut.observed_ns)
-                for at, document in enumerate(documents, number):
-                    yield b"%b%d%b%b" % (before, at, between, document[1:])
-                number += len(documents)
+                for some in _pieces(block, _SOME):
+                    documents = self._documents.documents(some, batch.cut.start + number, batch.cut.observed_ns)
+                    last = number + len(documents)
+                    windows.add([b"%b%d%b" % (before, at, self._metadata) for at in range(number, last)], documents)
+                    number = last
+        return windows.all()
+
+
+def _pieces(block: LogBlock, size: int) -> Iterator[LogBlock]:
+    """Plain lines a few at a time, so that what is made of them stays in the processor's cache; other records together."""
+    if block.lines is None:
+        yield block
+        return
+    for at in range(0, len(block.lines), size):
+        yield LogBlock(block.envelope, lines=block.lines[at : at + size], observed_ns=block.observed_ns)
