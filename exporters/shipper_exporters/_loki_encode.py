@@ -1,0 +1,182 @@
+"""How log records become pushes to Loki: which stream, which line, which time, and everything else as metadata.
+
+Few things are stream labels, as each combination of them is a stream to Loki, and hosts come and go. All else that is known
+of a record, of its host first of all, is structured metadata under the names that Loki itself gives what comes over OTLP.
+
+Times matter more than they seem to: of entries of one stream with the same time, line and metadata Loki keeps one. That makes
+a repeat harmless, and would lose lines that a service really wrote twice. So records without a time of their own, as plain
+lines are, are numbered in nanoseconds from the moment their batch was observed, and a record that is the same as another of
+its push in everything is put a nanosecond behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from functools import lru_cache
+from itertools import starmap
+from typing import NamedTuple
+
+from shipper.contracts import Request
+from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
+from shipper.otlp.wire import text
+from shipper_exporters._loki_names import flat, loki_name, loki_text, selector
+from shipper_exporters._loki_wire import Push, entry, metadata, plain_entries
+
+UNKNOWN = {"service_name": "unknown_service"}  # a stream needs a label; this one Loki would add itself
+OWN = frozenset(
+    {"observed_timestamp", "severity_number", "severity_text", "flags", "trace_id", "span_id", "event_name"}
+)
+"""Names of what a record has beside its attributes, as Loki's OTLP endpoint gives them (and ``event_name``, which it leaves out)."""
+
+_ENVELOPES = 256
+
+
+class _Shared(NamedTuple):
+    """What all records of an envelope have in common: the labels of their stream, metadata, and the names taken by it."""
+
+    labels: bytes
+    metadata: bytes
+    names: frozenset[str]
+
+
+class LokiEncoder:
+    """Makes pushes. ``labels``: stream label -> resource attribute; ``most``: bytes of entries in a push."""
+
+    def __init__(self, labels: Mapping[str, str], most: int) -> None:
+        self._labels = dict(labels)
+        self._most = most
+        self._shared = lru_cache(_ENVELOPES)(self._share)
+
+    def encode(self, request: Request) -> list[Push]:
+        """The pushes of a request, each of one stream; equal requests give equal pushes. Raises `MalformedOtlp`."""
+        streams: dict[bytes, _Stream] = {}
+        for batch in request.batches:
+            for block in log_blocks(batch.payload):
+                shared = self._shared(block.envelope)
+                stream = streams.get(shared.labels)
+                if stream is None:
+                    stream = streams[shared.labels] = _Stream(shared.labels, self._most)
+                if block.lines is not None:
+                    stream.add_lines(block.lines, shared.metadata, block.observed_ns or batch.cut.observed_ns)
+                else:
+                    _add_rows(stream, block, shared, batch.cut.observed_ns)
+        return [push for stream in streams.values() for push in stream.finished()]
+
+    def _share(self, envelope: Envelope) -> _Shared:
+        resource = dict(envelope.resource)
+        labels = {}
+        for label, attribute in self._labels.items():
+            value = loki_text(resource.get(attribute))
+            if value:
+                labels[label] = value
+                if loki_name(attribute) == label:
+                    del resource[attribute]
+        labels = labels or UNKNOWN
+        scope = {"scope.name": envelope.scope, "scope.version": envelope.scope_version, **envelope.scope_attributes}
+        pairs = _apart((*flat(scope), *flat(resource)), OWN | labels.keys())
+        return _Shared(text(selector(labels)), b"".join(starmap(metadata, pairs.items())), OWN.union(pairs, labels))
+
+
+class _Stream:
+    """Entries of one stream, gathered into pushes."""
+
+    def __init__(self, labels: bytes, most: int) -> None:
+        self._labels = labels
+        self._most = most
+        self._pushes: list[Push] = []
+        self._pieces: list[bytes] = []
+        self._size = self._entries = 0
+        self._free_ns = 0  # behind the last record that had no time of its own
+        self._at_time: dict[int, list[tuple[bytes, bytes]]] = {}
+
+    def add_lines(self, lines: list[bytes], rest: bytes, observed_ns: int) -> None:
+        """Add lines of which nothing is known but when they were observed."""
+        first, at = self._number(observed_ns, len(lines)), 0
+        for piece, count in plain_entries(lines, rest, first):
+            if count > 1 and len(piece) > self._most:
+                for number in range(at, at + count):
+                    self._add(entry(lines[number], rest, first + number), 1)
+            else:
+                self._add(piece, count)
+            at += count
+
+    def add(self, line: bytes, rest: bytes, time_ns: int) -> None:
+        """Add an entry that has a time, or one a nanosecond later for each that is the same in everything."""
+        content = (line, rest)
+        while content in (there := self._at_time.setdefault(time_ns, [])):
+            time_ns += 1
+        there.append(content)
+        self._add(entry(line, rest, time_ns), 1)
+
+    def add_untimed(self, line: bytes, rest: bytes, observed_ns: int) -> None:
+        """Add an entry of which is known when it was observed, not when it was written."""
+        self._add(entry(line, rest, self._number(observed_ns, 1)), 1)
+
+    def finished(self) -> list[Push]:
+        """All pushes of it; nothing can be added any more."""
+        self._cut()
+        return self._pushes
+
+    def _number(self, observed_ns: int, count: int) -> int:
+        first = max(observed_ns, self._free_ns)
+        self._free_ns = first + count
+        return first
+
+    def _add(self, piece: bytes, count: int) -> None:
+        if self._pieces and self._size + len(piece) > self._most:
+            self._cut()
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._entries += count
+
+    def _cut(self) -> None:
+        if self._pieces:
+            self._pushes.append(Push.of(self._labels, self._pieces, self._entries))
+        self._pieces = []
+        self._size = self._entries = 0
+
+
+def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: int) -> None:
+    for row in block.rows():
+        line = text(loki_text(row.body))
+        rest = _metadata(row, shared.names) + shared.metadata
+        if row.time_ns:
+            stream.add(line, rest, row.time_ns)
+        else:
+            stream.add_untimed(line, rest, row.observed_ns or observed_ns)
+
+
+def _metadata(row: LogRow, taken: frozenset[str]) -> bytes:
+    """What a record has beside its line and what it shares."""
+    out = []
+    if row.time_ns and row.observed_ns:  # also tells records apart that are the same but for when they were read
+        out.append(metadata("observed_timestamp", str(row.observed_ns)))
+    if row.severity:
+        out.append(metadata("severity_number", str(row.severity)))
+    if row.severity_text:
+        out.append(metadata("severity_text", row.severity_text))
+    if row.flags:
+        out.append(metadata("flags", str(row.flags)))
+    if row.trace_id:
+        out.append(metadata("trace_id", row.trace_id))
+    if row.span_id:
+        out.append(metadata("span_id", row.span_id))
+    if row.event_name:
+        out.append(metadata("event_name", row.event_name))
+    if row.attributes:
+        out += starmap(metadata, _apart(flat(row.attributes), taken).items())
+    return b"".join(out)
+
+
+def _apart(pairs: Iterable[tuple[str, str]], taken: Set[str]) -> dict[str, str]:
+    """Pairs by name; one whose name is taken gets another, as LogQL does it, so that no value hides one that queries need.
+
+    Pairs without a value are left out: to Loki they are not there.
+    """
+    apart: dict[str, str] = {}
+    for name, value in pairs:
+        while name in taken or name in apart:
+            name += "_extracted"
+        if value:
+            apart[name] = value
+    return apart

@@ -1,0 +1,160 @@
+"""A push to Loki as bytes, hand-written so that plain lines cost a few passes in C and no Python for each.
+
+``push.proto`` of loki ``pkg/push``: a PushRequest holds streams, a stream its labels and entries, an entry a line, a time
+and structured metadata. The whole is compressed by snappy, without its framing. As protobuf allows, an entry has its line
+first, and the parts of its time are padded to five bytes: so all that differs between two entries in front of the line is
+made of lengths, and all behind it is the same but for two bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import cramjam
+
+from shipper.otlp.wire import LENGTH, fields, read_varint, text, varint
+from shipper.otlp.wire import field as wire_field
+
+_BLOCK = 128  # lines joined at a time; see `shipper.otlp.encode`
+_SECOND = 1_000_000_000
+_LOW_BITS = 14
+_LOWS = 1 << _LOW_BITS
+_TIME_HEAD = b"\x0a\x0c\x10"  # a time of twelve bytes, its nanoseconds first
+_LOW = [_TIME_HEAD + bytes((0x80 | low & 0x7F, 0x80 | low >> 7)) for low in range(_LOWS)]
+_TIME_BYTES = 14
+_KEPT_LENGTH = 128  # longer values hardly come again; lines longer than the next are too rare to remember
+_KEPT_HEADS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """The body of one push: entries of one stream."""
+
+    labels: bytes
+    entries: int
+    size: int
+    """Bytes of its entries before compression, about what Loki counts for its rate limits."""
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, labels: bytes, entries: Sequence[bytes], count: int = 0) -> Push:
+        """The push of these entries; ``count``: how many they are, where one of ``entries`` holds several."""
+        size = sum(map(len, entries))
+        stream = b"".join((wire_field(1, labels), *entries))
+        data = cramjam.snappy.compress_raw(wire_field(1, stream))
+        return cls(labels, count or len(entries), size, bytes(data))
+
+    def contents(self) -> list[Entry]:
+        """Its entries one by one. Only where some of them were refused is it worth the time."""
+        raw = bytes(cramjam.snappy.decompress_raw(self.data))
+        (top,) = fields(raw, 0, len(raw))
+        return [
+            Entry(_time_ns(raw, at, end), raw[start:end])
+            for number, _, start, at, end in fields(raw, top[3], top[4])
+            if number == 2
+        ]
+
+    def halves(self) -> tuple[Push, Push] | None:
+        """Two pushes that hold its first and its second half; None for a single entry."""
+        if self.entries < 2:
+            return None
+        contents = self.contents()
+        middle = len(contents) // 2
+        return self.only(contents[:middle]), self.only(contents[middle:])
+
+    def only(self, entries: Sequence[Entry]) -> Push:
+        """The push of some of its entries."""
+        return Push.of(self.labels, [entry.data for entry in entries])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a push as it is in it, and its time in ns."""
+
+    time_ns: int
+    data: bytes = field(repr=False)
+
+
+def metadata(name: str, value: str) -> bytes:
+    """A pair of structured metadata, as a field of an entry."""
+    return _kept_pair(name, value) if len(value) < _KEPT_LENGTH else _pair(name, value)
+
+
+def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
+    """An entry as a field of its stream; ``rest`` is its metadata."""
+    content = b"".join((wire_field(2, line), time_field(time_ns), rest))
+    return b"".join((b"\x12", varint(len(content)), content))
+
+
+def time_field(time_ns: int) -> bytes:
+    """The time of an entry."""
+    second, nano = divmod(time_ns, _SECOND)
+    return _LOW[nano & _LOWS - 1] + _rest_of_time(second, nano >> _LOW_BITS)
+
+
+def plain_entries(lines: Sequence[bytes], rest: bytes, first_ns: int) -> Iterator[tuple[bytes, int]]:
+    """Entries of lines, each a nanosecond after the one before, some at a time with how many they are."""
+    heads = _heads(rest)
+    at = 0
+    while at < len(lines):
+        second, nano = divmod(first_ns + at, _SECOND)
+        low = nano & _LOWS - 1
+        block = lines[at : at + min(_BLOCK, _LOWS - low, _SECOND - nano)]
+        pieces = [_rest_of_time(second, nano >> _LOW_BITS) + rest] * (4 * len(block))
+        pieces[0::4] = map(heads.__getitem__, map(len, block))
+        pieces[1::4] = block
+        pieces[2::4] = _LOW[low : low + len(block)]
+        yield b"".join(pieces), len(block)
+        at += len(block)
+
+
+class _Heads(dict[int, bytes]):
+    """What stands in front of a line of some length, where ``more`` bytes follow it in its entry."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__()
+        self._more = more
+
+    def __missing__(self, length: int) -> bytes:
+        line_head = b"\x12" + varint(length)
+        head = b"".join((b"\x12", varint(len(line_head) + length + self._more), line_head))
+        if length < _KEPT_HEADS:
+            self[length] = head
+        return head
+
+
+def _pair(name: str, value: str) -> bytes:
+    return wire_field(3, wire_field(1, name.encode()) + wire_field(2, text(value)))
+
+
+_kept_pair = lru_cache(8192)(_pair)
+
+
+@lru_cache(32)
+def _heads_by_size(more: int) -> Mapping[int, bytes]:
+    return _Heads(more)
+
+
+def _heads(rest: bytes) -> Mapping[int, bytes]:
+    return _heads_by_size(_TIME_BYTES + len(rest))
+
+
+@lru_cache(4096)
+def _rest_of_time(second: int, high: int) -> bytes:
+    """The time of an entry behind the lower 14 bits of its nanoseconds."""
+    return bytes((0x80 | high & 0x7F, 0x80 | high >> 7 & 0x7F, high >> 14, 0x08, *_padded(second)))
+
+
+def _padded(number: int) -> bytes:
+    return bytes((*(0x80 | number >> shift & 0x7F for shift in (0, 7, 14, 21)), number >> 28))
+
+
+def _time_ns(raw: bytes, at: int, end: int) -> int:
+    """The time of the entry that is ``raw[at:end]``."""
+    for number, wire, _, start, stop in fields(raw, at, end):
+        if number == 1 and wire == LENGTH:
+            parts = {one: read_varint(raw, a, b)[0] for one, _, _, a, b in fields(raw, start, stop)}
+            return parts.get(1, 0) * _SECOND + parts.get(2, 0)
+    return 0

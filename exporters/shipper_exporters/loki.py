@@ -1,0 +1,123 @@
+"""Sends logs to Loki by its own push API, or by OTLP where one prefers that.
+
+What is sent is in ``_loki_encode`` and ``_loki_wire``, what answers mean in ``_loki_answers``, what is done about entries that
+are not taken in ``_loki_journey``. Traces and metrics are not for it: of them it is owed nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
+from shipper.errors import MalformedOtlp, Rejected, TooLarge
+from shipper_exporters._client import Client, Content, shown
+from shipper_exporters._http import SecretFile
+from shipper_exporters._http_settings import check_literal
+from shipper_exporters._loki_answers import MAX_ANSWER, Meaning, meaning
+from shipper_exporters._loki_encode import LokiEncoder
+from shipper_exporters._loki_journey import Journey
+from shipper_exporters._loki_settings import LokiSettings, check
+from shipper_exporters._loki_wire import Push
+
+__all__ = ["LokiExporter", "LokiSettings"]
+
+_PROTOBUF = "application/x-protobuf"
+_REMEMBERED = 64  # requests that failed and were not sent again yet: as many as may be in flight
+
+
+@dataclass(frozen=True, slots=True)
+class LokiBody:
+    """A request made ready: its pushes, in the order they are sent."""
+
+    pushes: tuple[Push, ...] = field(repr=False)
+
+
+class LokiExporter(Exporter):
+    """Loki; see the module."""
+
+    Settings: ClassVar[type[Any]] = LokiSettings
+    many_lives = True  # every entry says whose it is
+
+    def __init__(self, name: str, settings: LokiSettings, context: ExporterContext) -> None:
+        self.name = name
+        self.signals = frozenset({Signal.LOGS})
+        self._settings = settings
+        self._context = context
+        self._url = check(name, settings)
+        # A request a second and host: a Loki that serves thousands of hosts, and Grafana Cloud, limit what a tenant may push.
+        self.limits = Limits(
+            max_wire_bytes=settings.max_wire_bytes,
+            requests_per_second=settings.requests_per_second,
+            burst=settings.burst,
+            max_in_flight=settings.max_in_flight,
+        )
+        self._client = Client.of(settings, context)
+        check_literal(name, "endpoint", self._url, self._client.addresses)
+        secret = settings.token_file or settings.password_file
+        self._secret = SecretFile(secret) if secret else None
+        self._encoder = LokiEncoder(settings.labels, settings.max_push_bytes)
+        self._journeys: dict[str, Journey] = {}
+
+    async def start(self) -> None:
+        """See `Exporter.start`."""
+        self._client.open()
+
+    def prepare(self, request: Request) -> Prepared:
+        """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
+        try:
+            pushes = tuple(self._encoder.encode(request))
+        except MalformedOtlp as error:
+            raise Rejected(f"{self.name}: {error}") from None
+        return Prepared(request.id, request.signal, LokiBody(pushes), sum(len(push.data) for push in pushes))
+
+    async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
+        """See `Exporter.send`. What was taken of a request before it failed is not sent again with it."""
+        body: LokiBody = prepared.body
+        journey = self._journeys.pop(prepared.request_id, None) or Journey(body.pushes)
+
+        async def post(push: Push) -> Meaning:
+            return await self._post(push, deadline)
+
+        try:
+            return await journey.go(post)
+        except (TooLarge, Rejected):  # it comes again, if at all, under other ids
+            raise
+        except BaseException:
+            self._journeys[prepared.request_id] = journey
+            while len(self._journeys) > _REMEMBERED:
+                del self._journeys[next(iter(self._journeys))]
+            raise
+
+    def trusted(self) -> bool:
+        """See `Exporter.trusted`: not for a Loki on this host, unless the settings say so."""
+        return self._settings.trust_local or (self._client.addresses.known and not self._client.addresses.local)
+
+    def describe(self) -> str:
+        """See `Exporter.describe`."""
+        return f"Loki at {self._url.origin()}"
+
+    async def aclose(self) -> None:
+        """See `Exporter.aclose`."""
+        await self._client.aclose()
+
+    async def _post(self, push: Push, deadline: Deadline) -> Meaning:
+        answer = await self._client.call(
+            "POST", self._url, deadline, MAX_ANSWER, self._headers(), Content(push.data, _PROTOBUF)
+        )
+        return meaning(answer, push.entries, shown(self._url), self._context.clock.wall_ns())
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"User-Agent": self._context.user_agent, "Accept-Encoding": "identity", **self._settings.headers}
+        if self._settings.tenant:
+            headers["X-Scope-OrgID"] = self._settings.tenant
+        if self._secret is not None:
+            secret = self._secret.read()
+            if self._settings.username:
+                both = base64.b64encode(f"{self._settings.username}:{secret}".encode()).decode()
+                headers["Authorization"] = f"Basic {both}"
+            else:
+                headers["Authorization"] = f"Bearer {secret}"
+        return headers
