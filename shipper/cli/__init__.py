@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "replay": "shipper.cli.replay",
     "quarantine": "shipper.cli.quarantine",
     "redact": "shipper.cli.redact",
+    "exporters": "shipper.cli.exporters",
     "cost": "shipper.cli.cost",
     "dashboards": "shipper.cli.dashboards",
 }

@@ -55,6 +55,13 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
     return schema
 
 
+def settings_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The schema of what one exporter can be told."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    _write_units(schema)
+    return schema
+
+
 def _write_units(node: Any) -> None:
     """Sizes and durations may be text as well as numbers."""
     if isinstance(node, dict):

@@ -125,9 +125,22 @@ def reference(exporters: Mapping[str, type[msgspec.Struct]]) -> str:
     parts.append(_table("metrics: scrape", _SCRAPE_NOTE, ("option",), rows))
     for name, kind in exporters.items():
         note = _DESTINATION_NOTE.format(kind=name, short=_SHORT.get(name, ""))
-        rows = [_row(field.encode_name, None, field) for field in msgspec.structs.fields(kind)]
+        rows = [_row(field.encode_name, None, field) for field in _own_first(kind)]
         parts.append(_table(f"destinations: {name}", note, ("option",), rows))
     return "\n".join(parts)
+
+
+def option_rows(kind: type[msgspec.Struct]) -> list[tuple[str, str, str]]:
+    """Name, default and meaning of each setting of an exporter, as plain text; a default is "" where there is none."""
+    return [
+        (field.encode_name, _default(field).strip("`"), _meaning(field.type).replace("`", "").replace("\\|", "|"))
+        for field in _own_first(kind)
+    ]
+
+
+def _own_first(kind: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
+    """The settings of an exporter, those that it shares with others last: what it is about is read first."""
+    return sorted(msgspec.structs.fields(kind), key=lambda field: field.name not in kind.__annotations__)
 
 
 def _sections() -> Iterator[tuple[str, type[msgspec.Struct], tuple[str, ...]]]:

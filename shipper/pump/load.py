@@ -46,10 +46,10 @@ def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:
         raise ConfigError(path, f"no exporter {type_!r}; {hint}installed are: {', '.join(installed) or 'none'}")
     try:
         kind = entry.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a stranger's module may fail in any way, which is no reason to fail with it
         if isinstance(error, ModuleNotFoundError) and entry.dist is not None and entry.dist.name == DISTRIBUTION:
             raise MissingExtra(f"the exporter {type_!r}", "sidecar") from error
-        raise ConfigError(path, f"the exporter {type_!r} ({entry.value}) cannot be loaded: {error}") from error
+        raise ConfigError(path, f"the exporter {type_!r} ({entry.value}) cannot be loaded: {error!r}") from error
     if not (isinstance(kind, type) and issubclass(kind, Exporter)):
         raise ConfigError(path, f"what is installed as exporter {type_!r} ({entry.value}) is no Exporter")
     return kind
