@@ -70,7 +70,7 @@ def _row(head: Head, row: LogRow) -> bytes:
         own["otel.log.name"] = row.event_name
     if row.attributes:
         own.update(row.attributes)
-    body = row.body if row.body is not None else row.event_name
+    body = row.body if row.body is not None else row.event_name or None
     return head.event(row.time_ns or row.observed_ns, own, text(body))
 
 
