@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from types import TracebackType
 from typing import Protocol
+
+_LOOK_AGAIN = 0.25  # seconds after which a deadline is looked at again, which a notice may have moved
 
 
 class Clock(Protocol):
@@ -71,3 +74,42 @@ class Deadline:
     def expired(self) -> bool:
         """True once the moment has come."""
         return self._clock.monotonic() >= self._at
+
+
+class Patience:
+    """Ends what it wraps (`TimeoutError`) when nothing moved for ``seconds``, or at the deadline.
+
+    Silence is what is bounded, not the whole call: over a slow link a large request that keeps moving is left to finish,
+    where a fixed limit would have it sent again and again and never arrive.
+
+        async with Patience(clock, 10.0, deadline):
+            ...
+
+    """
+
+    def __init__(self, clock: Clock, seconds: float, deadline: Deadline) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._deadline = deadline
+        self._moved = clock.monotonic()
+
+    def progress(self) -> None:
+        """Something moved: the silence starts anew."""
+        self._moved = self._clock.monotonic()
+
+    async def __aenter__(self) -> Patience:
+        self._scope = asyncio.timeout(None)
+        await self._scope.__aenter__()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
+        await self._scope.__aexit__(kind, error, trace)
+
+    async def _watch(self) -> None:
+        while (left := min(self._moved + self._seconds, self._deadline.at) - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, _LOOK_AGAIN))  # a notice may have moved the deadline meanwhile
+        self._scope.reschedule(asyncio.get_running_loop().time())

@@ -10,13 +10,12 @@ import asyncio
 import email.utils
 import socket
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
-from shipper.clock import Clock, Deadline
+from shipper.clock import Patience
 from shipper.errors import Retryable
 from shipper_exporters._addresses import Addresses, WatchingResolver, is_address
 from shipper_exporters._failures import network_failure
@@ -44,47 +43,10 @@ MAX_WAIT = 86_400.0  # a Retry-After beyond a day is taken as a day
 _SLICE = 1 << 17
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not every build of Python names it
 _UNSENT = 1 << 18
-_LOOK_AGAIN = 0.25
 
 
 class NoAnswer(Retryable):
     """The time for an answer is over; all that is known is that somebody took the connection, or did not refuse it."""
-
-
-class Patience:
-    """Ends what it wraps (`TimeoutError`) when nothing moved for ``seconds``, or at the deadline.
-
-    Silence is what is bounded, not the whole call: over a slow link a large request that keeps moving is left to finish,
-    where a fixed limit would have it sent again and again and never arrive. (`connect_socket` keeps what is handed to the
-    kernel, and so looks as if it had moved, small.)
-    """
-
-    def __init__(self, clock: Clock, seconds: float, deadline: Deadline) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._deadline = deadline
-        self._moved = clock.monotonic()
-
-    def progress(self) -> None:
-        """Something moved: the silence starts anew."""
-        self._moved = self._clock.monotonic()
-
-    async def __aenter__(self) -> Patience:
-        self._scope = asyncio.timeout(None)
-        await self._scope.__aenter__()
-        self._watcher = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._watcher.cancel()
-        await self._scope.__aexit__(kind, error, trace)
-
-    async def _watch(self) -> None:
-        while (left := min(self._moved + self._seconds, self._deadline.at) - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(left, _LOOK_AGAIN))  # a notice may have moved the deadline meanwhile
-        self._scope.reschedule(asyncio.get_running_loop().time())
 
 
 class Upload(Payload):
