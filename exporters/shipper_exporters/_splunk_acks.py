@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shipper.clock import Clock, Deadline
+from shipper.clock import Clock, Deadline, Patience
 from shipper.errors import DeliveryError, Retryable, Unusable
-from shipper_exporters._http import Patience
 from shipper_exporters._splunk_answers import ChannelLost
 
 SHAKEN = 30.0

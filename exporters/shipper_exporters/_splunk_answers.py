@@ -17,7 +17,8 @@ from typing import Any
 
 from shipper.errors import DeliveryError, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
-from shipper_exporters._http import excerpt, retry_after
+from shipper_exporters._http import retry_after
+from shipper_exporters._words import excerpt
 
 MAX_ANSWER = 64 << 10
 CLOUD_LIMIT = 5 << 20

@@ -14,7 +14,7 @@ from shipper.clock import Deadline
 from shipper.contracts import ExporterContext
 from shipper.errors import Unusable
 from shipper_exporters._client import Answer, Client, Content, shown
-from shipper_exporters._http import SecretFile
+from shipper_exporters._files import SecretFile
 from shipper_exporters._splunk_answers import MAX_ANSWER, Refused, parse, trouble
 from shipper_exporters._splunk_settings import TOKEN_VARIABLE, SplunkSettings
 
