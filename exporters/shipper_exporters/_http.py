@@ -6,7 +6,6 @@ waiting for it. What other exporters use of ``_addresses``, ``_files``, ``_failu
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import socket
 from collections.abc import Callable, Mapping

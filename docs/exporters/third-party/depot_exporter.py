@@ -1,0 +1,60 @@
+"""Sends log lines to a depot: `PUT /batches/ID` of a JSON list, answered by 201 (stored) or 200 (was there already)."""
+
+import aiohttp
+import msgspec
+
+from shipper.clock import Deadline, Patience
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
+from shipper.errors import ConfigError, Rejected, Retryable, TooLarge, Unusable
+from shipper.otlp.rows import log_blocks
+
+
+class DepotSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``options`` of a destination of type ``depot`` may hold."""
+
+    url: str = ""
+    timeout: float = 10.0
+
+
+class DepotExporter(Exporter):
+    """See the module."""
+
+    Settings = DepotSettings
+    signals = frozenset({Signal.LOGS})  # of other signals it is owed nothing
+
+    def __init__(self, name: str, settings: DepotSettings, context: ExporterContext) -> None:
+        if not settings.url:
+            raise ConfigError(f"destinations.{name}.url", "is missing, for example http://depot.example:7000")
+        self.name, self._settings, self._context = name, settings, context
+        self.limits = Limits(requests_per_second=1.0, burst=20)  # the depot bills by the request
+
+    async def start(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False)
+
+    def prepare(self, request: Request) -> Prepared:
+        lines = [
+            {"service": block.envelope.resource.get("service.name"), "time": row.observed_ns, "text": row.body}
+            for batch in request.batches
+            for block in log_blocks(batch.payload)
+            for row in block.rows()
+        ]
+        body = msgspec.json.encode(lines)
+        return Prepared(request.id, request.signal, body, len(body))
+
+    async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
+        url = f"{self._settings.url}/batches/{prepared.request_id}"  # the same request, the same place: never twice
+        try:
+            async with Patience(self._context.clock, self._settings.timeout, deadline):
+                async with self._session.put(url, data=prepared.body, allow_redirects=False) as answer:
+                    status, wait, text = answer.status, answer.headers.get("Retry-After", ""), await answer.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:  # it may have got there: the very same again
+            raise Retryable(f"{url}: {error or 'no answer'}") from None
+        if status in (200, 201) and text == "stored":
+            return Accepted()
+        meaning = {413: TooLarge, 422: Rejected}.get(status, Retryable if status in (429, 503) else Unusable)
+        reason = f"{url} answered {status}: {text[:80]}"
+        raise Retryable(reason, float(wait) if wait.isdigit() else None) if meaning is Retryable else meaning(reason)
+
+    async def aclose(self) -> None:
+        if hasattr(self, "_session"):
+            await self._session.close()
