@@ -130,7 +130,9 @@ class Account:
         # A farewell is complete: where no account is kept, it is the only statement there is.
         streams = await self._changed(since=-1)
         left = [gap for account in streams for gap in _left(account, self._fallback)]
-        await self._state("shipper.farewell", StreamKind.LIFE, {**words, "left": left}, streams)
+        lent = [part for account in streams for part in _lent(account, self._fallback)]
+        more = {**words, "left": left, **({"lent": lent} if lent else {})}
+        await self._state("shipper.farewell", StreamKind.LIFE, more, streams)
 
     @property
     def over(self) -> bool:
@@ -241,6 +243,20 @@ def _left(account: StreamAccount, fallback: str) -> list[dict[str, Any]]:
         for start, end in IntervalSet([*figures.acknowledged, *figures.lost, *figures.quarantined, *helped]).missing(
             account.stream.start, account.stream.size
         )
+    ]
+
+
+def _lent(account: StreamAccount, fallback: str) -> list[dict[str, Any]]:
+    """The ranges of one stream that the fallback has got, and the destination that is owed them has not."""
+    if fallback not in account.destinations:
+        return []
+    helped = account.destinations[fallback].acknowledged
+    return [
+        {"stream": account.stream.id, "destination": name, "start": start, "end": end}
+        for name, figures in account.destinations.items()
+        if name != fallback
+        for a, b in helped
+        for start, end in IntervalSet(figures.acknowledged).missing(a, b)
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -34,10 +35,12 @@ from shipper.labels.life import LifeDecision
 from shipper.labels.machine import boot_time_ns
 from shipper.labels.state import lock_state
 from shipper.ledger import Ledger, LedgerThread
+from shipper.notices.fd_store import FdStore
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
 from shipper.pump.load import make_exporter
+from shipper.pump.outage import Outage
 from shipper.pump.pace import TokenBucket
 from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
@@ -61,6 +64,7 @@ class Making:
     life: LifeMaker
     settings: MakeSettings
     exporter: MakeExporter | None = None
+    store: FdStore | None = None  # of a process that has one run
     buckets: Mapping[str, TokenBucket] = field(default_factory=dict)  # that runs share, by destination
 
 
@@ -74,7 +78,9 @@ async def build(
     making: Making | None = None,
 ) -> Parts:
     """Put a run together. Raises `ShipperError` (state, configuration) with everything closed again."""
-    making = making or Making(LifeMaker(config, role, env, clock, report), file_settings)
+    if making is None:
+        store = FdStore(env=env, report=report) if role == "sidecar" else None
+        making = Making(LifeMaker(config, role, env, clock, report), file_settings, store=store)
     async with AsyncExitStack() as stack:
         parts = await _Builder(config, role, env, clock, report, stack, making).build()
         parts.open = stack.pop_all()
@@ -137,6 +143,7 @@ class _Builder:
             self.report,
             self.stack,
             settings=self.making.settings,
+            store=self.making.store,
         )
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
@@ -157,7 +164,15 @@ class _Builder:
             remains,
             maker.numbers,
             fallback,
+            self._outage(pumps, fallback),
         )
+
+    def _outage(self, pumps: list[Pump], fallback: Pump | None) -> Outage | None:
+        """Who decides when the fallback helps; where it is only one for drains, it does so only in these."""
+        if fallback is None:
+            return None
+        after = self.config.fallback.after if self.config.fallback.destination else math.inf
+        return Outage(pumps, fallback, after=after, clock=self.clock, report=self.report)
 
     def _takers(self, pumps: list[Pump]) -> Takers:
         """Who gets what; said where nobody gets it, since a destination that takes only metrics is easily thought enough."""

@@ -78,6 +78,12 @@ class Metrics:
         self.redacted = Counter(
             "shipper_redacted_secrets_total", "Secrets masked before they left, by pattern.", ("pattern",), registry=r
         )
+        self.fallback_helping = Gauge(
+            "shipper_fallback_helping",
+            "1 while a fallback stands in for destinations that are down, or works for a drain.",
+            ("destination",),
+            registry=r,
+        )
         self.unrouted = Counter(
             "shipper_unrouted_records_total",
             "Records that went nowhere because every destination has a route, and none of these takes them.",

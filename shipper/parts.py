@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from shipper.account import Account
 from shipper.contracts import Exporter, Source
+from shipper.drain.drainable import Fallback
 from shipper.events import Reporter
 from shipper.labels.identity import Identity
 from shipper.labels.life import LifeDecision
 from shipper.measure.source import MeasureSource
 from shipper.pump.figures import NAMED_STREAMS
 from shipper.pump.hub import Hub
+from shipper.pump.outage import Outage
 from shipper.pump.pump import Pump
 from shipper.remains import Remains
 
@@ -45,7 +47,8 @@ class Parts:
     services: Callable[[], list[dict[str, Any]]] = list
     remains: Remains | None = None  # of earlier lives; a gateway has none
     numbers: MeasureSource | None = None
-    fallback: Pump | None = None  # stands by until a drain activates it; not one of ``pumps``
+    fallback: Pump | None = None  # stands by until ``outage`` or a drain needs it; not one of ``pumps``
+    outage: Outage | None = None
 
     async def aclose(self) -> None:
         """Take everything apart again, last opened first."""
@@ -61,6 +64,16 @@ class Parts:
     def every_pump(self) -> list[Pump]:
         """The one that stands by too."""
         return [*self.pumps, *([self.fallback] if self.fallback is not None else [])]
+
+    def drain_fallback(self) -> Fallback | None:
+        """The fallback as a drain has it."""
+        if self.fallback is None or self.outage is None:
+            return None
+        return Fallback(self.fallback, self.outage.drain, self.outage.drain_over)
+
+    def watching(self) -> list[Coroutine[Any, Any, None]]:
+        """What has to run beside the pumps for the fallback's sake."""
+        return [self.outage.run()] if self.outage is not None else []
 
     def left(self) -> str:
         """What is not acknowledged, for a person."""
@@ -82,6 +95,7 @@ class Parts:
             "services": self.services(),
             "receivers": self._receivers(),
             "remains": self.remains.status() if self.remains is not None else [],
+            "fallback": self._fallback_status(),
             "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
             "not_taken": {labels["signal"]: value for labels, value in samples(metrics.not_taken)},
             "unparsed": [{**labels, "records": value} for labels, value in samples(metrics.unparsed)],
@@ -117,6 +131,11 @@ class Parts:
             for name, stream in known.items()
         ]
         return {"streams": len(backlog), "largest": named}
+
+    def _fallback_status(self) -> Mapping[str, Any] | None:
+        if self.fallback is None or self.outage is None:
+            return None
+        return {"name": self.fallback.name, "doing": self.outage.doing.value, "for": self.outage.down}
 
     def _destination(self, pump: Pump) -> Mapping[str, Any]:
         metrics, exporter, exposure = self.report.metrics, self.exporters[pump.name], pump.exposure()

@@ -16,7 +16,7 @@ from shipper.build import build
 from shipper.clock import Clock, Deadline
 from shipper.conductor import Conductor
 from shipper.config import Config, Role
-from shipper.drain.drain import Drain, Fallback, Order, Outcome, show
+from shipper.drain.drain import Drain, Order, Outcome, show
 from shipper.drain.drainable import Drainable
 from shipper.drain.endings import Endings
 from shipper.drain.state import State
@@ -27,7 +27,6 @@ from shipper.notice import Hold
 from shipper.notices.choose import Platform
 from shipper.notices.sd_notify import ServiceManager
 from shipper.parts import Parts
-from shipper.pump.share import Share
 from shipper.signals import take_over
 
 if TYPE_CHECKING:
@@ -145,7 +144,6 @@ class Sidecar:
 
     def _make_drain(self, parts: Parts, words: LastWords, holds: Sequence[Hold]) -> Drain:
         settings = self._config.drain
-        standby = parts.fallback
         return Drain(
             state=self._conductor.state,
             sources=parts.sources,
@@ -160,9 +158,7 @@ class Sidecar:
             holds=holds,
             notices=self._conductor.board.standing,
             unproved=lambda: [pump.name for pump in parts.pumps if not parts.exporters[pump.name].trusted()],
-            fallback=None
-            if standby is None
-            else Fallback(standby, lambda: standby.activate(Share(parts.pumps)), standby.stand_by),
+            fallback=parts.drain_fallback(),
         )
 
     def _pods(self) -> list[Drainable]:
@@ -177,6 +173,7 @@ class Sidecar:
             *(pump.run() for pump in parts.every_pump),
             *(source.run() for source in parts.sources),
             parts.account.run(),
+            *parts.watching(),
             drain.run(),
             self._keep_gauges(parts),
             self._manager.keep_alive(self._clock),

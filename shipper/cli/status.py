@@ -36,6 +36,8 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         _print_receiver(name, receiver)
     for name, destination in status["destinations"].items():
         _print_destination(name, destination)
+    if fallback := status.get("fallback"):
+        _print_fallback(fallback)
     for earlier in status.get("remains", ()):
         _print_earlier(earlier)
     if node := status.get("node"):
@@ -48,6 +50,12 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
         click.echo(f"not understood, and kept as they came: {said}")
     if problems := status["problems"]:
         click.echo("problems survived: " + ", ".join(f"{kind} {count:.0f}" for kind, count in problems.items()))
+
+
+def _print_fallback(fallback: Mapping[str, Any]) -> None:
+    """Who stands in for others, and for whom now."""
+    down = f" for {', '.join(fallback['for'])}" if fallback["for"] else ""
+    click.echo(f"fallback {fallback['name']}: {fallback['doing']}{down}")
 
 
 def _print_pods(node: Mapping[str, Any]) -> None:

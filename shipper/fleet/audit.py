@@ -15,7 +15,7 @@ import msgspec
 
 from shipper.fleet.archive import Archive
 from shipper.fleet.balance import Standing, balance, gaps
-from shipper.fleet.cover import Cover, common, cover, without
+from shipper.fleet.cover import Cover, common, completed, cover, without
 from shipper.fleet.holdings import Held, Holdings, Seen, Stored, take_stock
 from shipper.fleet.labels import labels_of, named
 from shipper.fleet.report import Adoption, AuditReport, Ended, Exposed, LifeReport, summed
@@ -228,7 +228,7 @@ def _balance(
     if row.role == "gateway" and not carried:  # its own numbers may be here
         row.notes.append("nothing here came through it: what it says of its streams is about another archive")
         stated = {name: stream for name, stream in stated.items() if name in streams}
-    covers = {stream: cover(held.sound) for stream, held in streams.items()}
+    covers = {stream: completed(cover(held.sound), held.beside) for stream, held in streams.items()}
     name = destination or _leading_here(stated.values(), covers)
     for stream in sorted(stated.keys() | streams.keys(), key=lambda stream: _place(stated.get(stream), stream)):
         whole = covers.get(stream) or Cover[Stored]()

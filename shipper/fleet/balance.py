@@ -65,9 +65,8 @@ def balance(
     existing = left.copy()
     reach = max(claims.read_to, stated.start, *(end for _, end in here), 0 if standing.going_on else stated.size)
     existing.add(min(stated.start, reach), reach)
-    absent = without(existing, here, declared)
-    elsewhere = common(absent, elsewhere)
-    absent = without(absent, elsewhere)
+    elsewhere = common(without(existing, here), elsewhere)  # also what was given up for this destination later
+    absent = without(existing, here, declared, elsewhere)
     # What somebody else's archive got was read, by whoever sent it there.
     unread = min(claims.unread, without(_span(stated), here, declared, elsewhere).total())
     damaged = without(_ranges(held.damaged), here)
@@ -87,8 +86,8 @@ def balance(
         damaged_ranges=damaged.pairs(),
         pending_ranges=shares.pending.pairs(),
         unproved_ranges=shares.unproved.pairs(),
-        lost_ranges=without(IntervalSet(claims.lost_ranges), here).pairs(),
-        quarantined_ranges=without(IntervalSet(claims.quarantined_ranges), here).pairs(),
+        lost_ranges=without(IntervalSet(claims.lost_ranges), here, elsewhere).pairs(),
+        quarantined_ranges=without(IntervalSet(claims.quarantined_ranges), here, elsewhere).pairs(),
         overlapping_ranges=whole.overlaps.pairs(),
         elsewhere_ranges=elsewhere.pairs(),
     )

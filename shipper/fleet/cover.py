@@ -78,6 +78,17 @@ def cover(batches: Iterable[R]) -> Cover[R]:
     return result
 
 
+def completed(whole: Cover[R], beside: Iterable[R]) -> Cover[R]:
+    """``whole`` and what of ``beside`` has positions that it lacks; what both have is there once, as one was repaid the other."""
+    here = whole.ranges
+    more = cover(batch for batch in beside if here.missing(batch.start, batch.end))
+    if not more.chosen:
+        return whole
+    overlaps = IntervalSet([*whole.overlaps, *more.overlaps, *here.common(more.ranges)])
+    chosen = sorted([*whole.chosen, *more.chosen], key=lambda batch: (batch.start, batch.end))
+    return Cover(chosen, [*whole.spare, *more.spare], overlaps)
+
+
 def without(one: IntervalSet, *others: IntervalSet) -> IntervalSet:
     """Positions of ``one`` that are in none of ``others``."""
     for other in others:

@@ -28,11 +28,19 @@ Carried = dict[tuple[str, str], tuple[str, Stored, bool]]  # (object, via) -> si
 
 @dataclass(slots=True)
 class Held:
-    """What there is of one stream; ``damaged`` batches are listed but are not what the list says."""
+    """What there is of one stream; ``damaged`` batches are listed but are not what the list says.
+
+    ``beside``: sound ones in further archives, such as a fallback's: what is in both was repaid, and is not there twice.
+    """
 
     signal: str
     sound: list[Stored] = field(default_factory=list)
     damaged: list[Stored] = field(default_factory=list)
+    beside: list[Stored] = field(default_factory=list)
+
+    def put(self, stored: Stored, *, sound: bool, beside: bool) -> None:
+        """Take a batch in."""
+        (self.damaged if not sound else self.beside if beside else self.sound).append(stored)
 
 
 @dataclass(slots=True)
@@ -66,30 +74,30 @@ class Holdings:
 def take_stock(*archives: Archive) -> Holdings:
     """Read all archives once, checking every byte that a range list names; together they are one."""
     found = Holdings()
-    for archive in archives:
-        _take_stock(found, archive)
+    for number, archive in enumerate(archives):
+        _take_stock(found, archive, beside=number > 0)
     return found
 
 
-def _take_stock(found: Holdings, archive: Archive) -> None:
+def _take_stock(found: Holdings, archive: Archive, *, beside: bool) -> None:
     index = archive.index()
     found.damage += index.damage
     found.objects += len(index.lists) + len(index.unlisted)
     carried: Carried = {}
     for ranges in index.lists:
         for piece in archive.pieces(ranges):
-            _add(found, ranges.object, piece, carried)
+            _add(found, ranges.object, piece, carried, beside=beside)
     for (_, via), (signal, stored, sound) in carried.items():
         life, stream, _ = via.rsplit("/", 2)
         held = found.held((life, stream), signal)
         found.gateways.add(life)
-        (held.sound if sound else held.damaged).append(stored)
+        held.put(stored, sound=sound, beside=beside)
     found.unlisted_objects += len(index.unlisted)
     for name in index.unlisted:
         _add_unlisted(found, archive.loose(name))
 
 
-def _add(found: Holdings, key: str, piece: Piece, carried: Carried) -> None:
+def _add(found: Holdings, key: str, piece: Piece, carried: Carried, *, beside: bool) -> None:
     entry = piece.entry
     if not piece.sound:
         where = f"{entry.life}/{entry.stream} [{entry.start}, {entry.end})"
@@ -101,7 +109,7 @@ def _add(found: Holdings, key: str, piece: Piece, carried: Carried) -> None:
     if entry.kind == StreamKind.DATA:
         held = found.held((entry.life, entry.stream), piece.signal)
         stored = Stored(entry.start, entry.end, entry.records, entry.filtered)
-        (held.sound if piece.sound else held.damaged).append(stored)
+        held.put(stored, sound=piece.sound, beside=beside)
     if piece.found is not None:
         _see(found, entry.life, entry.received_ns, piece.found.resource)
     if piece.sound and piece.signal is Signal.LOGS:

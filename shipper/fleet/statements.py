@@ -54,7 +54,7 @@ class StatedStream(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A range that a farewell says did not get out."""
+    """A range that a farewell says did not get out, or only to the fallback."""
 
     stream: str
     destination: str
@@ -92,6 +92,7 @@ class Statement(msgspec.Struct, frozen=True):
     ends_life: bool = False
     outcome: str = ""
     left: list[Left] = []
+    lent: list[Left] = []  # what the fallback has, and the destination that it is owed to has not
     notice: Noticed | None = None
     fallback: str = ""  # the destination that got what the others did not get in time
     adopted_by: str = ""  # the life that ships what this one left, and makes this statement in its place

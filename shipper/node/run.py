@@ -16,7 +16,7 @@ from shipper.build_sources import file_settings
 from shipper.clock import Clock, Deadline
 from shipper.conductor import Conductor
 from shipper.config import Config, Files, Labels, Receivers
-from shipper.drain.drain import Drain, Fallback, Order, Outcome
+from shipper.drain.drain import Drain, Order, Outcome
 from shipper.drain.state import DrainState, Input, State
 from shipper.events import Reporter
 from shipper.last_words import LastWords
@@ -24,7 +24,6 @@ from shipper.node.life import PodLifeMaker
 from shipper.node.places import Place, escape, files_of
 from shipper.otlp.encode import AttributeValue
 from shipper.parts import Parts
-from shipper.pump.share import Share
 from shipper.sources.file.settings import FileSettings
 
 MOST_FILES = 64  # descriptors for files that are read to their end; of a pod, not of the node
@@ -70,6 +69,7 @@ class PodRun:
                     *(group.create_task(pump.run()) for pump in parts.every_pump),
                     *(group.create_task(source.run()) for source in parts.sources),
                     group.create_task(parts.account.run()),
+                    *(group.create_task(each) for each in parts.watching()),
                     group.create_task(drain.run()),
                 ]
                 await words.birth()
@@ -171,7 +171,6 @@ class PodRun:
 
     def _make_drain(self, parts: Parts, words: LastWords, state: DrainState) -> Drain:
         settings = self._config.drain
-        standby = parts.fallback
         return Drain(
             state=state,
             sources=parts.sources,
@@ -183,9 +182,7 @@ class PodRun:
             reserve_seconds=settings.reserve,
             services_grace=settings.services_grace,
             notices=self._conductor.board.standing,
-            fallback=None
-            if standby is None
-            else Fallback(standby, lambda: standby.activate(Share(parts.pumps)), standby.stand_by),
+            fallback=parts.drain_fallback(),
         )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from shipper.contracts import Batch, Limits
+from shipper.contracts import Batch, Limits, StreamKind
 from shipper.errors import RangeGone
 from shipper.ledger import Ledger
 from shipper.pump.gather import ALMOST, Gathering
@@ -132,7 +132,8 @@ class Feed:
 
     async def _give_up(self, lane: Lane, start: int, end: int, records: int, cause: str) -> None:
         await self._books.call(Ledger.give_up, self._destination, lane.stream.id, start, end, records, cause)
-        self._hub.lost(lane.stream, start, end, cause)
+        if lane.stream.kind is not StreamKind.ACCOUNT:  # else newer statements have taken the place of these
+            self._hub.lost(lane.stream, start, end, cause)
         self._lanes.settle(lane, start, end)
 
     def soon(self, worst: int) -> bool:

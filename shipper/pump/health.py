@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,9 +16,20 @@ SILENCE = 5.0  # seconds without an answer to anything
 class Health:
     """Attempts and what became of them. An answer is whatever tells that the destination is there and took a decision."""
 
-    __slots__ = ("_answered_at", "_clock", "_failed_since", "_failures", "_under_way", "_unusable")
+    __slots__ = (
+        "_answered_at",
+        "_clock",
+        "_failed_since",
+        "_failures",
+        "_under_way",
+        "_unusable",
+        "answers",
+        "failed_at",
+    )
 
     def __init__(self, clock: Clock) -> None:
+        self.answers = 0  # since the last failure
+        self.failed_at = -math.inf
         self._clock = clock
         self._under_way: list[float] = []  # when each attempt without an answer began, the oldest first
         self._answered_at = clock.monotonic()
@@ -40,9 +52,12 @@ class Health:
         self._answered_at = self._clock.monotonic()
         self._failures = 0
         self._unusable = False
+        self.answers += 1
 
     def failed(self, *, unusable: bool = False) -> None:
         """It did neither. ``unusable``: and will not, as it is set up."""
+        self.answers = 0
+        self.failed_at = self._clock.monotonic()
         self._failures += 1
         if self._failures == 1:
             self._failed_since = self._clock.monotonic()

@@ -44,7 +44,7 @@ class Lanes:
         self.by_stream: dict[str, Lane] = {}
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.order = Order(hub.values, tools.clock)
-        self.member = Membership(self.by_stream, tools, progress=progress, changed=self._enter)
+        self.member = Membership(self.by_stream, tools, gets=self._gets, progress=progress, changed=self._enter)
         self._spare = spare
         self._route = route
         self._exporter = tools.exporter
@@ -169,13 +169,23 @@ class Lanes:
     def wanted(self, stream: Stream) -> bool:
         """False for a signal that the destination does not take, and for the account at one known not to keep it.
 
-        One that stands by does not get the account either: a farewell has it all.
+        One that stands by, or helps in a drain, does not get the account either: a farewell has it all. In an outage it does,
+        since the host may die before it can say farewell.
         """
         if not self.takes(stream):
             return False
         if stream.kind is not StreamKind.ACCOUNT:
             return True
-        return not self._spare and self._exporter_may_want_accounts()
+        return not self._spared and self._exporter_may_want_accounts()
+
+    @property
+    def _spared(self) -> bool:
+        """Whether it stands by, or helps only until the drain is over."""
+        return self._spare and not self.member.lends
+
+    def _gets(self, stream: str) -> bool:
+        known = self._hub.get(stream)
+        return known is None or self.wanted(known)
 
     def _exporter_may_want_accounts(self) -> bool:
         return self._exporter.keeps_accounts or not self._exporter.accounts_known
@@ -236,6 +246,8 @@ class Lanes:
     def _enter(self) -> None:
         """A share begins or ends: others may have, or may no longer be sending, what had no turn here."""
         for lane in list(self.by_stream.values()):
+            if not self.wanted(lane.stream):
+                self.rotations[lane.stream.signal].drop(lane)
             self._queue(lane)
             self._hub.moved(lane.stream)  # a fallback holds back what it has on its way, but not for ever
         self._work.beat()
@@ -248,8 +260,8 @@ class Lanes:
 
     def _queue(self, lane: Lane) -> bool:
         """Give a lane a turn if it has something to cut and is wanted; True when that is news."""
-        if lane.stream.kind is StreamKind.ACCOUNT and (self._spare or not self._exporter.keeps_accounts):
-            if self._spare or self._exporter.accounts_known:
+        if lane.stream.kind is StreamKind.ACCOUNT and (self._spared or not self._exporter.keeps_accounts):
+            if self._spared or self._exporter.accounts_known:
                 self._hub.moved(lane.stream)  # nobody waits for us
             else:
                 self._held[lane.stream.id] = lane

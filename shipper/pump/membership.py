@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+from shipper.contracts import StreamKind
 from shipper.intervals import IntervalSet
 from shipper.pump.lane import Lane
 from shipper.pump.pulse import Pulse
 from shipper.pump.share import Share
 from shipper.pump.tools import Tools
 
+EVERYTHING = IntervalSet([(0, 1 << 62)])  # of a stream that nobody lacks anything of, as nobody gets it
 CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
 CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
 
@@ -26,19 +28,26 @@ class Membership:
         lanes: Mapping[str, Lane],
         tools: Tools,
         *,
+        gets: Callable[[str], bool],
         progress: Pulse,
         changed: Callable[[], None],
     ) -> None:
+        """``gets``: whether a stream, by its id, is for this destination."""
         self.share: Share | None = None  # while a fallback works beside the others
         self._lanes = lanes
         self._clock = tools.clock
         self._window = tools.window
         self._health = tools.health
         self._progress = progress
+        self._gets = gets
         self._changed = changed
         self._looked_at = -math.inf
 
     # -- what the others see ---------------------------------------------------------------------------------------
+
+    def gets(self, stream: str) -> bool:
+        """See `Member.gets`."""
+        return self._gets(stream)
 
     def settled_of(self, stream: str) -> IntervalSet:
         """See `Member.settled_of`."""
@@ -61,6 +70,11 @@ class Membership:
         self.share = share
         self._changed()
 
+    @property
+    def lends(self) -> bool:
+        """Whether it stands in for others that will get everything themselves later."""
+        return self.share is not None and self.share.repaid
+
     # -- what it sees of the others --------------------------------------------------------------------------------
 
     def settled(self) -> None:
@@ -70,11 +84,17 @@ class Membership:
 
     def unsettled(self, lane: Lane) -> int:
         """Bytes of a lane that no destination of the share has settled; without a share, that this one has not."""
-        return lane.unsettled(None if self.share is None else self.share.settled(self, lane.stream.id))
+        if self.share is None:
+            return lane.unsettled()
+        elsewhere = self.share.settled(self, lane.stream.id)
+        return 0 if elsewhere is None else lane.unsettled(elsewhere)
 
     def avoid(self, lane: Lane) -> IntervalSet | None:
         """What of a stream others have, or are sending."""
-        return self.share.taken(self, lane.stream.id) if self.share is not None and lane.counts else None
+        if self.share is None or not (lane.counts or (self.lends and lane.stream.kind is StreamKind.ACCOUNT)):
+            return None
+        taken = self.share.taken(self, lane.stream.id)
+        return EVERYTHING if taken is None and lane.counts else taken
 
     def look_again(self) -> bool:
         """True, once in a while, when it is time to see whether what others had claimed is free."""

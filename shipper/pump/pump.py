@@ -105,6 +105,7 @@ class Pump:
             report=report,
             random=random,
             life=life,
+            owed=not standby,
         )
         self._shortage = Shortage(tools, limits)
         now = self._shortage.limits
@@ -169,26 +170,37 @@ class Pump:
         """True while attempts fail in a row, or nothing was answered for seconds."""
         return self._active and self._tools.health.failing(self._tools.window.usual_answer)
 
-    def activate(self, share: Share) -> None:
-        """Work on what the primaries of ``share`` have not settled, the most valuable first; for a pump that stands by.
+    def answers_in_a_row(self) -> int:
+        """How many attempts were answered since the last one that failed."""
+        return self._tools.health.answers
 
-        From now on what one of them has settled the others need not send, and what one is sending they leave to it while it
-        makes progress. Birth and farewell go here too.
+    def last_failure(self) -> float:
+        """When an attempt failed last (the clock's monotonic seconds); -inf: none has."""
+        return self._tools.health.failed_at
+
+    def activate(self, share: Share) -> None:
+        """Work on what the primaries of ``share`` have not settled; for a pump that stands by.
+
+        In a drain that is the most valuable first: from now on what one of them has settled the others need not send, and what
+        one is sending they leave to it while it makes progress. Birth and farewell go here too, in an outage also the account.
         """
         if not self._standby:
             raise ValueError(f"{self.name} does not stand by")
+        if self._share is not None:
+            self._share.end()
         self._share = share
         self._active = self._joined = True
         share.join(self._lanes.member)
-        self.order_by_value(True)
+        self.order_by_value(not share.repaid)
 
     def stand_by(self) -> None:
-        """The opposite of `activate`: the drain was taken back, everybody works for himself again."""
+        """The opposite of `activate`: the others are well, or the drain was taken back; everybody works for himself again."""
         if self._share is not None:
             self._share.end()
             self._share = None
             self._active = False
             self._lanes.order_by_value(False)
+            self._unfinished.call_back()
 
     @property
     def signals(self) -> frozenset[Signal]:
@@ -276,7 +288,8 @@ class Pump:
                     await self._hub.tidy()
                     while self._active and await self._dispatch.send_one(deliveries):
                         pass
-                    await self._work.wait(self._clock, min(self._feed.next_look(), self._unfinished.wait()), seen)
+                    look = min(self._feed.next_look(), self._unfinished.wait()) if self._active else math.inf
+                    await self._work.wait(self._clock, look, seen)
         finally:
             self._tools.threads.shutdown(wait=False, cancel_futures=True)
             await self.exporter.aclose()

@@ -47,18 +47,21 @@ class Rereading:
             await self._tools.books.call(Ledger.settle, self._tools.name, dead, "quarantined", "earlier_run")
             self._done(Done(aside, False))
         if lost := [(piece, reason) for piece, reason in gone if piece not in aside]:
-            await self.give_up(parcel, lost, "gone")
+            await self.give_up(parcel, lost, "gone" if self._tools.owed else "not_needed")
         now = [Piece(piece.lane, batch.cut, piece.since) for piece, batch in zip(parcel.pieces, batches, strict=True)]
         if now != list(parcel.pieces):
             await self._division.reshape(parcel, now)
         return batches
 
     async def give_up(self, parcel: Parcel, why: list[tuple[Piece, str]], cause: str) -> None:
-        """Take pieces out of ``parcel`` and count them as dropped; ``cause`` is a fixed word."""
+        """Take pieces out of ``parcel`` and count them as dropped; ``cause`` is a fixed word.
+
+        Where nothing is owed it is no loss: nobody lets go of what a destination lacks that it is owed to.
+        """
         lost = [piece for piece, _ in why]
         dead = await self._division.take_out(parcel, lost)
         await self._tools.books.call(Ledger.settle, self._tools.name, dead, "dropped", cause)
-        for piece, reason in why:
+        for piece, reason in why if self._tools.owed else ():
             name, records = piece.lane.stream.name, piece.cut.records
             self._tools.report(Dropped(self._tools.name, name, self._key(piece), records, cause, reason))
         self._done(Done(lost, False))

@@ -1,7 +1,8 @@
-"""What the destinations of one drain have done together, so that a fallback takes over what the others do not get done.
+"""What destinations have done together, so that a fallback takes over what the others do not get done.
 
-Each keeps its own cursor and its own figures; here they only see each other's. What one has settled, the others need not
-send for the drain to be over. What one is sending, the others leave alone while it makes progress.
+Each keeps its own cursor and its own figures; here they only see each other's. In a drain what one has settled, the others need
+not send for the drain to be over, and what one is sending, the others leave alone while it makes progress. In an outage only the
+fallback looks at the others: what it takes in their place is lent, and they still get all of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from shipper.intervals import IntervalSet
 
 class Member(Protocol):
     """A destination as the others see it."""
+
+    def gets(self, stream: str) -> bool:
+        """Whether a stream is for it at all."""
 
     def settled_of(self, stream: str) -> IntervalSet:
         """What it needs no more of a stream: acknowledged, or set aside or given up and counted."""
@@ -38,16 +42,18 @@ class Primary(Protocol):
 
 
 class Share:
-    """The primaries of a drain, and the fallback that `Pump.activate` adds.
+    """Some primaries, and the fallback that `Pump.activate` adds. The fallback is owed what some primary lacks.
 
-    Each primary is owed everything, and what the fallback has of it counts. The fallback is owed what some primary lacks.
+    Each primary is owed everything. In a drain what the fallback has of it counts; where that is ``repaid`` later it does not.
     """
 
-    def __init__(self, primaries: Iterable[Primary]) -> None:
+    def __init__(self, primaries: Iterable[Primary], *, repaid: bool = False) -> None:
+        self.repaid = repaid
         self._primaries = [primary.member for primary in primaries]
         self._helper: Member | None = None
-        for member in self._primaries:
-            member.enter(self)
+        if not repaid:  # else they go on as if there were no fallback
+            for member in self._primaries:
+                member.enter(self)
 
     def join(self, helper: Member) -> None:
         """The fallback begins to help."""
@@ -61,13 +67,15 @@ class Share:
         self._primaries.clear()
         self._helper = None
 
-    def settled(self, by: Member, stream: str) -> IntervalSet:
-        """What ``by`` need not see to, because of what the others have settled."""
-        return self._done_for(by, lambda member: member.settled_of(stream))
+    def settled(self, by: Member, stream: str) -> IntervalSet | None:
+        """What ``by`` need not see to, because of what the others have settled; None: nobody else gets that stream."""
+        return self._done_for(by, stream, lambda member: member.settled_of(stream))
 
-    def taken(self, by: Member, stream: str) -> IntervalSet:
+    def taken(self, by: Member, stream: str) -> IntervalSet | None:
         """The same, and what they are sending."""
-        return self._done_for(by, lambda member: IntervalSet([*member.settled_of(stream), *member.claims_of(stream)]))
+        return self._done_for(
+            by, stream, lambda member: IntervalSet([*member.settled_of(stream), *member.claims_of(stream)])
+        )
 
     def moved(self, by: Member) -> None:
         """``by`` has settled something: the others may be done with that."""
@@ -75,12 +83,11 @@ class Share:
             if member is not by:
                 member.nudge()
 
-    def _done_for(self, by: Member, done: Callable[[Member], IntervalSet]) -> IntervalSet:
+    def _done_for(self, by: Member, stream: str, done: Callable[[Member], IntervalSet]) -> IntervalSet | None:
         if by is not self._helper:
             return IntervalSet() if self._helper is None else done(self._helper)
-        if not self._primaries:
-            return IntervalSet()
-        return reduce(IntervalSet.common, map(done, self._primaries))
+        sets = [done(member) for member in self._primaries if member.gets(stream)]
+        return reduce(IntervalSet.common, sets) if sets else None
 
     def _everybody(self) -> list[Member]:
         return [*self._primaries, *([self._helper] if self._helper is not None else [])]

@@ -62,6 +62,7 @@ class Tools:
     report: Reporter
     random: Random
     life: str
+    owed: bool = True  # False: it stands in for others, and what they have it need not get
 
     @property
     def name(self) -> str:
