@@ -15,7 +15,8 @@ from shipper_exporters._elasticsearch_settings import ElasticsearchSettings
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#:\s-]')
-_LONGEST = 100  # characters of a dataset or a namespace
+_LONGEST = 100  # bytes of a dataset or a namespace
+_LONGEST_INDEX = 255
 _UNKNOWN = "unknown"
 
 
@@ -49,19 +50,20 @@ class Targets:
     def of(self, kind: str, resource: Mapping[str, AttributeValue], *, otel: bool) -> Target:
         """The place of documents of a kind (``logs``, ``traces``, ``metrics``) that are of ``resource``."""
         if self._index:
-            return Target(_filled(self._index.replace("{signal}", kind), resource))
-        dataset = _filled(self._dataset, resource)[:_LONGEST]
+            name = _filled(self._index.replace("{signal}", kind), resource, _LONGEST_INDEX)
+            return Target(name.lstrip("-_+.") or _UNKNOWN)
+        dataset = _filled(self._dataset, resource, _LONGEST)
         if otel:
             dataset = dataset.removesuffix(".otel") + ".otel"
-        namespace = _filled(self._namespace, resource)[:_LONGEST]
+        namespace = _filled(self._namespace, resource, _LONGEST)
         fields = {"type": kind, "dataset": dataset, "namespace": namespace}
         return Target("-".join(fields.values()), fields)
 
 
-def _filled(template: str, resource: Mapping[str, AttributeValue]) -> str:
+def _filled(template: str, resource: Mapping[str, AttributeValue], longest: int) -> str:
     def value(found: re.Match[str]) -> str:
         given = resource.get(found[1])
         text = given if isinstance(given, str) and given else _UNKNOWN
         return _FORBIDDEN.sub("_", text.lower())
 
-    return _BRACES.sub(value, template)
+    return _BRACES.sub(value, template).encode()[:longest].decode(errors="ignore")

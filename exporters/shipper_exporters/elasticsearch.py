@@ -8,7 +8,7 @@ is on the wire in ``_bulk``, what answers mean in ``_bulk_answers``, and what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 
 from shipper.clock import Deadline
@@ -21,10 +21,12 @@ from shipper_exporters._bulk_journey import Journey
 from shipper_exporters._client import Client, Content, shown
 from shipper_exporters._elasticsearch_earlier import earlier
 from shipper_exporters._elasticsearch_logs import LogBodies
+from shipper_exporters._elasticsearch_metrics import MetricBodies, MetricBody
 from shipper_exporters._elasticsearch_names import Targets
 from shipper_exporters._elasticsearch_nodes import Credentials, Nodes
 from shipper_exporters._elasticsearch_product import Product, recognise
 from shipper_exporters._elasticsearch_settings import ElasticsearchSettings, check
+from shipper_exporters._elasticsearch_spans import SpanBodies
 from shipper_exporters._http_settings import check_literal
 
 __all__ = ["ElasticsearchExporter", "ElasticsearchSettings"]
@@ -49,7 +51,6 @@ class ElasticsearchExporter(Exporter):
 
     def __init__(self, name: str, settings: ElasticsearchSettings, context: ExporterContext) -> None:
         self.name = name
-        self.signals = frozenset({Signal.LOGS})
         self._settings = settings
         self._context = context
         self._urls = check(name, settings)
@@ -70,7 +71,11 @@ class ElasticsearchExporter(Exporter):
         headers = {"User-Agent": context.user_agent, "Accept-Encoding": "gzip", **settings.headers}
         self._nodes = Nodes(self._urls, self._client, headers, Credentials(settings))
         self._targets = Targets(settings)
-        self._logs = LogBodies(settings, self._targets)
+        self._bodies: dict[Signal, Callable[[Request], BulkBody | MetricBody]] = {
+            Signal.LOGS: LogBodies(settings, self._targets).make,
+            Signal.TRACES: SpanBodies(settings, self._targets).make,
+            Signal.METRICS: MetricBodies(settings, self._targets).make,
+        }
         self._product: Product | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._journeys: dict[str, Journey] = {}
@@ -84,14 +89,14 @@ class ElasticsearchExporter(Exporter):
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
         try:
-            body = self._logs.make(request)
+            body = self._bodies[request.signal](request)
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
         return Prepared(request.id, request.signal, body, body.wire_bytes)
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was taken of a request before it failed is not sent again with it."""
-        body: BulkBody = prepared.body
+        body = await self._form(prepared.body, deadline)
         journey = self._journeys.pop(prepared.request_id, None)
         if journey is None:
             journey = Journey(body, doubt=prepared.request_id < self._began)
@@ -128,6 +133,13 @@ class ElasticsearchExporter(Exporter):
             await asyncio.wait([self._greeting])
             self._greeting = None
         await self._client.aclose()
+
+    async def _form(self, body: BulkBody | MetricBody, deadline: Deadline) -> BulkBody:
+        """The form that the destination takes; of metrics there are two, so it has to be known what it is."""
+        if isinstance(body, BulkBody):
+            return body
+        product = self._product or await self._ask(deadline)
+        return body.time_series if product.time_series and self._targets.streams else body.plain
 
     async def _post(
         self, index: str, content: Content, ids: Iterator[tuple[str, str]], count: int, deadline: Deadline

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from shipper.clock import Clock
-from shipper.contracts import Exporter, ExporterContext
+from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.testing.contract import Destination, ExporterContract, Fault, Held
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
 from tests.exporters.fake_elastic import FakeElastic, Whole
@@ -58,11 +60,17 @@ class Cluster(Destination):
     async def stored(self) -> Sequence[Held]:
         return [
             Held(
-                hashlib.sha256("\n".join(bulk.ids).encode()).hexdigest(),
-                tuple(one["message"] if "message" in one else one["body"]["text"] for _, one in bulk.items),
+                hashlib.sha256(json.dumps(bulk.items).encode()).hexdigest(),
+                tuple(_line(document) for _, document in bulk.items),
             )
             for bulk in self._node.kept
         ]
+
+
+def _line(document: dict[str, Any]) -> str:
+    if "metrics" in document:
+        return str(document["attributes"]["line"])
+    return str(document["message"] if "message" in document else document["body"]["text"])
 
 
 class TestElasticsearchExporter(ExporterContract):
@@ -80,3 +88,9 @@ class TestElasticsearchExporterOtel(TestElasticsearchExporter):
     """The same with documents of the OpenTelemetry mapping."""
 
     mapping = "otel"
+
+
+class TestElasticsearchExporterMetrics(TestElasticsearchExporter):
+    """The same with data points, which become time series."""
+
+    signal = Signal.METRICS
