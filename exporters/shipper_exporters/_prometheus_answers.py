@@ -54,7 +54,7 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     """None: it is stored. Raises `Retryable`, `Unusable` or `TooLarge`."""
     status = answer.status
     said = excerpt(answer.body)
-    named = f"{where} answered {_named(status)}"
+    named = f"{where} answered {phrase(status)}"
     page = is_web_page(answer)
     if 200 <= status < 300 and _QUERY_RESULT.match(answer.body):
         raise Unusable(f"{named} as to a question: {said} (is it the path that remote writes go to?)")
@@ -100,7 +100,8 @@ def is_web_page(answer: Answer) -> bool:
     return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
 
 
-def _named(status: int) -> str:
+def phrase(status: int) -> str:
+    """A status as people know it: ``404 Not Found``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

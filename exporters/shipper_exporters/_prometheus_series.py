@@ -52,6 +52,10 @@ class Series:
                 self._newest[labels] = time_ms
             self._latest = max(self._latest, time_ms)
 
+    def forget(self, labels: bytes) -> None:
+        """A series makes room."""
+        self._remove(labels)
+
     def _add(self, sample: Sample) -> bool:
         """Take up a new series, if there is room."""
         own = _is_own(sample[1])

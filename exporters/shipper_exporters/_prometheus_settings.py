@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
@@ -61,18 +62,29 @@ def check(destination: str, settings: PrometheusSettings) -> URL:
     url = parse_url(destination, "url", settings.url, "http://prometheus.example:9090/api/v1/write")
     if url.path in ("", "/"):
         raise wrong(destination, "url", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
-    if bool(settings.username) is not bool(settings.password_file):
-        raise wrong(destination, "username", "and password_file go together")
-    if ":" in settings.username or not settings.username.isprintable():
-        raise wrong(destination, "username", "has a character that basic authentication does not allow")
-    if settings.username and settings.bearer_token_file:
-        raise wrong(destination, "username", "and bearer_token_file exclude each other")
-    secret = "bearer_token_file" if settings.bearer_token_file else "username" if settings.username else ""
+    token = "bearer_token_file" if settings.bearer_token_file else ""
+    check_basic(destination, settings.username, settings.password_file, token)
+    secret = token or ("username" if settings.username else "")
     check_http(destination, settings, _OURS, secret)
-    for name in settings.external_labels:
+    check_external_labels(destination, settings.external_labels)
+    return url
+
+
+def check_basic(destination: str, username: str, password_file: str, token: str) -> None:
+    """Raise `ConfigError` for a user name that cannot be sent; ``token``: the option of a token that is given, or nothing."""
+    if bool(username) is not bool(password_file):
+        raise wrong(destination, "username", "and password_file go together")
+    if ":" in username or not username.isprintable():
+        raise wrong(destination, "username", "has a character that basic authentication does not allow")
+    if username and token:
+        raise wrong(destination, "username", f"and {token} exclude each other")
+
+
+def check_external_labels(destination: str, labels: Collection[str]) -> None:
+    """Raise `ConfigError` for a name that no external label can have."""
+    for name in labels:
         if not _LABEL.fullmatch(name) or name.startswith("__") or name in RESERVED - {"env", "service", "release"}:
             raise wrong(destination, f"external_labels.{name[:60]}", "is no name for an external label")
-    return url
 
 
 def authorization(username: str, secret: str) -> str:
