@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shipper.measure.requests import RequestCounter
     from shipper.measure.source import MeasureSource
     from shipper.sources.file.source import FileSource
+    from shipper.sources.file.survivors import DescriptorStore
     from shipper.sources.services.consumer import Consumer
     from shipper.sources.services.source import ServiceSource
     from shipper.sources.twins import Twins
@@ -69,11 +70,13 @@ class SourceMaker:
         *,
         closed: bool = False,
         settings: MakeSettings | None = None,
+        store: DescriptorStore | None = None,
     ) -> None:
         """``closed``: what services handed over in an earlier life is shipped, and none can join.
 
-        ``settings``: how files are read, where that is not `file_settings`.
+        ``settings``: how files are read, where that is not `file_settings`. ``store`` keeps descriptors while we do not run.
         """
+        self.store = store
         self.settings = settings or file_settings
         self.config = config
         self.role = role
@@ -193,6 +196,7 @@ class SourceMaker:
             remembered=remembered,
             seen=self.twins.tailed if self.twins is not None else None,
             consumer=consumer,
+            store=self.store,
         )
 
     def _services(self, hub: Hub, ledger: LedgerThread, consumer: Consumer) -> Source:

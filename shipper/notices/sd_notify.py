@@ -27,7 +27,7 @@ class ServiceManager:
     def __init__(self, *, env: Mapping[str, str], report: Reporter, pid: int | None = None) -> None:
         """``pid``: ours, to tell whether the watchdog means us (default: this process's)."""
         self._report = report
-        self._address = _address(env.get(SOCKET, ""))
+        self._address = address_of(env.get(SOCKET, ""))
         if env.get(SOCKET) and self._address is None:
             report(
                 Problem("sd-notify", f"{SOCKET} is {env[SOCKET]!r}, which is no path and no abstract socket: not told")
@@ -84,8 +84,8 @@ class ServiceManager:
             self._report(Problem("sd-notify", f"systemd could not be told: {problem.strerror or problem}", "send"))
 
 
-def _address(stated: str) -> str | None:
-    """What to give to the kernel; None for none, and for kinds we do not speak (vsock, a relative path)."""
+def address_of(stated: str) -> str | None:
+    """What to give to the kernel for a ``NOTIFY_SOCKET``; None for none, and for kinds we do not speak (vsock, a relative path)."""
     if stated.startswith("@") and len(stated) > 1:
         return "\0" + stated[1:]
     return stated if stated.startswith("/") else None

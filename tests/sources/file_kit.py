@@ -20,6 +20,7 @@ from shipper.ledger import Ledger, LedgerThread
 from shipper.sources.file import FileGroup, FileSettings, FileSource
 from shipper.sources.file.consumer import TextConsumer
 from shipper.sources.file.stream import FileStream
+from shipper.sources.file.survivors import DescriptorStore
 from shipper.testing.clock import FakeClock
 
 DESTINATION = "sink"
@@ -152,6 +153,7 @@ class Tail:
         settings: FileSettings,
         remembered: Any,
         consumer: TextConsumer | None = None,
+        store: DescriptorStore | None = None,
     ) -> None:
         self.directory = directory
         self.sink = sink
@@ -169,6 +171,7 @@ class Tail:
             destinations=(DESTINATION,),
             remembered=remembered,
             consumer=consumer,
+            store=store,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -256,6 +259,7 @@ async def tailing(
     stop_early: bool = False,
     groups: tuple[FileGroup, ...] = (),
     consumer: TextConsumer | None = None,
+    store: DescriptorStore | None = None,
     **group: Any,
 ) -> AsyncIterator[Tail]:
     """A running tailer of ``directory``; ``group`` and ``limits`` are settings."""
@@ -263,7 +267,7 @@ async def tailing(
     include = tuple(os.path.join(directory, each) for each in patterns)
     directory.mkdir(exist_ok=True)
     settings = FileSettings(groups or (FileGroup(include, **group),), **(limits or {}))
-    tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered, consumer)
+    tail = Tail(directory, sink or Sink(), clock or FakeClock(), settings, remembered, consumer, store)
     await tail.start(stop_early)
     try:
         yield tail

@@ -185,6 +185,12 @@ class Descriptors:
         self._gauge.set(len(self._open))
         return fd
 
+    def hold(self, file: TailedFile, fd: int) -> None:
+        """``fd`` is open already, and that of ``file``."""
+        file.fd = fd
+        self._open[file] = None
+        self._gauge.set(len(self._open))
+
     def _make_room(self) -> None:
         while self._idle:
             told, _ = self._idle.popitem(last=False)

@@ -21,6 +21,7 @@ from shipper.sources.file.readahead import ReadAhead
 from shipper.sources.file.recognise import Recogniser
 from shipper.sources.file.settings import FileGroup, HeldSpace
 from shipper.sources.file.stream import FileStream
+from shipper.sources.file.survivors import DescriptorStore, Survivors
 from shipper.sources.file.table import FileTable
 from shipper.sources.file.watch import Watcher
 
@@ -44,6 +45,7 @@ class Maker(Announcer):
         report: Reporter,
         seen: Callable[[str, bytes], None] | None = None,
         consumer: TextConsumer | None = None,
+        store: DescriptorStore | None = None,
     ) -> None:
         self.consumer: TextConsumer = consumer or Nobody()
         self._uncounted: set[FileStream] = set()  # they have ended, but not all of them is counted
@@ -56,6 +58,7 @@ class Maker(Announcer):
         self.watches: dict[int, TailedFile] = {}  # of single files
         self.stopped = False  # what comes now is not of this run any more
         self.closing = False  # unfinished lines are not held
+        self.survivors = Survivors(store, self.table, clock, report)
         self._patterns = patterns
         self._watcher = watcher
         self.recogniser = Recogniser(clock)
@@ -116,6 +119,7 @@ class Maker(Announcer):
         if self.stopped and not content.finished:
             return
         self.ahead.note(content)
+        self.survivors.note(content)
         for stream in content.streams:
             self.books.grew(stream)
             self.held.note(stream)
@@ -153,6 +157,7 @@ class Maker(Announcer):
         """See `Announcer`."""
         if file.stream is not None:
             self.ahead.note(file.stream)
+            self.survivors.note(file.stream)
         if file.watch >= 0 or not _needs_own_watch(file):
             return
         file.watch = self._watcher.follow(file.fd)
@@ -165,6 +170,7 @@ class Maker(Announcer):
 
     def unfollow(self, file: TailedFile) -> None:
         """See `Announcer`."""
+        self.survivors.forget(file)
         if self.watches.pop(file.watch, None) is not None:
             self._watcher.unfollow(file.watch)
         file.watch = -1

@@ -23,6 +23,7 @@ from shipper.sources.file.maker import Maker
 from shipper.sources.file.recovery import COPIES, SOURCE, STARTED, Recovery, Remembered, prepare, recall, row_of
 from shipper.sources.file.settings import FileSettings
 from shipper.sources.file.stream import FileStream
+from shipper.sources.file.survivors import DescriptorStore
 from shipper.sources.file.watch import Changes, Watcher
 
 WALK_SHARE = 10  # directories are not walked for more than one part in so many of the time
@@ -36,7 +37,7 @@ class FileSource(Source):
     ``resource``: content of the Resource message put on the records. ``destinations``: names whose cursors in the ledger
     tell, after a restart, what was read. ``remembered``: ids of streams of this life that a destination knows, so that
     files are recognised even when the ledger was lost. ``seen`` gets the path and the payload of each batch that is cut.
-    ``consumer`` reads the text of the streams it wants, by itself.
+    ``consumer`` reads the text of the streams it wants, by itself. ``store`` keeps descriptors while we do not run.
     """
 
     name = SOURCE
@@ -55,6 +56,7 @@ class FileSource(Source):
         remembered: Iterable[str] = (),
         seen: Callable[[str, bytes], None] | None = None,
         consumer: TextConsumer | None = None,
+        store: DescriptorStore | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -80,6 +82,7 @@ class FileSource(Source):
             report=report,
             seen=seen,
             consumer=consumer,
+            store=store,
         )
         self._table = self._maker.table
         self._walk_after = -math.inf
@@ -99,10 +102,12 @@ class FileSource(Source):
             tasks.create_task(self._look_again(), name="file-looks")
             tasks.create_task(self._table.packed.run(), name="file-packed")
             tasks.create_task(self._maker.ahead.run(), name="file-read-ahead")
+            tasks.create_task(self._maker.survivors.run(), name="file-survivors")
 
     async def _begin(self) -> None:
         memory = await self._ledger.call(recall, self._destinations)
-        self._maker.ids |= base_ids(memory.ids)
+        known = base_ids(memory.ids)
+        self._maker.ids |= known
         self._table.copies.known.update(memory.copies)
         self._table.copies.taken = memory.taken
         for ended in await self._ledger.call(recall_ended, SOURCE, self._destinations):
@@ -111,11 +116,13 @@ class FileSource(Source):
             self._watcher.start()
         found = self._discover()
         self._table.first_scan = not memory.started
+        self._maker.survivors.take_over()
         recovery = Recovery(self._table, self._clock, found.files)
         for each in memory.streams:
             self._resume(each, recovery)
         recovery.finish()
         self._maker.ahead.recalled()
+        self._maker.survivors.recalled(known)
         for _ in self._table.scan(found.files):
             await asyncio.sleep(0)
         self._table.first_scan = False
@@ -229,6 +236,7 @@ class FileSource(Source):
         self._watcher.close()
         if self._begun.is_set():
             await self._maker.ahead.look(at_once=True)  # with the descriptors goes what only they hold
+            await self._maker.survivors.stop()
             await self._write_down()
         self._pool.close_all()
 

@@ -159,6 +159,17 @@ class FileTable:
         self._announce.follow(file)
         return file
 
+    def hold(self, key: Key, path: str, fd: int) -> TailedFile:
+        """Follow a file by a descriptor that is open already; ``path``: the name that it had."""
+        file = TailedFile(self._pool, key, path)
+        file.paths.clear()
+        file.since = self._clock.monotonic()
+        self._pool.hold(file, fd)
+        self._keys[key] = file
+        self._strays.add(file)
+        self._announce.follow(file)
+        return file
+
     def _refused(self, path: str, error: OSError) -> None:
         if self._patterns.group_of(path) is None or isinstance(error, FileNotFoundError):
             return
