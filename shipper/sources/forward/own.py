@@ -1,8 +1,9 @@
 """Records that Shipper's SDK sent by the forward protocol, because it found no spool: back to what they were.
 
-`shipper.sdk.ways.forward_records` is the other side. The tag is ``<service>.logs`` or ``<service>.spans`` and each record
-carries the identity of its process under label names, for the protocol has no place for it; so it can come through any
-fluentd in between. It becomes the record's resource again, and a span becomes a span.
+`shipper.sdk.ways.forward_records` is the other side, and for logs the exporter ``forward``, which says more. The tag is
+``<service>.logs`` or ``<service>.spans`` and each record carries the identity of its process under label names, for the
+protocol has no place for it; so it can come through any fluentd in between. It becomes the record's resource again, and a span
+becomes a span.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgpack
+
 from shipper.contracts import Signal
 from shipper.labels.image import image_attributes
 from shipper.otlp.encode import AttributeValue, resource, scope
-from shipper.otlp.wire import field, fixed64_field, text, varint_field
+from shipper.otlp.wire import field, fixed32_field, fixed64_field, text, varint_field
 from shipper.sources.forward.values import Value, encode, nanoseconds, pair, text_of
 
 _UNKNOWN = b"unknown_service"
@@ -74,8 +77,10 @@ class OwnRecords:
         out.append(fixed64_field(11, observed_ns))
         if b"event" in record:
             out.append(field(12, text(text_of(record[b"event"]))))
-        logger = scope(text_of(record[b"logger"])) if b"logger" in record else b""
-        return Restored(Signal.LOGS, self._resource(record), logger, b"".join(out))
+        flags = record.get(b"trace_flags")
+        if type(flags) is int and 0 < flags < 1 << 32:
+            out.append(fixed32_field(8, flags))
+        return Restored(Signal.LOGS, self._resource(record), _scope(record), b"".join(out))
 
     def _span(self, record: dict[Value, Value]) -> Restored:
         out = _ids(record, ((b"trace_id", 1, 16), (b"span_id", 2, 8), (b"parent_span_id", 4, 8)))
@@ -95,12 +100,22 @@ class OwnRecords:
 
     def _resource(self, record: dict[Value, Value]) -> bytes:
         labels = tuple(_word(record, key) for key in (*_ATTRIBUTES, b"image"))
-        found = self._resources.get(labels)
+        rest = record.get(b"resource")  # what else was known of the host, where an exporter of Shipper sent it
+        key = labels if rest is None else (*labels, msgpack.packb(rest))
+        found = self._resources.get(key)
         if found is None:
             if len(self._resources) >= _MOST:
                 self._resources.clear()
-            found = self._resources[labels] = resource(self._merged(labels))
+            found = self._resources[key] = self._made(labels, rest if isinstance(rest, dict) else {})
         return found
+
+    def _made(self, labels: tuple[bytes, ...], rest: dict[Value, Value]) -> bytes:
+        if rest:
+            labels = (*labels[:-1], b"")  # what the image was made of stands in it
+        merged = self._merged(labels)
+        stated = {text_of(key) for key in rest}
+        known = resource({key: value for key, value in merged.items() if key not in stated})
+        return known + b"".join(_pairs(1, rest))
 
     def _merged(self, labels: tuple[bytes, ...]) -> dict[str, AttributeValue]:
         """What the record says of itself; the rest is this host's, unless it came from another one."""
@@ -117,6 +132,14 @@ def signal_of(tag: bytes) -> Signal | None:
     if tag.endswith(b".logs"):
         return Signal.LOGS
     return Signal.TRACES if tag.endswith(b".spans") else None
+
+
+def _scope(record: dict[Value, Value]) -> bytes:
+    """Who logged it, where that is known."""
+    if b"logger" not in record and b"scope" not in record:
+        return b""
+    version = text_of(record.get(b"logger_version", b""))
+    return scope(text_of(record.get(b"logger", b"")), version) + b"".join(_pairs(3, record.get(b"scope")))
 
 
 def _event(event: dict[Value, Value]) -> bytes:
