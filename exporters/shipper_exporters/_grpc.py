@@ -140,7 +140,7 @@ class Grpc:
             await connection.call(call, headers, message, patience.progress)
         except (NotTaken, Gone) as error:
             if isinstance(error, Gone) and not kept:
-                raise _failure(error, where, unsent=not call.whole) from None
+                raise _failure(error, where, connection, unsent=not call.whole) from None
             repeated = call.whole and isinstance(error, Gone)
             call = Call(limit=call.limit)
             connection, _ = await self._connection(url, where)
@@ -148,9 +148,9 @@ class Grpc:
             try:
                 await connection.call(call, headers, message, patience.progress)
             except (NotTaken, Gone, NotHttp2, Reset) as another:
-                raise _failure(another, where, unsent=not call.whole and not repeated) from None
+                raise _failure(another, where, connection, unsent=not call.whole and not repeated) from None
         except (NotHttp2, Reset) as error:
-            raise _failure(error, where, unsent=not call.whole) from None
+            raise _failure(error, where, connection, unsent=not call.whole) from None
         if self._pools is not None and url in self._pools:
             self._pools[url].used = self._clock.monotonic()
         return replace(_reply(call, where), repeated=repeated)
@@ -179,11 +179,10 @@ class Grpc:
             return connection, False
 
 
-def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusable:
+def _failure(error: Exception, where: str, connection: Http2, *, unsent: bool) -> Retryable | Unusable:
     """What it means that a connection did not carry a call to its end."""
     if isinstance(error, NotHttp2):
-        said = excerpt(str(error), 80)
-        return Unusable(f"{where}: does not speak gRPC ({said}); is it another port, such as the one for HTTP?")
+        return Unusable(f"{where}: does not speak gRPC ({error}); is it another port, such as the one for HTTP?")
     if isinstance(error, NotTaken):
         return Retryable(f"{where}: takes no calls now", unsent=True)
     if isinstance(error, Reset):
@@ -194,11 +193,14 @@ def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusa
         if isinstance(failure, (Retryable, Unusable)):
             return failure
     said = f": {plain(cause)}" if isinstance(cause, Exception) else " without an answer"
-    return Retryable(f"{where}: closed the connection{said}", unsent=unsent)
+    guess = "" if connection.heard else "; does it speak gRPC?"
+    return Retryable(f"{where}: closed the connection{said}{guess}", unsent=unsent)
 
 
 def _reply(call: Call, where: str) -> Reply:
-    """What came back. Raises `Retryable` for an answer that breaks off."""
+    """What came back. Raises `Retryable` for an answer that breaks off, and `Unusable` for one without an end."""
+    if len(call.body) > call.limit:
+        raise Unusable(f"{where} answered with more than {call.limit} bytes")
     metadata = {**call.headers, **call.trailers}
     status = answered(call.headers)
     code = metadata.get("grpc-status", "")

@@ -25,7 +25,10 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
+from shipper_exporters._words import excerpt
+
 _SLICE = 1 << 17  # bytes that are handed over at once
+_FRAME_TYPE, _SETTINGS = 3, 4  # where a frame has its type, and that of the first one (RFC 9113, 3.4)
 
 
 class NotHttp2(Exception):
@@ -85,6 +88,8 @@ class Http2(asyncio.Protocol):
         self._writable.set()
         self.retired = False
         """No further call may be made on it."""
+        self.heard = False
+        """Whether anything came from the other side."""
 
     @property
     def calls(self) -> int:
@@ -130,7 +135,7 @@ class Http2(asyncio.Protocol):
         view, at = memoryview(data), 0
         while at < len(data) and not call.ended.is_set():
             end = min(len(data), at + _SLICE)
-            while at < end and (room := self._room_for(call)):
+            while at < end and (room := self._room_for(call)) > 0:  # less than none where it was taken back
                 size = min(room, end - at)
                 self._h2.send_data(call.number, bytes(view[at : at + size]), end_stream=at + size == len(data))
                 at += size
@@ -191,10 +196,15 @@ class Http2(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        if not self.heard and len(data) > _FRAME_TYPE and data[_FRAME_TYPE] != _SETTINGS:
+            self._fail(NotHttp2(excerpt(data, 80)))
+            self.close()
+            return
+        self.heard = True
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
-            self._fail(NotHttp2(data[:200] if data.startswith(b"HTTP/1") else str(error)))
+            self._fail(NotHttp2(excerpt(str(error), 80)))
             self.close()
             return
         for event in events:
