@@ -1,0 +1,173 @@
+"""Counts since the start made into counts since the last point, which is all that Datadog's OTLP intake takes.
+
+https://docs.datadoghq.com/opentelemetry/setup/otlp_ingest/metrics/ and .../guide/otlp_delta_temporality/ : monotonic sums,
+histograms and exponential histograms have to be deltas; gauges, summaries and sums that go both ways are as they are.
+
+What the first point of a series is worth depends on when the series began: if nobody can have sent any of it before, all of
+it; else nothing, as it only says where counting goes on from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shipper.contracts import Signal
+from shipper.otlp.decode import parse
+from shipper.otlp.messages import envelopes, points
+
+FIRST = "first points of series that began before this run, from which counting goes on"
+LATE = "points that are not newer than what was sent of their series"
+SHAPE = "histograms whose buckets changed without a new start"
+
+_DELTA, _CUMULATIVE = 1, 2
+_KINDS = frozenset({"sum", "histogram", "exponential_histogram"})
+_NO_RECORDED_VALUE = 1
+
+Key = tuple[bytes, str, str, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest point of a series that was made into a delta."""
+
+    start_ns: int
+    time_ns: int
+    point: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A request as deltas, of ``points`` data points; ``left_out`` by reason. ``before``: what `Deltas.undo` needs."""
+
+    data: bytes = field(repr=False)
+    points: int
+    left_out: Mapping[str, int]
+    before: Mapping[Key, tuple[Seen | None, Seen]] = field(repr=False)
+
+
+class Deltas:
+    """The series of one destination. ``since_ns``: series that began later are counted from their beginning."""
+
+    def __init__(self, since_ns: int, most: int = 100_000) -> None:
+        self._since_ns = since_ns
+        self._most = most
+        self._seen: dict[Key, Seen] = {}
+
+    def convert(self, payloads: Iterable[bytes]) -> Converted:
+        """Requests, joined, with deltas in place of counts since the start. Raises `MalformedOtlp`."""
+        message = parse(Signal.METRICS, b"".join(payloads))
+        left_out: Counter[str] = Counter()
+        before: dict[Key, tuple[Seen | None, Seen]] = {}
+        count = kept = 0
+        for resource, scope, metrics in envelopes(Signal.METRICS, message):
+            place = resource.SerializeToString(deterministic=True)
+            for metric in metrics:
+                total = len(points(metric))
+                count += total
+                kept += self._metric(metric, (place, scope.name), left_out, before)
+        return Converted(message.SerializeToString() if kept else b"", count, left_out, before)
+
+    def undo(self, converted: Converted) -> None:
+        """None of it was taken, and it comes again, if at all, in other requests."""
+        for key, (earlier, set_to) in converted.before.items():
+            if self._seen.get(key) is set_to:
+                if earlier is None:
+                    del self._seen[key]
+                else:
+                    self._seen[key] = earlier
+
+    def _metric(self, metric: Any, place: tuple[bytes, str], left_out: Counter[str], before: dict[Key, Any]) -> int:
+        """Convert one metric in its place; how many points it has then."""
+        kind = metric.WhichOneof("data") or ""
+        data: Any = getattr(metric, kind) if kind else None
+        counted = kind in _KINDS and data.aggregation_temporality == _CUMULATIVE
+        if not counted or (kind == "sum" and not data.is_monotonic):
+            return len(points(metric))
+        kept = []
+        for point in sorted(data.data_points, key=lambda point: point.time_unix_nano):
+            own = b"".join(sorted(one.SerializeToString(deterministic=True) for one in point.attributes))
+            key = (*place, metric.name, kind, own)
+            reason = self._point(key, kind, point, before)
+            if reason:
+                left_out[reason] += 1
+            else:
+                kept.append(point)
+        encoded = [point.SerializeToString() for point in kept]
+        del data.data_points[:]
+        for one in encoded:
+            data.data_points.add().MergeFromString(one)
+        data.aggregation_temporality = _DELTA
+        return len(kept)
+
+    def _point(self, key: Key, kind: str, point: Any, before: dict[Key, Any]) -> str:
+        """Make a point a delta in its place; else why it is left out."""
+        if point.flags & _NO_RECORDED_VALUE:
+            return LATE
+        earlier = self._seen.pop(key, None)
+        now = Seen(point.start_time_unix_nano, point.time_unix_nano, type(point).FromString(point.SerializeToString()))
+        if earlier is not None and now.time_ns <= earlier.time_ns:
+            self._seen[key] = earlier
+            return LATE
+        self._seen[key] = now
+        before[key] = (before[key][0] if key in before else earlier, now)
+        if len(self._seen) > self._most:
+            del self._seen[next(iter(self._seen))]
+        if earlier is None:
+            return "" if now.start_ns and now.start_ns >= self._since_ns else FIRST
+        if now.start_ns != earlier.start_ns or _less(kind, now.point, earlier.point):
+            return ""  # it began anew: all of it is new
+        if not _same_shape(kind, now.point, earlier.point):
+            return SHAPE
+        _subtract(kind, point, earlier.point)
+        point.start_time_unix_nano = earlier.time_ns
+        return ""
+
+
+def _less(kind: str, now: Any, earlier: Any) -> bool:
+    return bool(_number(now) < _number(earlier) if kind == "sum" else now.count < earlier.count)
+
+
+def _number(point: Any) -> float:
+    which = point.WhichOneof("value")
+    return float(getattr(point, which)) if which else 0.0
+
+
+def _same_shape(kind: str, now: Any, earlier: Any) -> bool:
+    if kind == "histogram":
+        return list(now.explicit_bounds) == list(earlier.explicit_bounds) and len(now.bucket_counts) == len(
+            earlier.bucket_counts
+        )
+    return kind == "sum" or bool(now.scale == earlier.scale)
+
+
+def _subtract(kind: str, point: Any, earlier: Any) -> None:
+    if kind == "sum":
+        if point.WhichOneof("value") == earlier.WhichOneof("value") == "as_int":
+            point.as_int -= earlier.as_int
+        else:
+            point.as_double = _number(point) - _number(earlier)
+        return
+    point.count -= earlier.count
+    if point.HasField("sum"):
+        point.sum -= earlier.sum
+    for extreme in ("min", "max"):
+        point.ClearField(extreme)  # of all time, and not of what is new
+    if kind == "histogram":
+        point.bucket_counts[:] = [a - b for a, b in zip(point.bucket_counts, earlier.bucket_counts, strict=True)]
+        return
+    point.zero_count -= earlier.zero_count
+    for side in ("positive", "negative"):
+        _subtract_buckets(getattr(point, side), getattr(earlier, side))
+
+
+def _subtract_buckets(now: Any, earlier: Any) -> None:
+    """Buckets of exponential histograms begin at an offset, which only ever moves outwards while the scale is the same."""
+    shift = earlier.offset - now.offset
+    counts = list(now.bucket_counts)
+    for at, count in enumerate(earlier.bucket_counts, shift):
+        if 0 <= at < len(counts):
+            counts[at] = max(0, counts[at] - count)
+    now.bucket_counts[:] = counts
