@@ -78,6 +78,42 @@ def counter(
     return metric
 
 
+def exponential(
+    name: str,
+    time_ms: int,
+    counts: Sequence[int],
+    unit: str = "",
+    *,
+    scale: int = 0,
+    offset: int = 0,
+    zero: int = 0,
+    negative: tuple[int, Sequence[int]] = (0, ()),
+    temporality: int = 2,
+    start_ms: int = 0,
+    total: float | None = None,
+    flags: int = 0,
+    **attributes: Value,
+) -> Metric:
+    """An exponential histogram with one point; ``counts`` are of its positive buckets, from the one at ``offset`` on."""
+    metric = Metric(name=name, unit=unit)
+    metric.exponential_histogram.aggregation_temporality = temporality  # type: ignore[assignment]
+    point = metric.exponential_histogram.data_points.add(
+        start_time_unix_nano=start_ms * 1_000_000,
+        time_unix_nano=time_ms * 1_000_000,
+        count=sum(counts) + zero + sum(negative[1]),
+        scale=scale,
+        zero_count=zero,
+        flags=flags,
+    )
+    if total is not None:
+        point.sum = total
+    point.positive.offset, point.negative.offset = offset, negative[0]
+    point.positive.bucket_counts.extend(counts)
+    point.negative.bucket_counts.extend(negative[1])
+    point.attributes.extend(key_values(attributes))
+    return metric
+
+
 def request(*payloads: bytes, wall_ms: int = 0) -> Request:
     """A request of one batch for each payload; ``wall_ms``: when it was committed."""
     batches = []
