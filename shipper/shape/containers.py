@@ -21,6 +21,7 @@ from shipper.shape.docker import Docker
 __all__ = ["FORMATS", "OUTPUTS", "UNKNOWN", "Format", "Recognised", "Unit", "Whole", "recognise"]
 
 LINES = 100  # so many are looked at to recognise a format
+FIRST = 3  # where none of so many is in a format, no more are looked at
 SAMPLE = 64 << 10  # bytes that hold enough lines for that, unless the first is longer
 LONGEST = 1 << 20  # no runtime writes a first line longer than this
 
@@ -29,10 +30,14 @@ FORMATS: Mapping[str, Format] = {each.name: each for each in (Cri(), Docker())}
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """``format``: None is plain text. While not ``certain``, more bytes of the file may tell otherwise."""
+    """``format``: None is plain text. While not ``certain``, more bytes of the file may tell otherwise.
+
+    ``nearly``: the format that most lines of what is taken for plain text are in, all the same.
+    """
 
     format: Format | None
     certain: bool = True
+    nearly: Format | None = None
 
 
 def recognise(beginning: bytes, *, expected: bool) -> Recognised:
@@ -44,11 +49,16 @@ def recognise(beginning: bytes, *, expected: bool) -> Recognised:
     *lines, begun = beginning.split(b"\n", LINES)
     if not lines:
         return _by_beginning(begun)
+    nearly = None
     for each in FORMATS.values():
-        known = map(each.recognises, lines)
-        if any(known) if expected else all(known):
+        if not expected and not any(map(each.recognises, lines[:FIRST])):
+            continue
+        known = sum(map(each.recognises, lines))
+        if known == len(lines) or (known and expected):
             return Recognised(each)
-    return Recognised(None)
+        if 2 * known > len(lines):
+            nearly = each
+    return Recognised(None, nearly=nearly)
 
 
 def _by_beginning(begun: bytes) -> Recognised:

@@ -221,3 +221,29 @@ def test_a_range_of_the_other_output_is_proved_without_records(tmp_path: Path) -
             assert len(ExportLogsServiceRequest.FromString(empty.payload).resource_logs) == 1
 
     asyncio.run(main())
+
+
+def test_a_file_that_is_nearly_a_container_s_is_said_to_be_read_as_text(tmp_path: Path) -> None:
+    """Outside the places of runtimes, one strange line among a container's makes a file plain: said once for each, over restarts."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        logs.mkdir()
+        strange, plain = logs / "strange.log", logs / "plain.log"
+        strange.write_bytes(out("one") + b"strange\n" + out("two"))
+        plain.write_bytes(b"a\nb\nc\n" + out("pasted") * 9)
+        async with tailing(logs, "*.log", sink=sink) as tail:
+            await tail.lines(15)
+            append(strange, out("three"))
+            await tail.lines(16)
+            (said,) = tail.report.problems("format")
+            assert "strange.log" in said
+            assert "files[].format: cri" in said
+            await tail.source._write_down()
+        async with tailing(logs, "*.log", sink=sink) as tail:
+            append(strange, out("four"))
+            await tail.lines(17)
+            assert not tail.report.problems("format")
+        assert "strange" in sink.bodies
+
+    asyncio.run(main())

@@ -150,6 +150,7 @@ class _Surveyor:
         self._destinations = tuple(ledger.destinations())
         self._memory: Memory = recall(ledger, self._destinations)
         self._resumed = Resumed(settings, clock=clock, report=report)
+        self._report = report
 
     def survey(self) -> tuple[list[_Ended], Entries, Entries]:
         """The ends of all streams; what copies, and what its own files hold that is not the new life's. Closes all files."""
@@ -277,7 +278,7 @@ class _Surveyor:
             self._resumed.pool.close(file)
             return []
         final = size if old or named is None else min(size, told[named])
-        kind = Recogniser(self._clock).decide(file, group)
+        kind = Recogniser(self._clock, self._report).decide(file, group)
         content = self._resumed.new(ids_of(named or stream_id(key, head, ids), kind), path, group, kind)
         content.begin(file, final, head[:final], self._clock.monotonic())
         self._resumed.pool.close(file)

@@ -61,7 +61,7 @@ class Maker(Announcer):
         self.survivors = Survivors(store, self.table, clock, report)
         self._patterns = patterns
         self._watcher = watcher
-        self.recogniser = Recogniser(clock)
+        self.recogniser = Recogniser(clock, report)
         self._around = Surroundings(life, resource, clock, self._suspicious, self._idle, seen, *_telling(report))
         self._remembered = list({base_id(id): None for id in remembered})
         self._clock = clock

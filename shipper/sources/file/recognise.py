@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from shipper.clock import Clock
+from shipper.events import Problem, Reporter
 from shipper.labels.container_logs import Container, container_of
 from shipper.shape.containers import FORMATS, LONGEST, SAMPLE, Recognised, recognise
 from shipper.sources.file.encoded import ENCODINGS, marked, may_be_marked
@@ -18,8 +19,9 @@ PATIENCE = 1.0  # seconds for which the end of a first line is waited for
 class Recogniser:
     """Decides of each file once. One whose first line is not finished has to be asked for again."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, report: Reporter) -> None:
         self._clock = clock
+        self._report = report
         self._waiting: dict[TailedFile, float] = {}  # until when
 
     def kind_of(self, file: TailedFile, group: FileGroup) -> Kind | None:
@@ -42,7 +44,13 @@ class Recogniser:
         if not found.certain and not self._patience_over(file):
             return None
         self._waiting.pop(file, None)
-        return PLAIN_TEXT if found.format is None else Kind(found.format, container.attributes)
+        if found.format is not None:
+            return Kind(found.format, container.attributes)
+        if found.nearly is not None:
+            name = found.nearly.name
+            said = f"{file.path} is read as plain text, for not all lines at its beginning are those of a container (format {name})"
+            self._report(Problem("format", f"{said}: where it is one, say so (files[].format: {name})", file.path))
+        return PLAIN_TEXT
 
     def _patience_over(self, file: TailedFile) -> bool:
         now = self._clock.monotonic()
