@@ -17,10 +17,11 @@ from itertools import starmap
 from typing import NamedTuple
 
 from shipper.contracts import Request
+from shipper.otlp.encode import AttributeValue
 from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
 from shipper.otlp.wire import text
 from shipper_exporters._loki_names import flat, loki_name, loki_text, selector
-from shipper_exporters._loki_wire import Push, entry, metadata, plain_entries
+from shipper_exporters._loki_wire import Push, entry, metadata, pair, plain_entries
 
 UNKNOWN = {"service_name": "unknown_service"}  # a stream needs a label; this one Loki would add itself
 OWN = frozenset(
@@ -29,6 +30,8 @@ OWN = frozenset(
 """Names of what a record has beside its attributes, as Loki's OTLP endpoint gives them (and ``event_name``, which it leaves out)."""
 
 _ENVELOPES = 256
+_TRACE_ID = metadata("trace_id", "0" * 32)[:-32]
+_SPAN_ID = metadata("span_id", "0" * 16)[:-16]
 
 
 class _Shared(NamedTuple):
@@ -87,7 +90,8 @@ class _Stream:
         self._pieces: list[bytes] = []
         self._size = self._entries = 0
         self._free_ns = 0  # behind the last record that had no time of its own
-        self._at_time: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._first_at: dict[int, tuple[bytes, bytes]] = {}
+        self._others_at: set[tuple[int, tuple[bytes, bytes]]] = set()
 
     def add_lines(self, lines: list[bytes], rest: bytes, observed_ns: int) -> None:
         """Add lines of which nothing is known but when they were observed."""
@@ -103,9 +107,15 @@ class _Stream:
     def add(self, line: bytes, rest: bytes, time_ns: int) -> None:
         """Add an entry that has a time, or one a nanosecond later for each that is the same in everything."""
         content = (line, rest)
-        while content in (there := self._at_time.setdefault(time_ns, [])):
-            time_ns += 1
-        there.append(content)
+        first = self._first_at.setdefault(time_ns, content)
+        if first is not content:
+            while first == content or (time_ns, content) in self._others_at:
+                time_ns += 1
+                first = self._first_at.setdefault(time_ns, content)
+                if first is content:
+                    break
+            else:
+                self._others_at.add((time_ns, content))
         self._add(entry(line, rest, time_ns), 1)
 
     def add_untimed(self, line: bytes, rest: bytes, observed_ns: int) -> None:
@@ -148,24 +158,41 @@ def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: in
 
 def _metadata(row: LogRow, taken: frozenset[str]) -> bytes:
     """What a record has beside its line and what it shares."""
-    out = []
-    if row.time_ns and row.observed_ns:  # also tells records apart that are the same but for when they were read
-        out.append(metadata("observed_timestamp", str(row.observed_ns)))
-    if row.severity:
-        out.append(metadata("severity_number", str(row.severity)))
-    if row.severity_text:
-        out.append(metadata("severity_text", row.severity_text))
-    if row.flags:
-        out.append(metadata("flags", str(row.flags)))
-    if row.trace_id:
-        out.append(metadata("trace_id", row.trace_id))
-    if row.span_id:
-        out.append(metadata("span_id", row.span_id))
-    if row.event_name:
-        out.append(metadata("event_name", row.event_name))
-    if row.attributes:
-        out += starmap(metadata, _apart(flat(row.attributes), taken).items())
+    time_ns, observed_ns, severity, severity_text, _, attributes, event_name, trace_id, span_id, flags = row
+    out = [_head(severity, flags)]
+    if severity_text:
+        out.append(metadata("severity_text", severity_text))
+    if event_name:
+        out.append(metadata("event_name", event_name))
+    if time_ns and observed_ns:  # also tells records apart that are the same but for when they were read
+        out.append(pair("observed_timestamp", str(observed_ns)))
+    if trace_id:
+        out.append(_TRACE_ID + trace_id.encode())
+    if span_id:
+        out.append(_SPAN_ID + span_id.encode())
+    if attributes:
+        out += _attributes(attributes, taken)
     return b"".join(out)
+
+
+@lru_cache(1024)
+def _head(severity: int, flags: int) -> bytes:
+    number = metadata("severity_number", str(severity)) if severity else b""
+    return number + (metadata("flags", str(flags)) if flags else b"")
+
+
+def _attributes(attributes: Mapping[str, AttributeValue], taken: frozenset[str]) -> Iterable[bytes]:
+    given = attributes.values()
+    if dict in map(type, given):  # its members count by themselves
+        return starmap(metadata, _apart(flat(attributes), taken).items())
+    values = [value if type(value) is str else loki_text(value) for value in given]
+    return map(metadata, _names(tuple(attributes), taken), values)
+
+
+@lru_cache(1024)
+def _names(keys: tuple[str, ...], taken: frozenset[str]) -> tuple[str, ...]:
+    """The names of attributes that are no maps; records have the same few sets of them again and again."""
+    return tuple(_apart(((loki_name(key), "any") for key in keys), taken))
 
 
 def _apart(pairs: Iterable[tuple[str, str]], taken: Set[str]) -> dict[str, str]:

@@ -78,20 +78,17 @@ class Entry:
 
 
 def metadata(name: str, value: str) -> bytes:
-    """A pair of structured metadata, as a field of an entry."""
-    return _kept_pair(name, value) if len(value) < _KEPT_LENGTH else _pair(name, value)
+    """A pair of structured metadata, as a field of an entry; nothing for a pair without a value, which Loki would refuse."""
+    return _kept_pair(name, value) if len(value) < _KEPT_LENGTH else pair(name, value)
 
 
 def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
     """An entry as a field of its stream; ``rest`` is its metadata."""
-    content = b"".join((wire_field(2, line), time_field(time_ns), rest))
-    return b"".join((b"\x12", varint(len(content)), content))
-
-
-def time_field(time_ns: int) -> bytes:
-    """The time of an entry."""
     second, nano = divmod(time_ns, _SECOND)
-    return _LOW[nano & _LOWS - 1] + _rest_of_time(second, nano >> _LOW_BITS)
+    length = varint(len(line))
+    size = varint(len(length) + len(line) + len(rest) + 1 + _TIME_BYTES)
+    low, high = _LOW[nano & _LOWS - 1], _rest_of_time(second, nano >> _LOW_BITS)
+    return b"".join((b"\x12", size, b"\x12", length, line, low, high, rest))
 
 
 def plain_entries(lines: Sequence[bytes], rest: bytes, first_ns: int) -> Iterator[tuple[bytes, int]]:
@@ -125,11 +122,25 @@ class _Heads(dict[int, bytes]):
         return head
 
 
-def _pair(name: str, value: str) -> bytes:
-    return wire_field(3, wire_field(1, name.encode()) + wire_field(2, text(value)))
+def pair(name: str, value: str) -> bytes:
+    """As `metadata`, for a value that hardly comes again."""
+    if not value:
+        return b""
+    data = text(value)
+    size = len(data)
+    if size < 100 and len(name) < 20:  # every length in a byte
+        head = _name_field(name)
+        return b"\x1a%c%b\x12%c%b" % (len(head) + 2 + size, head, size, data)
+    content = _name_field(name) + wire_field(2, data)
+    return wire_field(3, content)
 
 
-_kept_pair = lru_cache(8192)(_pair)
+@lru_cache(4096)
+def _name_field(name: str) -> bytes:
+    return wire_field(1, name.encode())
+
+
+_kept_pair = lru_cache(8192)(pair)
 
 
 @lru_cache(32)

@@ -1,0 +1,214 @@
+"""OTLP as JSON lines, as the file exporter of OpenTelemetry's specification writes them, and at the speed of a file.
+
+Each line is one Export<Signal>ServiceRequest (https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/). Readers have
+bounds on a line: the Collector's ``otlpjsonfile`` receiver takes a megabyte. So a large request becomes several lines, each a
+whole request by itself. Plain lines of logs, which are most of what hosts hold, are escaped many at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
+from typing import Any
+
+from shipper.contracts import Signal
+from shipper.otlp.decode import to_json
+from shipper.otlp.encode import AttributeValue
+from shipper.otlp.layout import Layout
+from shipper.otlp.messages import envelopes, parse
+from shipper.otlp.rows import Envelope, LogBlock, log_blocks
+
+MOST = 512 << 10  # bytes of a line; a single record may take more
+_BLOCK = 128  # lines escaped at a time
+_BORDER = "\x7f"  # a character that JSON does not escape, to find the borders of escaped lines again
+_SPACE = (",", ":")
+
+
+def json_lines(signal: Signal, payload: bytes, most: int = MOST) -> list[bytes]:
+    """The lines of a request, without line ends. Raises `MalformedOtlp`."""
+    if signal is not Signal.LOGS:
+        return list(_any_lines(signal, payload, most))
+    blocks = log_blocks(payload)
+    if all(block.lines is not None for block in blocks):
+        plain = (part for block in blocks for part in _plain_parts(block, most))
+        return list(_lines("resourceLogs", plain, most))
+    return list(_lines("resourceLogs", _log_parts(parse(signal, payload), most), most))
+
+
+def value_json(value: AttributeValue) -> str:
+    """An attribute's value as OTLP JSON has it."""
+    if isinstance(value, str):
+        return f'{{"stringValue":{_quoted(value)}}}'
+    if isinstance(value, bool):
+        return '{"boolValue":true}' if value else '{"boolValue":false}'
+    if isinstance(value, int):
+        return f'{{"intValue":"{value}"}}'
+    if isinstance(value, float):
+        return f'{{"doubleValue":{_double(value)}}}'
+    if isinstance(value, bytes):
+        return f'{{"bytesValue":"{base64.b64encode(value).decode()}"}}'
+    if value is None:
+        return "{}"
+    if isinstance(value, Mapping):
+        return f'{{"kvlistValue":{{"values":{_pairs(value.items())}}}}}'
+    return f'{{"arrayValue":{{"values":[{",".join(map(value_json, value))}]}}}}'
+
+
+def _pairs(pairs: Iterable[tuple[str, AttributeValue]]) -> str:
+    return "[" + ",".join(f'{{"key":{_quoted(key)},"value":{value_json(value)}}}' for key, value in pairs) + "]"
+
+
+def _double(value: float) -> str:
+    if math.isfinite(value):
+        return repr(value)
+    return '"NaN"' if math.isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
+
+
+def _lines(member: str, parts: Iterable[str], most: int) -> Iterator[bytes]:
+    """Lines of parts that each are one element of the request's list ``member``."""
+    held: list[str] = []
+    size = 0
+    for part in parts:
+        if held and size + len(part) > most:
+            yield f'{{"{member}":[{",".join(held)}]}}'.encode()
+            held, size = [], 0
+        held.append(part)
+        size += len(part)
+    if held:
+        yield f'{{"{member}":[{",".join(held)}]}}'.encode()
+
+
+def _any_lines(signal: Signal, payload: bytes, most: int) -> Iterator[bytes]:
+    """Lines of any signal, by the protobuf library: halved as long as they are too long and hold several units."""
+    whole = to_json(signal, payload)
+    if len(whole) <= most:
+        if len(whole) > 2:
+            yield whole
+        return
+    layout = Layout(payload)
+    open_ranges = [(0, layout.units)]
+    while open_ranges:
+        first, last = open_ranges.pop()
+        line = whole if last - first == layout.units else to_json(signal, layout.take(first, last))
+        if len(line) <= most or last - first < 2:
+            yield line
+        else:
+            middle = (first + last) // 2
+            open_ranges += [(middle, last), (first, middle)]
+
+
+def _plain_parts(block: LogBlock, most: int) -> Iterator[str]:
+    head, tail = _around(block.envelope)
+    lines = block.lines or []
+    before = f'{{"observedTimeUnixNano":"{block.observed_ns}","body":{{"stringValue":"'
+    between = '"}},' + before
+    held: list[str] = []
+    size = 0
+    for records, count in _escaped(lines, between, most):
+        if held and size + len(records) > most:
+            yield head + ",".join(held) + tail
+            held, size = [], 0
+        held.append(f'{before}{records}"}}}}')
+        size += len(records) + count
+    yield head + ",".join(held) + tail
+
+
+def _escaped(lines: Sequence[bytes], between: str, most: int) -> Iterator[tuple[str, int]]:
+    """Lines as the content of JSON strings with ``between`` them, some at a time with how many they are."""
+    at = 0
+    while at < len(lines):
+        block = lines[at : at + _BLOCK]
+        if sum(map(len, block)) > most:
+            block = block[:1]
+        text = str(_BORDER.encode().join(block), "utf-8")
+        if text.count(_BORDER) == len(block) - 1:
+            yield _quoted(text)[1:-1].replace(_BORDER, between), len(block)
+        else:
+            yield between.join(_quoted(str(line, "utf-8"))[1:-1] for line in block), len(block)
+        at += len(block)
+
+
+@lru_cache(256)
+def _around(envelope: Envelope) -> tuple[str, str]:
+    """What stands in front of and behind the records of an envelope."""
+    scope: dict[str, str] = {}
+    if envelope.scope:
+        scope["name"] = _quoted(envelope.scope)
+    if envelope.scope_version:
+        scope["version"] = _quoted(envelope.scope_version)
+    if envelope.scope_attributes:
+        scope["attributes"] = _pairs(envelope.scope_attributes.items())
+    members = ",".join(f'"{name}":{value}' for name, value in scope.items())
+    resource = f'"attributes":{_pairs(envelope.resource.items())}' if envelope.resource else ""
+    return f'{{"resource":{{{resource}}},"scopeLogs":[{{"scope":{{{members}}},"logRecords":[', "]}]}"
+
+
+def _log_parts(message: Any, most: int) -> Iterator[str]:
+    """Elements of resourceLogs, each with records of one scope: all that the message holds."""
+    schemas = ((of.schema_url, scope.schema_url) for of in message.resource_logs for scope in of.scope_logs)
+    for (resource, scope, logs), (outer, inner) in zip(envelopes(Signal.LOGS, message), schemas, strict=True):
+        head = f'{{"resource":{_message(resource)},"scopeLogs":[{{"scope":{_message(scope)},"logRecords":['
+        tail = "]" + (f',"schemaUrl":{_quoted(inner)}' if inner else "") + "}]"
+        tail += (f',"schemaUrl":{_quoted(outer)}' if outer else "") + "}"
+        held: list[str] = []
+        size = 0
+        for log in logs:
+            record = _log(log)
+            if held and size + len(record) > most:
+                yield head + ",".join(held) + tail
+                held, size = [], 0
+            held.append(record)
+            size += len(record)
+        yield head + ",".join(held) + tail
+
+
+def _message(message: Any) -> str:
+    from google.protobuf.json_format import MessageToDict
+
+    return json.dumps(MessageToDict(message, use_integers_for_enums=True), ensure_ascii=False, separators=_SPACE)
+
+
+def _log(log: Any) -> str:
+    """A LogRecord message as OTLP JSON; what is not set is left out."""
+    out = []
+    if log.time_unix_nano:
+        out.append(f'"timeUnixNano":"{log.time_unix_nano}"')
+    if log.observed_time_unix_nano:
+        out.append(f'"observedTimeUnixNano":"{log.observed_time_unix_nano}"')
+    if log.severity_number:
+        out.append(f'"severityNumber":{log.severity_number}')
+    if log.severity_text:
+        out.append(f'"severityText":{_quoted(log.severity_text)}')
+    if log.HasField("body"):
+        out.append(f'"body":{_any(log.body)}')
+    if log.attributes:
+        pairs = [f'{{"key":{_quoted(pair.key)},"value":{_any(pair.value)}}}' for pair in log.attributes]
+        out.append(f'"attributes":[{",".join(pairs)}]')
+    if log.dropped_attributes_count:
+        out.append(f'"droppedAttributesCount":{log.dropped_attributes_count}')
+    if log.flags:
+        out.append(f'"flags":{log.flags}')
+    if log.trace_id:
+        out.append(f'"traceId":"{log.trace_id.hex()}"')
+    if log.span_id:
+        out.append(f'"spanId":"{log.span_id.hex()}"')
+    if log.event_name:
+        out.append(f'"eventName":{_quoted(log.event_name)}')
+    return "{" + ",".join(out) + "}"
+
+
+def _any(value: Any) -> str:
+    """An AnyValue message as OTLP JSON."""
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return f'{{"stringValue":{_quoted(value.string_value)}}}'
+    if kind == "array_value":
+        return f'{{"arrayValue":{{"values":[{",".join(map(_any, value.array_value.values))}]}}}}'
+    if kind == "kvlist_value":
+        pairs = [f'{{"key":{_quoted(pair.key)},"value":{_any(pair.value)}}}' for pair in value.kvlist_value.values]
+        return f'{{"kvlistValue":{{"values":[{",".join(pairs)}]}}}}'
+    return value_json(getattr(value, kind)) if kind else "{}"
