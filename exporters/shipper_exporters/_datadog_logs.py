@@ -142,7 +142,7 @@ def _times(time_ns: int) -> bytes:
 
 def _safe(attributes: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
     """Attributes that take no reserved attribute's place, and have a form in JSON."""
-    if RESERVED.isdisjoint(attributes) and not any(isinstance(value, float) for value in attributes.values()):
+    if RESERVED.isdisjoint(attributes) and float not in map(type, attributes.values()):
         return attributes
     return {f"attribute.{key}" if key in RESERVED else key: _jsonable(value) for key, value in attributes.items()}
 
@@ -153,9 +153,8 @@ def _jsonable(value: AttributeValue) -> AttributeValue:
 
 def _pieces(text: str) -> Iterator[str]:
     """``text`` in pieces whose JSON is not larger than `PIECE`."""
-    at = 0
+    at, size = 0, PIECE
     while at < len(text):
-        size = PIECE
         while len(_encode(text[at : at + size])) > PIECE:
             size = size * 3 // 4
         yield text[at : at + size]

@@ -12,7 +12,6 @@ import asyncio
 import json
 import socket
 import zlib
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -66,9 +65,9 @@ class Intake:
         self.metrics: list[ExportMetricsServiceRequest] = []
         self.traces: list[ExportTraceServiceRequest] = []
         self.refuses: frozenset[str] = frozenset()  # messages that make it refuse a request
+        self.faults: dict[int, Say] = {}  # by how many requests are kept when they strike, once
         self.max_entries = 1000
         self.port = 0
-        self._script: deque[Say] = deque()
         self._released = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
@@ -104,10 +103,6 @@ class Intake:
             await self._runner.cleanup()
             self._runner = None
 
-    def script(self, *answers: Say) -> None:
-        """The next requests get these, one each."""
-        self._script.extend(answers)
-
     def release(self) -> None:
         """Answer what is held, now and from now on."""
         self._released.set()
@@ -115,7 +110,7 @@ class Intake:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         wire = await request.read()
         self.received += 1
-        say = self._script.popleft() if self._script else self.answer
+        say = self.faults.pop(len(self.kept), self.answer)
         if say is None or say.fault in ("held", "cut off"):
             found = self._take(request, wire)
             if say is not None and say.fault == "held":
