@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
+
+import pytest
 
 from tests.sources.journal_kit import Sink, attributes, journald, needs_journald, reading
 
@@ -80,6 +83,48 @@ def test_what_journald_deletes_unread_is_told_by_range(tmp_path: Path) -> None:
                 behind = [batch for batch in sink.batches if batch.cut.start == end]
                 assert before
                 assert behind
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_what_is_deleted_between_others_is_told_by_range(tmp_path: Path, stopped: bool) -> None:
+    """A file emptied and deleted as journald does it, with older and newer ones left: its numbers are a range, the rest arrives."""
+
+    async def run() -> None:
+        with journald() as daemon:
+            sink = Sink()
+            async with reading(tmp_path, daemon.directory, sink=sink) as run:
+                daemon.log("line first")
+                await run.until(1, LINE)
+                sink.open = False
+                files: list[set[Path]] = []
+                for turn in range(3):
+                    daemon.log(*(f"line {turn}.{n}" for n in range(50)))
+                    daemon.control("--sync")
+                    await run.look()
+                    daemon.control("--rotate")
+                    files.append(set(daemon.directory.glob("*@*.journal")))
+                await run.look()
+                await run.source._books.flush()
+                (middle,) = files[1] - files[0]
+                if not stopped:
+                    os.truncate(middle, 0)
+                    middle.unlink()
+                    await run.look()
+                    sink.take_all()
+                    await run.look()
+            if stopped:
+                middle.unlink()
+                sink.open = True
+                async with reading(tmp_path, daemon.directory, sink=sink) as run:
+                    await run.look()
+            arrived = [body for body in sink.bodies if body.startswith(LINE)]
+            assert arrived == ["line first", *(f"line {turn}.{n}" for turn in (0, 2) for n in range(50))]
+            ((_, start, end),) = sink.lost
+            assert 50 <= (end - start) // 1024 < 60  # and what journald says itself
+            assert [batch for batch in sink.batches if batch.cut.end == start]
+            assert [batch for batch in sink.batches if batch.cut.start == end]
 
     asyncio.run(run())
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from shipper.sources.journal.file import Entry, Fields, Gap, JournalFile, Understand
 from shipper.sources.journal.layout import ARCHIVED
 
+GONE = "journald deleted these entries before they could be read"
+
 
 class Chain:
     """The files of one sequence id. Positions here are sequence numbers; `frontier` is behind the last one that is shown."""
@@ -23,11 +25,21 @@ class Chain:
         self.awaited = False  # files of it may exist that cannot be opened just now
         self.suspect: Callable[[], bool] = lambda: False  # look whether the files still are what they were: not so?
         self._understand = understand
+        self._vanished: list[Gap] = []
 
     def add(self, file: JournalFile) -> None:
         """One more file."""
         file.fields = Fields(file, self._understand)
         self.files[file.key] = file
+
+    def vanished(self, head: int, behind: int, why: str) -> None:
+        """A file with numbers in ``[head, behind)`` is gone: those that are in no other one cannot be read."""
+        self._vanished.append(Gap(head, behind, why))
+        self._vanished.sort(key=lambda gap: (gap.start, gap.end))
+
+    def release(self, below: int) -> None:
+        """Nobody needs lower numbers any more."""
+        self._vanished = [gap for gap in self._vanished if gap.end > below]
 
     @property
     def lowest(self) -> int | None:
@@ -59,6 +71,26 @@ class Chain:
 
     def entries(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
         """The entries from a number on up to the frontier, each once, and gaps where some cannot be read. Raises OSError."""
+        return self._without_vanished(seq) if self._vanished else self._merged(seq)
+
+    def _without_vanished(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
+        for found in self._merged(seq):
+            start, end = (found.start, found.end) if isinstance(found, Gap) else (found[0].seq, found[0].seq + 1)
+            yield from self._gaps(seq, start)
+            yield found
+            seq = end
+        yield from self._gaps(seq, self.frontier)
+
+    def _gaps(self, start: int, end: int) -> Iterator[Gap]:
+        """What has vanished of these numbers, none of which is in a file."""
+        for gap in self._vanished:
+            start = max(start, gap.start)
+            if start < min(end, gap.end):
+                yield Gap(start, min(end, gap.end), gap.why)
+                start = min(end, gap.end)
+
+    def _merged(self, seq: int) -> Iterator[tuple[Entry, JournalFile] | Gap]:
+        """The same as the files say it."""
         waiting = [file for file in self.files.values() if not file.empty and file.header.tail >= seq]
         waiting.sort(key=lambda file: file.header.head, reverse=True)
         heads: list[tuple[int, int, Entry | Gap, Iterator[Entry | Gap], JournalFile]] = []

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Mapping
 
 from shipper.events import Problem, Reporter
-from shipper.sources.journal.chain import Chain
+from shipper.sources.journal.chain import GONE, Chain
 from shipper.sources.journal.file import JournalFile, Understand
 from shipper.sources.journal.layout import ARCHIVED
 from shipper.sources.journal.places import Places
 
 Key = tuple[int, int]
+Known = Mapping[str, Mapping[str, tuple[int, int]]]
+"""By sequence and by id of the file, the numbers of its entries: the first, and the one behind the last."""
+_LISTINGS = 4  # before a file that an earlier run knew counts as deleted
 _PATIENCE = 10  # listings in which files of a known chain may be missing before they count as deleted
 _FOR_GOOD = (errno.EACCES, errno.EPERM, errno.ENOENT)
 
@@ -62,6 +67,7 @@ class JournalFiles:
 
     def release(self, sequence_id: bytes, below: int) -> None:
         """Nobody needs entries with lower numbers any more: files that have no others are let go of."""
+        self.chains[sequence_id].release(below)
         for file in list(self.chains[sequence_id].files.values()):
             over = file.header.state == ARCHIVED or file.path.endswith("~") or file.key in self._gone
             if over and file.header.tail < below:
@@ -139,15 +145,51 @@ class JournalFiles:
             file.refresh()
         except (OSError, ValueError):
             del self._gone[file.key]
-            self._drop(file)
+            self._lose(file, GONE)
 
     def _failed(self, file: JournalFile, problem: Exception) -> None:
         if file.key not in self._gone:
             self._report(Problem("journal", f"{file.path} cannot be read: {problem}", file.path))
         if isinstance(problem, ValueError):
             self._passed[file.key] = file.path
-            self._gone.pop(file.key, None)
-            self._drop(file)
+            gone = self._gone.pop(file.key, None) is not None or not os.path.exists(file.path)
+            self._lose(file, GONE if gone else str(problem))
+
+    def _lose(self, file: JournalFile, why: str) -> None:
+        """What was not read of a file is in no other but by chance."""
+        if not file.empty:
+            self.chains[file.header.sequence_id].vanished(file.header.head, file.header.tail + 1, why)
+        self._drop(file)
+
+    def recall(self, remembered: Known) -> None:
+        """What files earlier runs knew that are there no more; looked for several times, for a listing may lack some."""
+        for _ in range(_LISTINGS):
+            missing = self._missing(remembered)
+            if not missing:
+                return
+            self.look()
+        for sequence, start, end in self._missing(remembered):
+            self.chain(sequence).vanished(start, end, GONE)
+
+    def _missing(self, remembered: Known) -> list[tuple[bytes, int, int]]:
+        there = {file.header.file_id.hex() for file in self._files.values()}
+        return [
+            (bytes.fromhex(sequence), start, end)
+            for sequence, files in remembered.items()
+            for id, (start, end) in files.items()
+            if id not in there
+        ]
+
+    def known(self) -> Known:
+        """The files there are, as `recall` wants them."""
+        return {
+            sequence.hex(): {
+                file.header.file_id.hex(): (file.header.head, file.header.tail + 1)
+                for file in chain.files.values()
+                if not file.empty
+            }
+            for sequence, chain in self.chains.items()
+        }
 
     def _drop(self, file: JournalFile) -> None:
         self._files.pop(file.key, None)

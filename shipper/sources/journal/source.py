@@ -13,7 +13,7 @@ from shipper.events import MessagesDropped, Problem, Reporter, Unparsed
 from shipper.ledger import Ledger, LedgerThread, StreamRow
 from shipper.shape import Shaped
 from shipper.sources.books import RETRY, Books
-from shipper.sources.journal.files import JournalFiles
+from shipper.sources.journal.files import JournalFiles, Known
 from shipper.sources.journal.places import Places
 from shipper.sources.journal.position import ENTRY, entry_of, start_of
 from shipper.sources.journal.records import MISSED, SUPPRESSED, Gathered, Records
@@ -23,6 +23,7 @@ from shipper.sources.journal.stream import JournalStream
 SOURCE = "journal"
 STARTED = "journal.started"
 TAKEN = "journal.taken"
+FILES = "journal.files"
 SEQUENCE, BOOT, NAME = "sequence", "boot", "journal"
 """Keys in a stream's ``meta``: the sequence it is of, the only boot it is of (or none), and whose it is."""
 _LIST_EVERY = 1.0  # seconds between looks for new files where nothing else tells
@@ -62,7 +63,8 @@ class JournalSource(Source):
         self._records = Records(settings)
         places = Places(settings.directories, settings.files, nested=settings.nested)
         self._files = JournalFiles(places, self._records.understanding, report)
-        self._books: Books[JournalStream] = Books(hub, ledger, clock, report, self._row)
+        self._books: Books[JournalStream] = Books(hub, ledger, clock, report, self._row, self._notes)
+        self._noted: Known = {}
         self._begun = asyncio.Event()
         self._stop_wanted = False
         self._stopped = closed
@@ -83,6 +85,7 @@ class JournalSource(Source):
     async def _begin(self) -> None:
         name = self._settings.name
         rows, started, taken = await self._ledger.call(recall, name)
+        known = await self._ledger.call(files_of, name)
         self._first = not started
         self._taken = taken
         for row in rows:
@@ -92,6 +95,7 @@ class JournalSource(Source):
                 stream.end(row.size)
             self._books.join(stream)
         self.look()
+        self._files.recall(known)
         self._first = False
         if not started and not self._stopped:
             await self._ledger.call(Ledger.put, f"{STARTED}.{name}", "1")
@@ -215,6 +219,14 @@ class JournalSource(Source):
 
     # What is told ------------------------------------------------------------------------------------------------------
 
+    def _notes(self) -> dict[str, str]:
+        """What files there are, where that changed: what is gone of them at the next start was deleted."""
+        known = self._files.known()
+        if known == self._noted:
+            return {}
+        self._noted = known
+        return {f"{FILES}.{self._settings.name}": json.dumps(known)}
+
     def _row(self, stream: JournalStream) -> StreamRow:
         return row_of(self._settings, stream.chain.id.hex(), stream.start, stream.size)
 
@@ -238,6 +250,12 @@ def recall(ledger: Ledger, name: str) -> tuple[Sequence[StreamRow], bool, dict[s
     """The streams of a journal, whether it was ever read, and where it goes on behind an earlier life. On the ledger's thread."""
     rows = [row for row in ledger.streams() if row.source == SOURCE and row.meta.get(NAME) == name]
     return rows, ledger.get(f"{STARTED}.{name}") is not None, taken_of(ledger, name)
+
+
+def files_of(ledger: Ledger, name: str) -> Known:
+    """The files of a journal as earlier runs left them."""
+    found: Known = json.loads(ledger.get(f"{FILES}.{name}") or "{}")
+    return found
 
 
 def taken_of(ledger: Ledger, name: str) -> dict[str, int]:

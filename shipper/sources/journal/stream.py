@@ -13,14 +13,13 @@ from shipper.errors import RangeGone
 from shipper.otlp.wire import field
 from shipper.shape import Shaped
 from shipper.sources.books import SizedStream
-from shipper.sources.journal.chain import Chain
+from shipper.sources.journal.chain import GONE, Chain
 from shipper.sources.journal.file import Entry, Gap, JournalFile
 from shipper.sources.journal.position import ENTRY, entry_of, start_of
 from shipper.sources.journal.records import Gathered, Records
 
 _MOST = 2048  # entries looked at for one batch: what is left out costs time as well
 _URGENT = frozenset((b"0", b"1", b"2", b"3"))  # priorities: error and worse
-GONE = "journald deleted these entries before they could be read"
 
 
 class JournalStream(SizedStream):
@@ -209,7 +208,10 @@ class JournalStream(SizedStream):
                     return gathered
                 if self.chain.suspect():
                     raise OSError(errno.EAGAIN, "a file of the journal was deleted just now", self.name)
-                raise RangeGone(self.id, at, min(end, start_of(found.end)), f"its file is damaged: {found.why}")
+                if self.chain.awaited:
+                    raise OSError(errno.EAGAIN, "not all files of the journal can be opened yet", self.name)
+                why = GONE if found.why == GONE else f"its file is damaged: {found.why}"
+                raise RangeGone(self.id, at, min(end, start_of(found.end)), why)
             entry, file = found
             if start_of(entry.seq) >= end:
                 break
