@@ -146,6 +146,8 @@ class BeatsServer:
             self.violations.append(str(error) or repr(error))
         finally:
             writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
             self._writers.discard(writer)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

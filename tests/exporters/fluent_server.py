@@ -113,6 +113,8 @@ class FluentServer:
             self.violations.append(str(error) or repr(error))
         finally:
             writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
             self._writers.discard(writer)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +140,7 @@ class FluentServer:
             await self._healthy.wait()
         if step == "drop" or fault is Fault.STUCK:
             return False
-        if step != "mute" and fault not in (Fault.LYING, Fault.BROKEN):
+        if fault not in (Fault.LYING, Fault.BROKEN):
             self.taken.append(taken)
         if step in ("lose", "mute"):
             return step == "mute"
