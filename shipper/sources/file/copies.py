@@ -114,7 +114,7 @@ class Copies:
         if original is not None:
             file.copy_of = original
             self.remember(file, size)
-            self._table.copied(original)
+            self._table.contents.copied(original)
             return True
         self.drop(file)
         if first_scan or size < NAME_BYTES or self._clock.monotonic() - file.since >= DOUBT:

@@ -182,7 +182,7 @@ class Maker(Announcer):
     # What a stream finds -----------------------------------------------------------------------------------------------
 
     def _suspicious(self, content: Content) -> None:
-        self.table.suspect(content)
+        self.table.contents.suspect(content)
         for stream in content.streams:
             asyncio.get_running_loop().call_soon(self.books.ready, stream)
 

@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter
 from shipper.sources.file.announce import Announcer
-from shipper.sources.file.content import Changed, Content
+from shipper.sources.file.content import Content
+from shipper.sources.file.contents import Contents
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
-from shipper.sources.file.identity import HEAD_BYTES, Key, rotation_bases
+from shipper.sources.file.identity import Key
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.packed import Packed
 from shipper.sources.file.parting import Partings
-from shipper.sources.file.rotation import holds_content_of
 from shipper.sources.file.watch import CONTENT_ONLY
 
 SLICE = 100  # files looked at before others get a turn
@@ -37,6 +37,7 @@ class FileTable:
         self.copies = Copies(self, clock)
         self.packed = Packed(self, clock, report)
         self.partings = Partings(self, pool, announce, clock, report)
+        self.contents = Contents(self, pool, announce, clock, report)
         self.first_scan = False  # during the first scan of a life
         self._patterns = patterns
         self._pool = pool
@@ -104,7 +105,7 @@ class FileTable:
             self._drop_name(path)
             return
         except OSError as error:
-            self._refused(path, error)
+            self.refused(path, error)
             if isinstance(error, NotAFile):
                 self._drop_name(path)
             return
@@ -149,7 +150,7 @@ class FileTable:
         try:
             self._pool.open(file)
         except OSError as error:
-            self._refused(path, error)
+            self.refused(path, error)
             return None
         self._retry.pop(path, None)
         self._keys[key] = file
@@ -170,7 +171,8 @@ class FileTable:
         self._announce.follow(file)
         return file
 
-    def _refused(self, path: str, error: OSError) -> None:
+    def refused(self, path: str, error: OSError) -> None:
+        """A file cannot be opened or read: said, where it is one that is wanted, and tried again."""
         if self._patterns.group_of(path) is None or isinstance(error, FileNotFoundError):
             return
         number = 0 if isinstance(error, Replaced) else error.errno or 0
@@ -232,134 +234,14 @@ class FileTable:
                 return
             length = file.length(status)
             if self.packed.settled(file, status):
-                self._look(file, length)
+                self.contents.look(file, length)
             file.size, file.changed_ns = status.st_size, status.st_mtime_ns
         except Replaced:
             self._retry.setdefault(file.path, 0)
         except FileNotFoundError:
             self._drop_name(file.path)
         except OSError as error:
-            self._refused(file.path, error)
-
-    def _look(self, file: TailedFile, size: int) -> None:
-        stream = file.stream
-        if stream is not None and stream.finished:
-            self._look_at_final(file, stream, size)
-            return
-        if stream is None:
-            if size or self.partings.awaits(file.key):
-                self._begin(file, size)
-            return
-        before, head = stream.size, stream.head
-        try:
-            same = stream.look(size)
-        except Changed:
-            same = False
-        if not same:
-            self._rewritten(file, stream)
-        elif stream.size != before:
-            self.copies.note(file, size)
-            if stream.head != head:
-                self._announce.moved(stream)
-            self._announce.grew(stream)
-
-    def _look_at_final(self, file: TailedFile, stream: Content, size: int) -> None:
-        """A file changed of which a stream that has ended is all that was known."""
-        if size >= stream.extent and stream.head.matches(file.read(HEAD_BYTES, 0)):
-            if size == stream.extent:
-                return
-            self.copies.remember(file, stream.extent)  # somebody appends to what had ended
-            file.stream = None
-            self._begin(file, size)
-        else:  # truncated, or deleted and its inode in use again
-            self._rewritten(file, stream)
-
-    def _begin(self, file: TailedFile, size: int) -> None:
-        """Content without a stream: it is new, unless it repeats what a known stream has."""
-        if self.partings.claimed(file, size):
-            return
-        head = file.read(min(size, HEAD_BYTES), 0)
-        if not head:
-            return
-        if file.text is not None:
-            self._begin_packed(file, size, head)
-            return
-        start = self.copies.passed(file, size, head)
-        if not start:
-            for base in rotation_bases(file.path):
-                original = self._paths.get(base)
-                if original is not None and original is not file:
-                    self.look(original)  # it may have been truncated because this is its copy
-            if file.stream is not None:
-                return
-            start = self.copies.passed(file, size, head)  # it may be one whose original goes on elsewhere
-        if not start and self.copies.doubt(file, size, head, first_scan=self.first_scan):
-            return
-        if size < start or (size == start and file.key not in self.copies.taken):
-            return
-        stream = self._announce.new_stream(file, size, head, start)
-        if stream is None:
-            return
-        file.stream = stream
-        self.copies.note(file, size)
-
-    def _begin_packed(self, file: TailedFile, size: int, head: bytes) -> None:
-        """A compressed file of which all is known: nothing is appended to it, and what others had of it is not read again."""
-        start = self.packed.covered(file, size, head)
-        if start < size:
-            content = self._announce.new_stream(file, size, head, start)
-            if content is None:
-                return
-            file.stream = content
-            rest = 0 if file.text is None or file.text.measured is None else file.text.measured.rest
-            content.sighted(size + rest, self._clock.monotonic())
-            content.seal(size, "the compressed file is damaged")
-            self.copies.note(file, size)
-            self._announce.grew(content)
-            self._announce.ended(content)
-        self.copies.remember(file, size)
-        if file.stream is None or file.stream.idle:
-            self._pool.close(file)
-
-    def _rewritten(self, file: TailedFile, old: Content) -> None:
-        """The content ``old`` was reading is gone from its file: go on with a copy if there is one, and begin anew."""
-        file.stream = None
-        self.copies.drop(file)
-        self.copies.unnote(file)
-        if old.finished and old.idle:
-            old.file = None
-        else:
-            self.partings.separate(old, file)
-        file.rewritten = True
-        length = file.length()
-        if length == old.size:
-            self._report(
-                Problem(
-                    "overwritten",
-                    f"{old.name} holds other bytes than were read, at the same size: was it overwritten in place? It is read anew",
-                    old.id,
-                )
-            )
-        if length:
-            self._begin(file, length)
-
-    def copied(self, content: Content) -> None:
-        """Somebody makes a copy of a content, under a name that says what for."""
-        if not content.copied:
-            content.copied = True
-            self._announce.endangered(content)
-
-    def suspect(self, stream: Content) -> None:
-        """A read showed that the content of ``stream`` may not be what it was."""
-        file = stream.file
-        if file is None or file.stream is not stream or stream.finished:
-            return
-        try:
-            size = file.length()
-            if size < stream.size or not holds_content_of(file, size, stream):
-                self._rewritten(file, stream)
-        except OSError as error:
-            self._refused(file.path, error)
+            self.refused(file.path, error)
 
     # Letting go --------------------------------------------------------------------------------------------------------
 
