@@ -177,9 +177,9 @@ class Account:
             "born_ns": who.born_ns,
             "interval": self._interval,
             "streams": [self._stream(account) for account in streams],
-            **({"fallback": self._fallback} if self._helping() else {}),
             **self._extras(),
             **more,
+            **({"fallback": self._fallback} if self._helping() else {}),
         }
         if event == "shipper.farewell":
             statement["ended_ns"] = now

@@ -21,7 +21,10 @@ class Follower(Protocol):
         """Take the stream up at this pump's own cursor."""
 
     def takes(self, stream: Stream) -> bool:
-        """Whether this destination takes the stream's signal; of one that it does not it is owed nothing."""
+        """Whether this destination gets anything of the stream."""
+
+    def owed(self, stream: Stream) -> bool:
+        """Whether it is owed the stream; else nobody waits for it, though it may stand in for others."""
 
     def look(self, stream: str) -> None:
         """Something may be there to cut."""
@@ -133,7 +136,7 @@ class Hub:
             await self._books.call(Ledger.retire, self._to_retire.pop())
 
     def _note_taken(self, stream: Stream) -> None:
-        if any(follower.takes(stream) for follower in self._followers):
+        if any(follower.owed(stream) for follower in self._followers):
             self._untaken.discard(stream.id)
         else:
             self._untaken.add(stream.id)

@@ -88,6 +88,10 @@ class Lanes:
         """See `Follower.takes`."""
         return stream.signal in self._exporter.signals and (self._route is None or self._route.takes(stream))
 
+    def owed(self, stream: Stream) -> bool:
+        """See `Follower.owed`."""
+        return self.takes(stream) and not self._spare
+
     def low(self, stream: Stream) -> int | None:
         """See `Follower.low`."""
         if not self.wanted(stream):

@@ -51,18 +51,16 @@ class Share:
         self.repaid = repaid
         self._primaries = [primary.member for primary in primaries]
         self._helper: Member | None = None
-        if not repaid:  # else they go on as if there were no fallback
-            for member in self._primaries:
-                member.enter(self)
 
     def join(self, helper: Member) -> None:
         """The fallback begins to help."""
         self._helper = helper
-        helper.enter(self)
+        for member in self._working():
+            member.enter(self)
 
     def end(self) -> None:
         """Everybody works for himself again."""
-        for member in self._everybody():
+        for member in self._working():
             member.enter(None)
         self._primaries.clear()
         self._helper = None
@@ -91,3 +89,7 @@ class Share:
 
     def _everybody(self) -> list[Member]:
         return [*self._primaries, *([self._helper] if self._helper is not None else [])]
+
+    def _working(self) -> list[Member]:
+        """Those that look at each other: in an outage the others go on as if there were no fallback."""
+        return [member for member in self._everybody() if member is self._helper or not self.repaid]

@@ -1,0 +1,224 @@
+"""A fallback through a real outage: real sidecars, a destination that goes down and comes back, archives that are audited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from shipper.contracts import Signal
+from shipper.fleet.archive import Archive
+from shipper.fleet.store import StoreUnusable
+from shipper.otlp.decode import records
+from shipper.testing.sink import Sink
+from tests.e2e.kit import (
+    PATIENCE,
+    Shipper,
+    data_lines,
+    free_port,
+    gateway,
+    is_statement,
+    listening,
+    shipper,
+    sidecar,
+    statements,
+    until,
+)
+
+WITHOUT_SERVICES = {"SHIPPER_SERVICES_ENABLED": "false"}
+
+
+def with_fallback(directory: Path) -> dict[str, str]:
+    """A fallback that helps after a second, into an archive beside the host."""
+    return {
+        **WITHOUT_SERVICES,
+        "SHIPPER_ARCHIVE": str(directory / "rescue"),
+        "SHIPPER_DESTINATIONS_ARCHIVE_LINGER": "0.2s",
+        "SHIPPER_DESTINATIONS_ARCHIVE_TRUST_LOCAL": "true",
+        "SHIPPER_OTLP_TRUST_LOCAL": "true",
+        "SHIPPER_FALLBACK_DESTINATION": "archive",
+        "SHIPPER_FALLBACK_AFTER": "1s",
+        "SHIPPER_ACCOUNT_INTERVAL": "0.3s",
+    }
+
+
+def write(log: Path, word: str, count: int) -> list[str]:
+    """Append numbered lines."""
+    lines = [f"{word} {number}" for number in range(count)]
+    with log.open("a") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+    return lines
+
+
+def bodies(archive: Path) -> list[str]:
+    """The texts of all log records in an archive, as often as they are in it."""
+    try:
+        opened = Archive.open(str(archive))
+        lists = opened.index().lists
+    except StoreUnusable:  # nothing was written yet
+        return []
+    payloads = [piece.payload for one in lists for piece in opened.pieces(one) if piece.signal is Signal.LOGS]
+    return [str(record.body) for payload in payloads for record in records(Signal.LOGS, payload)]
+
+
+def stored(archive: Path) -> list[str]:
+    """Those that are log lines."""
+    return [body for body in bodies(archive) if not is_statement(body)]
+
+
+async def audited(*archives: Path, expected: int = 0) -> dict[str, Any]:
+    """The one life of the host, as the audit sees it."""
+    first, *more = map(str, archives)
+    beside = [word for each in more for word in ("--with", each)]
+    answer = await asyncio.to_thread(shipper, "audit", first, *beside, "--json", "--silence", "0")
+    assert answer.returncode == expected, answer.stdout + answer.stderr
+    return next(life for life in json.loads(answer.stdout)["lives"] if life["role"] == "sidecar")
+
+
+async def has(archive: Path, lines: list[str]) -> None:
+    """Wait until an archive has these lines; it is read anew each time, so not too often."""
+    async with asyncio.timeout(PATIENCE):
+        while not set(stored(archive)) >= set(lines):  # noqa: ASYNC110
+            await asyncio.sleep(0.25)  # what is waited for is another process
+
+
+async def told(archive: Path, size: int, destination: str) -> None:
+    """Wait until an account in the archive says that a destination has everything up to there, from somewhere on."""
+    async with asyncio.timeout(PATIENCE):
+        while not _told(archive, size, destination):  # noqa: ASYNC110
+            await asyncio.sleep(0.25)  # what is waited for is another process
+
+
+async def helping(one: Shipper) -> None:
+    """Wait until the fallback stands in."""
+    await until(lambda: "archive gets what it lacks until it is well" in one.said(), "the fallback stands in")
+
+
+def test_an_outage_is_bridged_and_repaid(tmp_path: Path) -> None:
+    """The archive gets what was written meanwhile; the destination, once it is back, everything, and nothing twice."""
+
+    async def scenario() -> None:
+        log = tmp_path / "app.log"
+        before = write(log, "before", 5)
+        async with Sink() as sink, sidecar(tmp_path / "host", sink.url, log, **with_fallback(tmp_path)) as one:
+            await one.up()
+            await until(lambda: data_lines(sink) == before, "all is well")
+            await sink.go_down()
+            during = write(log, "during", 200)
+            await helping(one)
+            status = await asyncio.to_thread(shipper, "status", "--state-dir", str(one.directory / "state"))
+            assert "fallback archive: helping for primary" in status.stdout
+            await has(tmp_path / "rescue", during)
+            assert "before 0" not in stored(tmp_path / "rescue")
+            await sink.come_up()
+            await until(lambda: len(data_lines(sink)) >= 205, "the destination gets it, too")
+            for number in range(40):
+                write(log, f"after {number}", 1)
+                await asyncio.sleep(0.05)
+                if "primary is well again" in one.said():
+                    break
+            await until(lambda: "primary is well again" in one.said(), "the fallback stands by")
+            assert await one.terminate() == 0
+            arrived = data_lines(sink)
+            assert sorted(arrived) == sorted(log.read_text().splitlines())
+            assert not sink.duplicates()
+            farewell = statements(sink)[-1]
+            assert farewell["fallback"] == "archive"
+            assert "lent" not in farewell, "the destination has all that the fallback has"
+        life = await audited(tmp_path / "rescue")
+        assert life["counts"]["missing"] == 0
+        assert any("that are not here" in note for note in life["notes"])
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_dies_before_repayment_is_repaid_from_the_archive(tmp_path: Path) -> None:
+    """Each archive alone says what only the other has; both together have everything; replay brings it home, once."""
+
+    async def scenario() -> None:
+        log, port = tmp_path / "app.log", free_port()
+        rescue, main = tmp_path / "rescue", tmp_path / "gateway" / "archive"
+        before = write(log, "before", 50)
+        flush = {"SHIPPER_DESTINATIONS_ARCHIVE_LINGER": "0.1s"}
+        async with gateway(tmp_path / "gateway", port, **flush) as home:
+            await listening(port)
+            settings = with_fallback(tmp_path)
+            async with sidecar(tmp_path / "host", f"http://127.0.0.1:{port}", log, **settings) as one:
+                await one.up()
+                await has(main, before)
+                await told(main, len(log.read_text()), "primary")
+                await home.kill()
+                during = write(log, "during", 100)
+                await helping(one)
+                await has(rescue, during)
+                await told(rescue, len(log.read_text()), "archive")
+                await one.kill()
+            alone = await audited(rescue)
+            assert alone["counts"]["missing"] == 0
+            assert any("the destinations it stood in for have" in note for note in alone["notes"])
+            both = await audited(main, rescue)
+            assert (both["counts"]["archived"], both["counts"]["missing"], both["counts"]["duplicates"]) == (150, 0, 0)
+            await home.start()
+            await listening(port)
+            answer = await asyncio.to_thread(shipper, "replay", str(rescue), "--to", f"http://127.0.0.1:{port}")
+            assert answer.returncode == 0, answer.stdout + answer.stderr
+            again = await asyncio.to_thread(shipper, "replay", str(rescue), "--to", f"http://127.0.0.1:{port}")
+            assert again.returncode == 0, again.stdout + again.stderr
+            await has(main, [*before, *during])
+            assert await home.terminate() == 0
+        repaid = await audited(main)
+        counts = repaid["counts"]
+        assert (counts["archived"], counts["missing"], counts["duplicates"]) == (150, 0, 0)
+        assert sorted(stored(main)) == sorted([*before, *during])
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_ends_in_the_outage_says_what_only_the_fallback_has(tmp_path: Path) -> None:
+    """And the next run repays it: the destination gets it from its own cursor, and the fallback is not needed."""
+
+    async def scenario() -> None:
+        log, rescue = tmp_path / "app.log", tmp_path / "rescue"
+        before = write(log, "before", 5)
+        settings = with_fallback(tmp_path) | {"SHIPPER_DRAIN_DEADLINE": "6s"}
+        async with Sink() as sink, sidecar(tmp_path / "host", sink.url, log, **settings) as one:
+            await one.up()
+            await until(lambda: data_lines(sink) == before, "all is well")
+            await sink.go_down()
+            during = write(log, "during", 50)
+            await helping(one)
+            await has(rescue, during)
+            assert await one.terminate() == 0, one.said()
+            farewell = _farewells(rescue)[-1]
+            assert [(gap["destination"], gap["end"]) for gap in farewell["lent"]] == [("primary", len(log.read_text()))]
+            assert farewell["left"] == []
+            await sink.come_up()
+            await one.start()
+            await until(lambda: len(data_lines(sink)) >= 55, "the next run repays it")
+            assert await one.terminate() == 0
+            assert sorted(data_lines(sink)) == sorted([*before, *during])
+
+    asyncio.run(scenario())
+
+
+def _statements(archive: Path) -> list[dict[str, Any]]:
+    return [json.loads(body) for body in bodies(archive) if is_statement(body)]
+
+
+def _accounts(archive: Path) -> list[dict[str, Any]]:
+    return [each for each in _statements(archive) if each["role"] == "sidecar" and each["streams"]]
+
+
+def _farewells(archive: Path) -> list[dict[str, Any]]:
+    return [each for each in _statements(archive) if each.get("outcome")]
+
+
+def _told(archive: Path, size: int, destination: str) -> bool:
+    return any(
+        figures["acknowledged_ranges"] and figures["acknowledged_ranges"][-1][1] >= size
+        for statement in _accounts(archive)
+        for stream in statement["streams"]
+        for name, figures in stream["destinations"].items()
+        if name == destination
+    )
