@@ -7,6 +7,7 @@ written without looking at any line: around each text stands the same, but for a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from shipper.otlp.encode import AttributeValue
@@ -29,7 +30,39 @@ _OS_TYPES = {
 _AGENT = ("telemetry.sdk.name", "telemetry.sdk.language", "telemetry.distro.name")
 _VERSIONS = ("telemetry.distro.version", "telemetry.sdk.version")
 _OF_THE_AGENT = frozenset(_AGENT + _VERSIONS)
+_MIXED = ("log", "labels", "numeric_labels")
 _KEPT = 1024
+_seen = lru_cache(64)(timestamp)  # records are seen many at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the records of an envelope have in common: as fields, and written.
+
+    ``mixed`` are the objects that nearly every record has something of its own in; ``rest`` is all else, ``names`` its objects.
+    """
+
+    fields: Document
+    whole: bytes
+    mixed: Document
+    rest: bytes
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, document: Document) -> _Shared:
+        """By its fields."""
+        mixed = {name: document[name] for name in _MIXED if name in document}
+        rest = {name: value for name, value in document.items() if name not in mixed}
+        return cls(document, encode(document)[1:], mixed, encode(rest)[1:], frozenset(rest))
+
+    def with_own(self, own: Document) -> bytes:
+        """A whole document, written; where both have a field it is the record's."""
+        for name, theirs in self.mixed.items():
+            mine = own.get(name)
+            own[name] = _merged(theirs, mine) if mine else theirs
+        if self.names.isdisjoint(own):
+            return encode(own)[:-1] + b"," + self.rest
+        return encode(_merged(self.fields, own))
 
 
 class EcsLogs:
@@ -45,23 +78,28 @@ class EcsLogs:
         ``sequence``: a number that grows from record to record of a stream, for the first of the block; it tells the order of
         what has the same time. ``observed_ns``: the time of records that have none.
         """
-        shared, written = self._shared(block.envelope)
-        if block.lines is not None and "event" not in shared:
-            return _lines(block.lines, written, sequence, block.observed_ns or observed_ns)
-        return [
-            encode(_document(row, shared, sequence + number, observed_ns)) for number, row in enumerate(block.rows())
-        ]
+        shared = self._shared(block.envelope)
+        if block.lines is not None and "event" not in shared.fields:
+            return _lines(block.lines, shared.whole, sequence, block.observed_ns or observed_ns)
+        named = LIFE_LABEL in shared.mixed.get("labels", ())
+        documents = []
+        for number, row in enumerate(block.rows(), sequence):
+            own = _document(row, number, observed_ns)
+            if named and "labels" in own and LIFE_LABEL in own["labels"]:
+                # What an audit counts by is for the host to say, not for a record.
+                own["labels"][f"{LIFE_LABEL}_"] = own["labels"].pop(LIFE_LABEL)
+            documents.append(shared.with_own(own))
+        return documents
 
-    def _share(self, envelope: Envelope) -> tuple[Document, bytes]:
+    def _share(self, envelope: Envelope) -> _Shared:
         document: Document = {}
         attributes(document, _own(envelope))
-        for name, value in self._more.items():
-            document[name] = value
+        document |= self._more
         _agent(document, envelope.resource)
         if envelope.scope:
             put(document, ("log", "logger"), envelope.scope)
         document["ecs"] = {"version": ECS_VERSION}
-        return document, encode(document)[1:]
+        return _Shared.of(document)
 
 
 def _own(envelope: Envelope) -> list[tuple[str, AttributeValue]]:
@@ -87,39 +125,38 @@ def _agent(document: Document, resource: Mapping[str, AttributeValue]) -> None:
 
 def _lines(lines: list[bytes], shared: bytes, sequence: int, observed_ns: int) -> list[bytes]:
     before = b'{"@timestamp":"%b","message":"' % timestamp(observed_ns).encode()
-    between = b'","event":{"sequence":'
     after = b"}," + shared
-    return [
-        b"".join((before, line, between, number, after))
-        for line, number in zip(json_texts(lines), numbers(sequence, len(lines)), strict=True)
-    ]
+    texts = iter(json_texts(lines))
+    documents: list[bytes] = []
+    for beginning, endings in numbers(sequence, len(lines)):
+        between = b'","event":{"sequence":' + beginning
+        documents += [b"".join((before, next(texts), between, ending, after)) for ending in endings]
+    return documents
 
 
-def _document(row: LogRow, shared: Document, sequence: int, observed_ns: int) -> Document:
-    when = row.time_ns or row.observed_ns or observed_ns
+def _document(row: LogRow, sequence: int, observed_ns: int) -> Document:
+    time_ns, seen_ns, severity, text, body, given, name, trace, span, _ = row
     event: Document = {"sequence": sequence}
-    own: Document = {"@timestamp": timestamp(when), "message": plain_text(row.body), "event": event}
-    if row.time_ns and row.observed_ns and row.observed_ns != row.time_ns:
-        event["created"] = timestamp(row.observed_ns)
-    if row.severity:
-        event["severity"] = row.severity
-    level = row.severity_text or (_LEVELS[min(row.severity - 1, 23) // 4] if row.severity > 0 else "")
-    if level:
+    own: Document = {
+        "@timestamp": timestamp(time_ns or seen_ns or observed_ns),
+        "message": body if isinstance(body, str) else plain_text(body),
+        "event": event,
+    }
+    if time_ns and seen_ns and seen_ns != time_ns:
+        event["created"] = _seen(seen_ns)
+    if severity:
+        event["severity"] = severity
+    if level := text or (_LEVELS[min(severity - 1, 23) // 4] if severity > 0 else ""):
         own["log"] = {"level": level}
-    if row.trace_id:
-        own["trace"] = {"id": row.trace_id}
-    if row.span_id:
-        own["span"] = {"id": row.span_id}
-    if row.attributes:
-        attributes(own, row.attributes.items())
-        labels = own.get("labels", {})
-        if LIFE_LABEL in labels and LIFE_LABEL in shared.get(
-            "labels", {}
-        ):  # what an audit counts by is not for a record to say
-            labels[f"{LIFE_LABEL}_"] = labels.pop(LIFE_LABEL)
-    if row.event_name:
-        event["action"] = row.event_name
-    return _merged(shared, own)
+    if trace:
+        own["trace"] = {"id": trace}
+    if span:
+        own["span"] = {"id": span}
+    if given:
+        attributes(own, given.items())
+    if name:
+        event["action"] = name
+    return own
 
 
 def _merged(shared: Document, own: Document) -> Document:

@@ -102,7 +102,7 @@ def attributes(document: Document, pairs: Iterable[tuple[str, AttributeValue]]) 
     for name, value in pairs:
         known = _PATHS.get(name)
         if known is not None:
-            fitting = _fit(known[1], value)
+            fitting = value if known[1] == TEXT and isinstance(value, str) else _fit(known[1], value)
             if fitting is not None:
                 put(document, known[0], fitting)
                 continue

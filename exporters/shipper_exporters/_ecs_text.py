@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -13,7 +13,7 @@ _SECOND = 1_000_000_000
 _LATEST = 9_223_372_036_854_775_807  # as far as the type ``date_nanos`` reaches: the year 2262
 _CONTROLS = bytes(range(0x0A)) + bytes(range(0x0B, 0x20))
 _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
-_SMALL = [b"%d" % number for number in range(1 << 13)]  # every batch counts from 0 on
+_RUN = 10_000
 
 encode = msgspec.json.Encoder().encode
 """A value as JSON."""
@@ -53,8 +53,19 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return encode(str(found[0], "ascii"))[1:-1]
 
 
-def numbers(start: int, count: int) -> list[bytes]:
-    """``count`` numbers from ``start`` on, in decimal digits."""
-    if start or count > len(_SMALL):
-        return [b"%d" % number for number in range(start, start + count)]
-    return _SMALL[:count]
+def numbers(start: int, count: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """``count`` numbers from ``start`` on, in runs: what their digits begin with, and how each goes on.
+
+    So nothing is made for each number, only for each ten thousand.
+    """
+    end = start + count
+    while start < end:
+        thousands, first = divmod(start, _RUN)
+        last = min(first + end - start, _RUN)
+        yield (b"%d" % thousands if thousands else b""), _endings(bool(thousands))[first:last]
+        start += last - first
+
+
+@lru_cache(2)
+def _endings(padded: bool) -> list[bytes]:
+    return [b"%04d" % number if padded else b"%d" % number for number in range(_RUN)]

@@ -53,12 +53,7 @@ class LogBodies:
                     before = action("" if target.index == self._index else target.index, prefix)
                     documents = self._documents(target).documents(block, start + number, batch.cut.observed_ns)
                     names = range(number, number + len(documents))
-                    writer.add(
-                        [
-                            b"".join((before, name, b'"}}\n', document, b"\n"))
-                            for name, document in zip(numbers(number, len(documents)), documents, strict=True)
-                        ]
-                    )
+                    writer.add(_items(before, number, documents))
                     runs.append(Run(target.index, prefix, names))
                     number += len(documents)
                 records += number
@@ -71,3 +66,13 @@ class LogBodies:
     def _maker(self, target: Target) -> EcsLogs | OtelLogs:
         more = {"data_stream": target.data_stream} if target.data_stream else {}
         return OtelLogs(more) if self._otel else EcsLogs(more)
+
+
+def _items(before: bytes, number: int, documents: list[bytes]) -> list[bytes]:
+    """Each document with its action; the ids go on from ``number``."""
+    items: list[bytes] = []
+    for beginning, endings in numbers(number, len(documents)):
+        begun = before + beginning
+        some = documents[len(items) : len(items) + len(endings)]
+        items += [b"".join((begun, ending, b'"}}\n', one, b"\n")) for ending, one in zip(endings, some, strict=True)]
+    return items

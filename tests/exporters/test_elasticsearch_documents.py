@@ -93,8 +93,9 @@ def test_times() -> None:
 
 def test_counting() -> None:
     """Numbers are those asked for, few or many, from 0 or from anywhere."""
-    for start, count in ((0, 0), (0, 10_000), (5, 3), (8190, 5)):
-        assert numbers(start, count) == [str(number).encode() for number in range(start, start + count)]
+    for start, count in ((0, 0), (0, 10_000), (5, 3), (9_999, 10_003), (123_456_789, 20_000)):
+        made = [beginning + ending for beginning, endings in numbers(start, count) for ending in endings]
+        assert made == [str(number).encode() for number in range(start, start + count)]
 
 
 def test_identity_in_ecs() -> None:
