@@ -19,6 +19,8 @@ from yarl import URL
 from shipper.clock import Deadline
 from shipper.contracts import ExporterContext
 from shipper.errors import Retryable, Unusable
+from shipper.sources.body import unpack
+from shipper.sources.refusal import Refusal
 from shipper_exporters._addresses import Addresses
 from shipper_exporters._dial import dial
 from shipper_exporters._failures import network_failure
@@ -107,7 +109,7 @@ class Grpc:
         patience = Patience(self._clock, self._network.timeout, deadline)
         headers = [
             *((":method", "POST"), (":scheme", url.scheme), (":path", method), (":authority", url.authority)),
-            *(("te", "trailers"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity")),
+            *(("te", "trailers"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip")),
             *((name.lower(), value) for name, value in metadata.items()),
         ]
         call = Call(limit=limit + _PREFIX.size)
@@ -140,7 +142,7 @@ class Grpc:
             await connection.call(call, headers, message, patience.progress)
         except (NotTaken, Gone) as error:
             if isinstance(error, Gone) and not kept:
-                raise _failure(error, where, connection, unsent=not call.whole) from None
+                raise _failure(error, where, unsent=not call.whole) from None
             repeated = call.whole and isinstance(error, Gone)
             call = Call(limit=call.limit)
             connection, _ = await self._connection(url, where)
@@ -148,9 +150,9 @@ class Grpc:
             try:
                 await connection.call(call, headers, message, patience.progress)
             except (NotTaken, Gone, NotHttp2, Reset) as another:
-                raise _failure(another, where, connection, unsent=not call.whole and not repeated) from None
+                raise _failure(another, where, unsent=not call.whole and not repeated) from None
         except (NotHttp2, Reset) as error:
-            raise _failure(error, where, connection, unsent=not call.whole) from None
+            raise _failure(error, where, unsent=not call.whole) from None
         if self._pools is not None and url in self._pools:
             self._pools[url].used = self._clock.monotonic()
         return replace(_reply(call, where), repeated=repeated)
@@ -165,21 +167,34 @@ class Grpc:
             for connection, made in pool.kept:
                 if now - made >= RENEW or (not connection.calls and now - pool.used >= KEEP_ALIVE):
                     connection.retire()
-            pool.kept = [entry for entry in pool.kept if not entry[0].retired]
+            pool.kept = [entry for entry in pool.kept if entry[0].calls or not entry[0].retired]
             for connection, _ in pool.kept:
                 if connection.takes_more():
                     return connection, True
-            try:
-                connection = await dial(self._network, url, where, Http2)
-            except OSError as error:
-                self._network.names.doubt()
-                raise network_failure(error, where, unsent=True) from None
+            connection = await self._dialled(url, where)
             pool.used = self._clock.monotonic()
             pool.kept.append((connection, pool.used))
             return connection, False
 
+    async def _dialled(self, url: URL, where: str) -> Http2:
+        """A new connection, with somebody at its other end who speaks HTTP/2."""
+        try:
+            connection = await dial(self._network, url, where, Http2)
+        except OSError as error:
+            self._network.names.doubt()
+            raise network_failure(error, where, unsent=True) from None
+        try:
+            await connection.opened()
+        except (NotHttp2, Gone) as error:
+            self._network.names.doubt()
+            raise _failure(error, where, unsent=True) from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
-def _failure(error: Exception, where: str, connection: Http2, *, unsent: bool) -> Retryable | Unusable:
+
+def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusable:
     """What it means that a connection did not carry a call to its end."""
     if isinstance(error, NotHttp2):
         return Unusable(f"{where}: does not speak gRPC ({error}); is it another port, such as the one for HTTP?")
@@ -193,8 +208,7 @@ def _failure(error: Exception, where: str, connection: Http2, *, unsent: bool) -
         if isinstance(failure, (Retryable, Unusable)):
             return failure
     said = f": {plain(cause)}" if isinstance(cause, Exception) else " without an answer"
-    guess = "" if connection.heard else "; does it speak gRPC?"
-    return Retryable(f"{where}: closed the connection{said}{guess}", unsent=unsent)
+    return Retryable(f"{where}: closed the connection{said}", unsent=unsent)
 
 
 def _reply(call: Call, where: str) -> Reply:
@@ -209,16 +223,24 @@ def _reply(call: Call, where: str) -> Reply:
             raise Retryable(f"{where}: its answer broke off")
         return Reply(None, "", b"", metadata, bytes(call.body), status)
     details = _base64(metadata.get("grpc-status-details-bin", ""))
-    data = b"" if int(code) else _message(bytes(call.body), where)
+    data = b"" if int(code) else _message(call, metadata.get("grpc-encoding", ""), where)
     return Reply(int(code), unquote(metadata.get("grpc-message", "")), details, metadata, data, status)
 
 
-def _message(body: bytes, where: str) -> bytes:
-    """The message of an answer. Raises `Unusable` for what is none: nobody said then that anything arrived."""
+def _message(call: Call, coding: str, where: str) -> bytes:
+    """The message of an answer. Raises `Unusable` for what is none: nobody said then that anything arrived.
+
+    It may be compressed although nobody asked for that: servers in Go compress as the request was, whatever is accepted.
+    """
+    body = bytes(call.body)
     if len(body) >= _PREFIX.size:
         compressed, size = _PREFIX.unpack_from(body)
-        if not compressed and len(body) == _PREFIX.size + size:
-            return body[_PREFIX.size :]
+        message = body[_PREFIX.size :]
+        if compressed <= 1 and len(message) == size:
+            try:
+                return unpack(coding, message, call.limit) if compressed else message
+            except (Refusal, KeyError):
+                pass  # said below
     raise Unusable(f"{where} answered OK with something that is no message: {excerpt(body, 80)}")
 
 

@@ -88,8 +88,8 @@ class Http2(asyncio.Protocol):
         self._writable.set()
         self.retired = False
         """No further call may be made on it."""
-        self.heard = False
-        """Whether anything came from the other side."""
+        self._heard = asyncio.Event()  # the other side began to speak, or is gone
+        self._failure: Exception | None = None
 
     @property
     def calls(self) -> int:
@@ -99,6 +99,16 @@ class Http2(asyncio.Protocol):
     def takes_more(self) -> bool:
         """Whether another call may be made now."""
         return not self.retired and len(self._calls) < self._h2.remote_settings.max_concurrent_streams
+
+    async def opened(self) -> None:
+        """Return once the other side began to speak as it must. Raises `NotHttp2` and `Gone`.
+
+        A server that turns us away, for our certificate or for speaking something else, says so here; written to it first, a
+        request would only find a broken pipe.
+        """
+        await self._heard.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def retire(self) -> None:
         """Make no further calls; close when those under way are done."""
@@ -196,11 +206,11 @@ class Http2(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if not self.heard and len(data) > _FRAME_TYPE and data[_FRAME_TYPE] != _SETTINGS:
+        if not self._heard.is_set() and len(data) > _FRAME_TYPE and data[_FRAME_TYPE] != _SETTINGS:
             self._fail(NotHttp2(excerpt(data, 80)))
             self.close()
             return
-        self.heard = True
+        self._heard.set()
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
@@ -250,6 +260,8 @@ class Http2(asyncio.Protocol):
 
     def _fail(self, failure: Exception) -> None:
         self.retired = True
+        self._failure = self._failure or failure
+        self._heard.set()
         for call in self._calls.values():
             call.end(failure)
         self._writable.set()

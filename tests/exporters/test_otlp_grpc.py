@@ -299,7 +299,7 @@ def test_silence_is_given_up_and_the_connection_with_it() -> None:
     ("answer", "error", "words"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", Unusable, "is it another port, such as the one for HTTP?"),
-        (b"", Retryable, "closed the connection without an answer; does it speak gRPC?"),
+        (b"", Retryable, "closed the connection without an answer"),
     ],
 )
 def test_a_port_for_http_is_said_to_be_one(answer: bytes, error: type[DeliveryError], words: str) -> None:
