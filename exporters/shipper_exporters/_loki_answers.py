@@ -26,19 +26,22 @@ _MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
 _WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 _GRPC_SIZE = "received message larger than max"  # what a distributor may hand on to an ingester
 
-_STREAM = r"for stream '.*?'"
-_DROPPED: Mapping[str, re.Pattern[str]] = {
-    reason: re.compile(rf"(?:(\d+) errors like: )?{words}", re.DOTALL)
-    for reason, words in {
-        "greater_than_max_sample_age": rf"entry {_STREAM} has timestamp too old: ",
-        "too_far_in_future": rf"entry {_STREAM} has timestamp too new: ",
-        "line_too_long": r"max entry size '\d+' bytes exceeded for stream ",
-        "structured_metadata_too_large": r"stream '.*?' has structured metadata too large: ",
-        "structured_metadata_too_many": r"stream '.*?' has too many structured metadata labels: ",
-    }.items()
+_STREAM = r"""stream '\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'"""  # with its labels, whose values may say anything
+_ENTRY = {
+    "greater_than_max_sample_age": rf"entry for {_STREAM} has timestamp too old: ",
+    "too_far_in_future": rf"entry for {_STREAM} has timestamp too new: ",
+    "line_too_long": rf"max entry size '\d+' bytes exceeded for {_STREAM} while adding ",
+    "structured_metadata_too_large": rf"{_STREAM} has structured metadata too large: ",
+    "structured_metadata_too_many": rf"{_STREAM} has too many structured metadata labels: ",
 }
+"""What the distributor says of an entry that it drops, by the reason under which Loki counts it."""
+
+_DROPPED = re.compile(
+    r"(?:(\d+) errors like: )?(?:" + "|".join(f"(?P<{reason}>{words})" for reason, words in _ENTRY.items()) + ")"
+)
 _WHOLE_STREAM = re.compile(
-    r"has (\d+ label names; limit|label name too long|label value too long|duplicate label name)|error parsing labels '"
+    rf"{_STREAM} has (\d+ label names; limit|label name too long|label value too long|duplicate label name)"
+    "|error parsing labels '"
 )
 _FOR_A_PERSON: Mapping[str, str] = {
     "includes structured metadata, but this feature is disallowed": "its limits_config.allow_structured_metadata is needed",
@@ -156,9 +159,8 @@ def _refused(words: str, entries: int, named: str) -> Dropped | Late | Slowed | 
     if _WHOLE_STREAM.search(words):
         return Dropped(Counter({"invalid_labels": entries}), named)
     reasons = Counter[str]()
-    for reason, pattern in _DROPPED.items():
-        for found in pattern.finditer(words):
-            reasons[reason] += int(found[1] or 1)
+    for found in _DROPPED.finditer(words):
+        reasons[found.lastgroup or ""] += int(found[1] or 1)
     return Dropped(reasons, named) if reasons else Refused(named)
 
 

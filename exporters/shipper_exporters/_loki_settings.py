@@ -14,6 +14,7 @@ from shipper_exporters._loki_journey import LATE_LABEL
 
 PUSH_PATH = "/loki/api/v1/push"
 OTLP_PATH = "/otlp/v1/logs"
+LABELS = {"service_name": "service.name", "deployment_environment_name": "deployment.environment.name"}
 _EXAMPLE = "http://loki.example:3100"
 _TENANT_HEADER = "x-scope-orgid"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -38,14 +39,9 @@ class LokiSettings(HttpSettings, frozen=True):
     labels: Annotated[
         dict[str, str],
         Meta(
-            description="Stream labels and the resource attributes they are taken from; all else is structured metadata."
+            description="Stream labels and the resource attributes they are taken from; the rest is structured metadata."
         ),
-    ] = field(
-        default_factory=lambda: {
-            "service_name": "service.name",
-            "deployment_environment_name": "deployment.environment.name",
-        }
-    )
+    ] = field(default_factory=lambda: dict(LABELS))
     max_push_bytes: Annotated[
         Size, Meta(description="Entries of one push before compression; a request may be several pushes.", ge=1024)
     ] = 1 << 20
@@ -78,6 +74,8 @@ def check(destination: str, settings: LokiSettings) -> URL:
 
 
 def _check_labels(destination: str, settings: LokiSettings) -> None:
+    if settings.protocol == "otlp" and settings.labels != LABELS:
+        raise wrong(destination, "labels", "are Loki's to choose with protocol otlp (limits_config.otlp_config)")
     if len(settings.labels) > _MOST_LABELS:
         raise wrong(
             destination, "labels", f"are more than {_MOST_LABELS}: every combination of values is a stream to Loki"

@@ -130,10 +130,8 @@ def lines_of(
             payloads.append(payload)
             left_out += ours
         whole = b"".join(payloads)  # which is a request, too
-        if text:
-            lines = readable(request.signal, whole, terminal=terminal)
-        else:
-            lines = json_lines(request.signal, whole, most)
+        signal = request.signal
+        lines = readable(signal, whole, terminal=terminal) if text else json_lines(signal, whole, most)
     except MalformedOtlp as error:
         raise Rejected(f"{name}: {error}") from None
     return LinesBody(b"".join(line + b"\n" for line in lines), left_out)

@@ -19,8 +19,11 @@ from shipper_exporters._http_settings import check_literal
 from shipper_exporters._loki_answers import MAX_ANSWER, Meaning, meaning
 from shipper_exporters._loki_encode import LokiEncoder
 from shipper_exporters._loki_journey import Journey
+from shipper_exporters._loki_otlp import otlp_body
 from shipper_exporters._loki_settings import LokiSettings, check
 from shipper_exporters._loki_wire import Push
+from shipper_exporters._otlp_answers import failure, success
+from shipper_exporters._otlp_request import OtlpBody
 
 __all__ = ["LokiExporter", "LokiSettings"]
 
@@ -68,6 +71,9 @@ class LokiExporter(Exporter):
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
         try:
+            if self._settings.protocol == "otlp":
+                body = otlp_body(request)
+                return Prepared(request.id, request.signal, body, len(body.data))
             pushes = tuple(self._encoder.encode(request))
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
@@ -75,7 +81,9 @@ class LokiExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was taken of a request before it failed is not sent again with it."""
-        body: LokiBody = prepared.body
+        body: LokiBody | OtlpBody = prepared.body
+        if isinstance(body, OtlpBody):
+            return await self._send_otlp(body, deadline)
         journey = self._journeys.pop(prepared.request_id, None) or Journey(body.pushes)
 
         async def post(push: Push) -> Meaning:
@@ -102,6 +110,14 @@ class LokiExporter(Exporter):
     async def aclose(self) -> None:
         """See `Exporter.aclose`."""
         await self._client.aclose()
+
+    async def _send_otlp(self, body: OtlpBody, deadline: Deadline) -> Accepted:
+        where, headers = shown(self._url), {**self._headers(), **body.headers}
+        content = Content(body.data, _PROTOBUF)
+        answer = await self._client.call("POST", self._url, deadline, MAX_ANSWER, headers, content)
+        if 200 <= answer.status < 300:
+            return success(Signal.LOGS, answer.status, answer.headers, answer.body, where)
+        raise failure(answer.status, answer.headers, answer.body, where, self._context.clock.wall_ns())
 
     async def _post(self, push: Push, deadline: Deadline) -> Meaning:
         answer = await self._client.call(

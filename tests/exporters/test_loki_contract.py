@@ -65,3 +65,27 @@ class TestLokiExporter(ExporterContract):
         async with Sink(clock=clock, paths=PUSH_PATHS) as sink:
             sink.answer = STORED
             yield LokiDestination(sink)
+
+
+class LokiOtlpDestination(LokiDestination):
+    """The same with OTLP."""
+
+    def exporter(self, context: ExporterContext) -> Exporter:
+        return LokiExporter("sink", LokiSettings(endpoint=self._sink.url, protocol="otlp"), context)
+
+    async def failing(self, fault: Fault) -> None:
+        await super().failing(fault)
+        if fault is Fault.REFUSING:
+            self._sink.answer = refuse(400, "max entry size '1' bytes exceeded")
+
+    async def stored(self) -> Sequence[Held]:
+        return [Held(request.key, tuple(request.lines())) for request in self._sink.kept()]
+
+
+class TestLokiExporterWithOtlp(TestLokiExporter):
+    """The suite, with OTLP instead of pushes."""
+
+    @asynccontextmanager
+    async def destination(self, clock: Clock) -> AsyncIterator[Destination]:
+        async with Sink(clock=clock) as sink:
+            yield LokiOtlpDestination(sink)
