@@ -1,0 +1,364 @@
+"""What becomes of a request on its way: roll-overs, halves, several nodes, credentials, who the destination is."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipper.clock import Deadline
+from shipper.contracts import Accepted, ExporterContext, Request, Signal
+from shipper.errors import ConfigError, Rejected, Retryable, TooLarge, Unusable
+from shipper.ids import uuid7
+from shipper.pump.load import make_exporter
+from shipper.testing.clock import START_WALL_NS, FakeClock
+from shipper.testing.streams import LIFE, log_batch, log_request
+from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
+from tests.exporters.fake_elastic import OPENSEARCH_2, FakeElastic, Whole
+
+STREAM = "logs-generic-default"
+LOST = Whole(store=True, fault="hang up")
+
+
+def context(clock: FakeClock | None = None) -> ExporterContext:
+    return ExporterContext(clock or FakeClock(), LIFE, 1, "Shipper/1.2")
+
+
+@asynccontextmanager
+async def exporting(
+    *nodes: FakeElastic, clock: FakeClock | None = None, **options: Any
+) -> AsyncIterator[ElasticsearchExporter]:
+    urls = [node.url for node in nodes]
+    where: dict[str, Any] = {"endpoint": urls[0]} if len(urls) == 1 else {"endpoints": urls}
+    exporter = ElasticsearchExporter("es", ElasticsearchSettings(**where, **options), context(clock))
+    await exporter.start()
+    try:
+        yield exporter
+    finally:
+        await exporter.aclose()
+
+
+async def send(exporter: ElasticsearchExporter, one: Request) -> Accepted:
+    return await exporter.send(exporter.prepare(one), Deadline.after(exporter._context.clock, 600))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        await asyncio.sleep(0.002)
+
+
+def request(*lines: str, start: int = 0, wall_ns: int = START_WALL_NS + 10**9) -> Request:
+    return log_request(log_batch(lines, start=start), wall_ns=wall_ns)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_roll_over_after_a_lost_answer(times: int) -> None:
+    """What arrived before the data stream rolled over is found where it is, though ``create`` does not see it there."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            prepared = exporter.prepare(request("one", "two"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.script.append(LOST)
+            with pytest.raises(Retryable):
+                await exporter.send(prepared, deadline)
+            for _ in range(times):
+                node.roll_over(STREAM)
+            assert await exporter.send(prepared, deadline) == Accepted()
+            assert len(node.documents()) == 2
+            assert await send(exporter, request("three", start=50)) == Accepted()
+            assert node.asked.count(f"GET /_data_stream/{STREAM}") == 1  # only what is in doubt is asked about
+
+    asyncio.run(scenario())
+
+
+def test_part_of_it_arrived_before_the_roll_over() -> None:
+    """Only those documents that are not there are sent again."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            prepared = exporter.prepare(request("one", "two", "three"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.judge = lambda _, document: (429, "x", "busy") if document["message"] == "two" else None
+            node.script.append(LOST)
+            with pytest.raises(Retryable):
+                await exporter.send(prepared, deadline)
+            node.judge = lambda _, document: None
+            node.roll_over(STREAM)
+            assert await exporter.send(prepared, deadline) == Accepted()
+            assert [document["message"] for _, document in node.kept[-1].items] == ["two"]
+            assert sorted(one["message"] for one in node.documents()) == ["one", "three", "two"]
+
+    asyncio.run(scenario())
+
+
+def test_a_request_of_an_earlier_run() -> None:
+    """After a restart of the sidecar nobody knows whether a request arrived, so it is asked about."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node:
+            one = request("one", wall_ns=START_WALL_NS - 10**9)
+            async with exporting(node) as exporter:
+                await send(exporter, one)
+            node.roll_over(STREAM)
+            async with exporting(node) as exporter:
+                assert await send(exporter, one) == Accepted()
+            assert len(node.documents()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_without_the_right_to_read() -> None:
+    """Where reading is not allowed, ids alone protect: within one index nothing is there twice."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            node.reading_forbidden = True
+            prepared = exporter.prepare(request("one"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.script.append(LOST)
+            with pytest.raises(Retryable):
+                await exporter.send(prepared, deadline)
+            assert await exporter.send(prepared, deadline) == Accepted()
+            assert len(node.documents()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_too_large_once_some_is_taken() -> None:
+    """What is too large is for the pump to halve, until some of it is taken: then its halves keep their ids."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            prepared = exporter.prepare(request("one", "two", "three", "four"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.script.append(Whole(413))
+            with pytest.raises(TooLarge):
+                await exporter.send(prepared, deadline)
+            node.judge = lambda _, document: None if document["message"] == "one" else (429, "x", "busy")
+            with pytest.raises(Retryable):
+                await exporter.send(prepared, deadline)
+            node.judge = lambda _, document: None
+            node.script.extend([Whole(413), Whole(413)])  # three are too many, and so is one of them alone
+            accepted = await exporter.send(prepared, deadline)
+            assert (accepted.rejected, "413" in accepted.message) == (1, True)
+            assert sorted(one["message"] for one in node.documents()) == ["four", "one", "three"]
+
+    asyncio.run(scenario())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_mix_of_fates(data: st.DataObject) -> None:
+    """Whatever becomes of single documents and of answers, in the end each is there once or counted as refused."""
+    lines = [f"line {number}" for number in range(6)]
+    delays = st.lists(st.sampled_from(["busy", "held"]), max_size=2)
+    ends = st.sampled_from(["stored", "refused"])
+    fates = {line: [*data.draw(delays, label=line), data.draw(ends)] for line in lines}
+    script = data.draw(st.lists(st.sampled_from([None, LOST, Whole(503)]), max_size=4), label="answers")
+    errors = {"busy": (429, "x", "busy"), "held": (403, "cluster_block_exception", "full"), "refused": (400, "y", "no")}
+    refused = {line for line in lines if fates[line][-1] == "refused"}
+
+    def judge(_: str, document: dict[str, Any]) -> tuple[int, str, str] | None:
+        left = fates[document["message"]]
+        return errors.get(left.pop(0) if len(left) > 1 else left[0])
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            node.judge = judge
+            prepared = exporter.prepare(request(*lines))
+            for answer in [*script, *[None] * 20]:
+                if answer is not None:
+                    node.script.append(answer)
+                try:
+                    accepted = await exporter.send(prepared, Deadline.after(exporter._context.clock, 600))
+                    break
+                except (Retryable, Unusable):
+                    if STREAM in node.streams and data.draw(st.booleans(), label="roll over"):
+                        node.roll_over(STREAM)
+            assert accepted.rejected == len(refused)
+            assert sorted(one["message"] for one in node.documents()) == sorted(set(lines) - refused)
+
+    asyncio.run(scenario())
+
+
+def test_several_nodes() -> None:
+    """A node that is down is passed over at once, one that fails is left, and calls stay with the one that answers."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as first, FakeElastic() as second:
+            await first.go_down()
+            async with exporting(first, second) as exporter:
+                assert await send(exporter, request("one")) == Accepted()
+                second.script.append(Whole(503))
+                await first.come_up()
+                with pytest.raises(Retryable):
+                    await send(exporter, request("two", start=10))
+                assert await send(exporter, request("two", start=10)) == Accepted()
+                assert await send(exporter, request("three", start=20)) == Accepted()
+            assert (len(second.kept), len(first.kept)) == (1, 2)
+
+    asyncio.run(scenario())
+
+
+def test_all_nodes_down() -> None:
+    """With no node to reach it is said which, and nothing is given up."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as first, FakeElastic() as second:
+            async with exporting(first, second) as exporter:
+                await first.go_down()
+                await second.go_down()
+                with pytest.raises(Retryable, match="cannot connect") as caught:
+                    await send(exporter, request("one"))
+                assert caught.value.unsent
+
+    asyncio.run(scenario())
+
+
+def test_credentials(tmp_path: Path) -> None:
+    """An API key, in either form, a token or a password stands in a file and counts as it is now."""
+    secret = tmp_path / "secret"
+
+    async def sent_with(node: FakeElastic, text: str, **options: Any) -> str:
+        secret.write_text(text)
+        async with exporting(node, **options) as exporter:
+            await send(exporter, request("x"))
+        return node.seen[-1].headers["Authorization"]
+
+    async def scenario() -> None:
+        async with FakeElastic() as node:
+            encoded = base64.b64encode(b"id:key").decode()
+            assert await sent_with(node, f"{encoded}\n", api_key_file=str(secret)) == f"ApiKey {encoded}"
+            assert await sent_with(node, "id:key\n", api_key_file=str(secret)) == f"ApiKey {encoded}"
+            assert await sent_with(node, "t0ken", token_file=str(secret)) == "Bearer t0ken"
+            basic = base64.b64encode(b"me:pw").decode()
+            assert await sent_with(node, "pw", username="me", password_file=str(secret)) == f"Basic {basic}"
+            async with exporting(node, api_key_file=str(secret)) as exporter:
+                await send(exporter, request("x"))
+                secret.write_text("another")
+                await send(exporter, request("x"))
+                assert node.seen[-1].headers["Authorization"] == "ApiKey another"
+                secret.unlink()
+                with pytest.raises(Unusable, match="cannot read"):
+                    await send(exporter, request("x"))
+
+    asyncio.run(scenario())
+
+
+def test_who_it_is() -> None:
+    """It is found out in the background what the destination is, and what only one of them understands is told only to that."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        async with FakeElastic() as elastic, FakeElastic(OPENSEARCH_2) as other:
+            async with exporting(elastic, clock=clock, pipeline="clean") as exporter:
+                await until(lambda: exporter._product is not None)
+                assert exporter.describe() == f"Elasticsearch 8.17 at {elastic.url}"
+                await send(exporter, request("x"))
+                assert elastic.seen[-1].query["require_data_stream"] == "true"
+                assert elastic.seen[-1].query["pipeline"] == "clean"
+                assert elastic.seen[-1].path == f"/{STREAM}/_bulk"
+                assert elastic.seen[-1].headers["Content-Encoding"] == "gzip"
+                assert elastic.seen[-1].headers["User-Agent"] == "Shipper/1.2"
+            async with exporting(other, clock=clock, compression="none", namespace="{env}") as exporter:
+                await until(lambda: exporter._product is not None)
+                assert exporter.describe() == f"OpenSearch 2.19 at {other.url}"
+                await send(exporter, request("x"))
+                assert "require_data_stream" not in other.seen[-1].query
+                assert other.seen[-1].path == "/_bulk"
+                assert "Content-Encoding" not in other.seen[-1].headers
+
+    asyncio.run(scenario())
+
+
+def test_metrics_to_time_series() -> None:
+    """Elasticsearch makes ids of time series itself; OpenSearch gets ours. A point sent twice is there once in both."""
+
+    async def scenario() -> None:
+        for product, own in ((None, False), (OPENSEARCH_2, True)):
+            async with FakeElastic(product) if product else FakeElastic() as node, exporting(node) as exporter:
+                points = log_request(log_batch(["a", "b"], signal=Signal.METRICS))
+                for _ in range(2):
+                    assert await send(exporter, points) == Accepted()
+                action, document = node.seen[-1].items[0]
+                assert ("_id" in action, "dynamic_templates" in action) == (own, not own)
+                if not own:
+                    assert action["dynamic_templates"] == {"metrics.line": "gauge_long"}
+                assert document["data_stream"] == {"type": "metrics", "dataset": "generic.otel", "namespace": "default"}
+                assert len(node.documents()) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_is_no_otlp_is_refused() -> None:
+    """A batch that is no OTLP is refused for good before anything is sent."""
+    batch = log_batch(["x"])
+    object.__setattr__(batch, "payload", b"\x0a\x05no")
+    exporter = ElasticsearchExporter("es", ElasticsearchSettings(endpoint="http://es:9200"), context())
+    for signal in Signal:
+        with pytest.raises(Rejected, match="not valid OTLP"):
+            exporter.prepare(Request(uuid7(START_WALL_NS), signal, (batch,)))
+
+
+def test_trust() -> None:
+    """A node on this host is not trusted unless it is said to be."""
+    here = {"endpoint": "http://127.0.0.1:9200"}
+    made = [
+        ElasticsearchExporter("es", ElasticsearchSettings(**options), context())
+        for options in (here, {**here, "trust_local": True}, {"endpoint": "https://192.0.2.1:9200/es?"})
+    ]
+    assert [one.trusted() for one in made] == [False, True, True]
+    assert made[2].describe() == "bulk API at https://192.0.2.1:9200"
+    assert made[2].signals == frozenset(Signal)
+
+
+@pytest.mark.parametrize("kind", ["elasticsearch", "opensearch"])
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({}, "endpoint"),
+        ({"endpoint": "es:9200"}, "endpoint"),
+        ({"endpoint": "http://es", "endpoints": ["http://es"]}, "endpoint"),
+        ({"endpoints": ["http://es:9200", "nowhere"]}, "endpoints[1]"),
+        ({"endpoint": "http://me:secret@es:9200"}, "endpoint"),
+        ({"endpoint": "http://es:9200/_bulk"}, "endpoint"),
+        ({"endpoint": "http://es:9200?a=secret"}, "endpoint"),
+        ({"endpoint": "http://es", "api_key_file": "k", "token_file": "t"}, "api_key_file"),
+        ({"endpoint": "http://es", "username": "me"}, "username"),
+        ({"endpoint": "http://es", "password_file": "p"}, "username"),
+        ({"endpoint": "http://es", "username": "m:e", "password_file": "p"}, "username"),
+        (
+            {"endpoint": "http://es", "api_key_file": "k", "headers": {"Authorization": "secret"}},
+            "headers.Authorization",
+        ),
+        ({"endpoint": "http://es", "dataset": "a-b"}, "dataset"),
+        ({"endpoint": "http://es", "dataset": "App"}, "dataset"),
+        ({"endpoint": "http://es", "dataset": ""}, "dataset"),
+        ({"endpoint": "http://es", "namespace": "a b"}, "namespace"),
+        ({"endpoint": "http://es", "namespace": "{service.name"}, "namespace"),
+        ({"endpoint": "http://es", "index": "_x"}, "index"),
+        ({"endpoint": "http://es", "index": "x", "dataset": "y"}, "index"),
+        ({"endpoint": "http://es", "mapping": "raw"}, "mapping"),
+        ({"endpoint": "http://127.0.0.1:4318"}, "endpoint"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_settings_that_cannot_work(kind: str, options: dict[str, Any], path: str) -> None:
+    """A setting that cannot work is said with its path, before anything is sent and without secrets."""
+    own = ExporterContext(FakeClock(), LIFE, 1, "S", frozenset({("127.0.0.1", 4318)}))
+    with pytest.raises(ConfigError) as caught:
+        make_exporter(kind, "es", options, own, where="destinations.es")
+    assert caught.value.path.startswith("destinations.es")
+    assert path in str(caught.value)
+    assert "secret" not in str(caught.value)
