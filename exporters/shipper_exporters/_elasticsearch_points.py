@@ -28,8 +28,12 @@ def value_of_point(metric: Any, kind: str, point: Any) -> tuple[object, str] | N
         return _number(metric, kind, point)
     if kind == "summary":
         return {"sum": _finite(point.sum), "value_count": point.count}, "summary"
-    pairs = list(_buckets(point) if kind == "histogram" else _exponential(point))
-    return {"counts": [count for count, _ in pairs], "values": [value for _, value in pairs]}, "histogram"
+    counts: dict[float, int] = {}
+    for count, value in _buckets(point) if kind == "histogram" else _exponential(point):
+        counts[value] = (
+            counts.get(value, 0) + count
+        )  # two buckets around one bound have it both; a value may come only once
+    return {"counts": list(counts.values()), "values": list(counts)}, "histogram"
 
 
 def _number(metric: Any, kind: str, point: Any) -> tuple[object, str]:
