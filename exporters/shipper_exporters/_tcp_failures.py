@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 
 from shipper.errors import DeliveryError, Retryable, Unusable
+from shipper_exporters._failures import tls_failure
 from shipper_exporters._http import NoAnswer, excerpt
 from shipper_exporters._tcp_link import Broken
+from shipper_exporters._words import plain
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _TLS_ALERT = b"\x15\x03"
@@ -23,23 +25,18 @@ def failure(error: OSError, where: str, *, unsent: bool = False, silent: bool = 
     if cause is None:
         perhaps = " (if it always does: does it expect TLS, or not know us?)" if silent else ""
         return Retryable(f"{where}: closed the connection before it acknowledged{perhaps}", unsent=unsent)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return Unusable(f"{where}: its TLS certificate is not accepted: {excerpt(cause.verify_message)}")
     if isinstance(cause, ssl.SSLError):
-        reason = cause.reason or str(cause)
-        if reason in _NOT_TLS:
+        if cause.reason in _NOT_TLS:
             return Unusable(f"{where}: does not speak TLS; without it the endpoint begins with tcp://")
-        if "ALERT" in reason:  # said by the other side: it refuses our certificate, our version, our name for it
-            return Unusable(f"{where}: refuses our side of TLS: {excerpt(reason.replace('_', ' ').lower())}")
-        return Retryable(f"{where}: no TLS connection: {excerpt(reason.replace('_', ' ').lower())}", unsent=unsent)
-    return Retryable(f"{where}: the connection broke: {_said(cause)}", unsent=unsent)
+        return tls_failure(cause, where, unsent=unsent)
+    return Retryable(f"{where}: the connection broke: {plain(cause)}", unsent=unsent)
 
 
 def unreachable(error: OSError, where: str) -> DeliveryError:
     """What a failure to connect means."""
     if isinstance(error, ssl.SSLError | Broken):
         return failure(error, where, unsent=True)
-    return Retryable(f"{where}: cannot connect: {_said(error)}", unsent=True)
+    return Retryable(f"{where}: cannot connect: {plain(error)}", unsent=True)
 
 
 def stranger(said: bytes, where: str, protocol: str) -> Unusable:
@@ -62,7 +59,3 @@ def several(errors: list[DeliveryError]) -> DeliveryError:
     if all(isinstance(error, NoAnswer | Unusable) for error in errors):
         return NoAnswer(text, unsent=unsent)
     return Retryable(text, unsent=unsent)
-
-
-def _said(error: BaseException) -> str:
-    return excerpt(str(getattr(error, "strerror", None) or error) or type(error).__name__)

@@ -11,7 +11,9 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serving(
+    serve: Serve, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
     """The port of a server; what its connections raise when they break is theirs."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -20,14 +22,14 @@ async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None, host: str 
         assert task is not None
         tasks.add(task)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await serve(reader, writer)
         finally:
             writer.transport.abort()
             with suppress(OSError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(one, host, 0, ssl=tls)
+    server = await asyncio.start_server(one, host, port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

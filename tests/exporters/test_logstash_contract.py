@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ClassVar
 
 import pytest
@@ -15,7 +14,8 @@ from shipper.contracts import Exporter, ExporterContext
 from shipper.testing.contract import Destination, ExporterContract, Fault, Held
 from shipper_exporters.logstash import LogstashExporter, LogstashSettings
 from tests.exporters.beats_server import BeatsServer
-from tests.exporters.tls_refusal import listen
+from tests.exporters.tcp_kit import serving
+from tests.exporters.tls_refusal import refusing
 from tests.sources.certificates import Certificates, make
 
 UNKNOWN_TO_THE_PROTOCOL = {Fault.BUSY, Fault.TOO_LARGE, Fault.REFUSING}
@@ -28,21 +28,20 @@ class BeatsDestination(Destination):
         self._server = server
         self._settings = settings
         self._wrong = wrong
-        self._instead: asyncio.Server | None = None
+        self._instead = AsyncExitStack()
 
     def exporter(self, context: ExporterContext) -> Exporter:
         return LogstashExporter("logstash", self._settings, context)
 
     async def healthy(self) -> None:
-        if self._instead is not None:
-            self._instead.close()
+        await self._instead.aclose()
         await self._server.healthy()
 
     async def failing(self, fault: Fault) -> None:
         await self._server.failing(fault)
         if fault is Fault.MISCONFIGURED:
             await self._server.go_down()
-            self._instead = await listen(self._wrong, self._server.port)
+            await self._instead.enter_async_context(serving(refusing(self._wrong), port=self._server.port))
 
     async def stored(self) -> Sequence[Held]:
         return [

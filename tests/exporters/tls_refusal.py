@@ -9,34 +9,32 @@ import asyncio
 import ssl
 from contextlib import suppress
 
+from tests.exporters.tcp_kit import Serve
+
 _SIZE = 1 << 16
 
 
-async def listen(tls: ssl.SSLContext, port: int = 0) -> asyncio.Server:
-    """Serve handshakes on loopback, and nothing behind them."""
+def refusing(tls: ssl.SSLContext) -> Serve:
+    """Serve handshakes, and nothing behind them."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         session = tls.wrap_bio(came, goes, server_side=True)
-        with suppress(ConnectionError):
-            try:
-                while True:
-                    try:
-                        session.do_handshake()
-                        break
-                    except ssl.SSLWantReadError:
-                        writer.write(goes.read())
-                        data = await reader.read(_SIZE)
-                        if not data:
-                            raise ConnectionResetError from None
-                        came.write(data)
-            except ssl.SSLError:
-                pass
-            writer.write(goes.read())
-            await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
-            await reader.read()
-        writer.close()
+        with suppress(ssl.SSLError):
+            while not _done(session):
+                writer.write(goes.read())
+                came.write(await reader.read(_SIZE))
+        writer.write(goes.read())
+        await writer.drain()
+        writer.write_eof()
+        await reader.read()
 
-    return await asyncio.start_server(serve, "127.0.0.1", port)
+    return serve
+
+
+def _done(session: ssl.SSLObject) -> bool:
+    try:
+        session.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True

@@ -1,0 +1,392 @@
+"""Several servers of one destination: which of them is used, when another takes over, and when the first is used again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shipper.clock import Deadline
+from shipper.contracts import ExporterContext
+from shipper.errors import ConfigError, Retryable, Unusable
+from shipper.testing.clock import FakeClock
+from shipper.testing.streams import LIFE
+from shipper_exporters._http import NoAnswer
+from shipper_exporters._resolve import Names
+from shipper_exporters._tcp import CONNECT, KEPT, PASSED_OVER, Tcp
+from shipper_exporters._tcp_link import Link
+from shipper_exporters._tcp_settings import Server, TcpSettings
+from tests.exporters.tcp_kit import Serve, serving
+
+ASK, ANSWER = b"ask\n", b"answer\n"
+
+
+class Host:
+    """A server that answers; ``serve`` is what it does with a connection."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.asked = 0
+        self.serve: Serve = self.answering
+        self.port = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await self.serve(reader, writer)
+
+    async def answering(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            self.asked += 1
+            writer.write(ANSWER)
+
+    async def closing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        self.asked += 1
+
+    async def refusing(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """End it before anything was read, as a server does that is told to."""
+        writer.transport.abort()
+
+    async def silent(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+
+class Desk:
+    """A clock, two servers, and connections to them."""
+
+    def __init__(self, clock: FakeClock, tcp: Tcp, first: Host, second: Host) -> None:
+        self.clock = clock
+        self.tcp = tcp
+        self.first = first
+        self.second = second
+
+    async def ask(self, deadline: Deadline | None = None) -> None:
+        await self.tcp.run(ask, deadline or Deadline(self.clock))
+
+    def asked(self) -> tuple[int, int]:
+        return self.first.asked, self.second.asked
+
+
+async def ask(link: Link, server: Server) -> None:
+    """An exchange."""
+    await link.send(ASK)
+    answer = await link.read()
+    if answer != ANSWER:
+        raise Unusable(f"{server}: a stranger")
+
+
+def context(clock: FakeClock, *own: tuple[str, int]) -> ExporterContext:
+    return ExporterContext(clock, LIFE, 1, "test", frozenset(own))
+
+
+@asynccontextmanager
+async def desk(first_up: bool = True) -> AsyncIterator[Desk]:
+    first, second = Host(), Host()
+    clock = FakeClock()
+    async with asyncio.timeout(60), serving(first) as one, serving(second) as other:
+        first.port, second.port = one if first_up else unused(), other
+        endpoints = [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]
+        tcp = Tcp("t", TcpSettings(endpoints=endpoints), context(clock), port=1)
+        tcp.open()
+        try:
+            yield Desk(clock, tcp, first, second)
+        finally:
+            tcp.aclose()
+
+
+def unused() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def story(tell: Callable[[Desk], Awaitable[None]], **options: bool) -> None:
+    async def run() -> None:
+        async with desk(**options) as found:
+            await tell(found)
+
+    asyncio.run(run())
+
+
+def test_the_first_is_used_as_long_as_it_is_well() -> None:
+    """The others are there for when it is not; its connection is kept."""
+
+    async def tell(desk: Desk) -> None:
+        for _ in range(3):
+            await desk.ask()
+        assert desk.asked() == (3, 0)
+        assert desk.first.connections == 1
+        assert desk.tcp.describe().endswith(f"(in use: 127.0.0.1:{desk.first.port})")
+
+    story(tell)
+
+
+def test_another_takes_over_at_once_where_the_first_is_down() -> None:
+    """Nothing was sent, so nothing is in doubt, and the same attempt goes to the next one."""
+
+    async def tell(desk: Desk) -> None:
+        await desk.ask()
+        assert desk.asked() == (0, 1)
+        assert desk.tcp.describe().endswith(f"(in use: 127.0.0.1:{desk.second.port})")
+
+    story(tell, first_up=False)
+
+
+def test_after_a_while_the_first_is_used_again() -> None:
+    """It is passed over for a while, then asked before the others; theirs connections are not kept beside it."""
+
+    async def tell(desk: Desk) -> None:
+        desk.first.serve = desk.first.closing
+        with pytest.raises(Retryable):
+            await desk.ask()
+        desk.first.serve = desk.first.answering
+        await desk.ask()
+        await desk.clock.run(PASSED_OVER - 1)
+        await desk.ask()
+        assert desk.asked() == (1, 2)
+        assert desk.second.connections == 1
+        await desk.clock.run(2)
+        await desk.ask()
+        await desk.ask()
+        assert desk.asked() == (3, 2)
+
+    story(tell)
+
+
+def test_what_may_have_arrived_is_not_sent_elsewhere_in_the_same_attempt() -> None:
+    """A connection that breaks after the message was sent is a failed attempt; the next one goes to another server."""
+
+    async def tell(desk: Desk) -> None:
+        desk.first.serve = desk.first.closing
+        with pytest.raises(Retryable) as caught:
+            await desk.ask()
+        assert not caught.value.unsent
+        assert desk.asked() == (1, 0)
+        await desk.ask()
+        assert desk.asked() == (1, 1)
+
+    story(tell)
+
+
+def test_a_server_that_is_set_up_wrongly_is_passed_over_too() -> None:
+    """Where another one works, records go on; only when none does it is said."""
+
+    async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"hello\n")
+        await reader.read()
+
+    async def tell(desk: Desk) -> None:
+        desk.first.serve = stranger
+        await desk.ask()
+        assert desk.asked() == (0, 1)
+        desk.second.serve = stranger
+        await desk.clock.run(PASSED_OVER + 1)
+        desk.tcp.aclose()
+        desk.tcp.open()
+        with pytest.raises(Unusable, match=r"a stranger; .*a stranger"):
+            await desk.ask()
+
+    story(tell)
+
+
+def test_with_one_down_and_one_set_up_wrongly_it_is_tried_again_soon() -> None:
+    """One of them may be well by itself, so that is waited for."""
+
+    async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"hello\n")
+        await reader.read()
+
+    async def tell(desk: Desk) -> None:
+        desk.second.serve = stranger
+        with pytest.raises(Retryable, match=r"cannot connect: .*; .*a stranger"):
+            await desk.ask()
+
+    story(tell, first_up=False)
+
+
+def test_a_connection_that_is_not_made_in_time_leaves_time_for_another() -> None:
+    """A server that takes connections and does not shake hands costs ten seconds, not the patience for an answer."""
+
+    async def greet(link: Link, server: Server) -> None:
+        if server.port == first.port:
+            await link.read()
+
+    first, second = Host(), Host()
+
+    async def run() -> None:
+        clock = FakeClock()
+        first.serve = first.silent
+        async with asyncio.timeout(60), serving(first) as first.port, serving(second) as second.port:
+            endpoints = [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]
+            tcp = Tcp("t", TcpSettings(endpoints=endpoints), context(clock), port=1, greet=greet)
+            tcp.open()
+            asking = asyncio.create_task(tcp.run(ask, Deadline(clock)))
+            while not first.connections:  # noqa: ASYNC110 - it comes by a socket
+                await asyncio.sleep(0)
+            await clock.run(CONNECT - 0.5)
+            assert not second.connections
+            await clock.run(1)
+            await asking
+            assert second.asked == 1
+            tcp.aclose()
+
+    asyncio.run(run())
+
+
+def test_silence_is_an_attempt_and_then_another_server_is_used() -> None:
+    """A server that took the message and does not answer is given up after the patience; the next attempt goes elsewhere."""
+
+    async def tell(desk: Desk) -> None:
+        desk.first.serve = desk.first.silent
+        asking = asyncio.create_task(desk.ask())
+        while not desk.first.connections:  # noqa: ASYNC110 - it comes by a socket
+            await asyncio.sleep(0)
+        await desk.clock.run(29)
+        assert not asking.done()
+        await desk.clock.run(2)
+        with pytest.raises(NoAnswer, match="no acknowledgement for 30 s"):
+            await asking
+        await desk.ask()
+        assert desk.asked() == (0, 1)
+
+    story(tell)
+
+
+def test_idle_connections_are_not_kept_for_ever() -> None:
+    """One that was idle for longer than servers keep theirs is not used again."""
+
+    async def tell(desk: Desk) -> None:
+        await desk.ask()
+        await desk.clock.run(KEPT - 1)
+        await desk.ask()
+        assert desk.first.connections == 1
+        await desk.clock.run(KEPT + 1)
+        await desk.ask()
+        assert desk.first.connections == 2
+
+    story(tell)
+
+
+def test_each_exchange_under_way_has_a_connection_to_itself() -> None:
+    """Three at once use three connections, which serve those that follow."""
+
+    async def tell(desk: Desk) -> None:
+        for _ in range(2):
+            await asyncio.gather(*(desk.ask() for _ in range(3)))
+        assert desk.asked() == (6, 0)
+        assert desk.first.connections == 3
+
+    story(tell)
+
+
+def test_a_kept_connection_on_which_something_came_is_not_used() -> None:
+    """What comes unasked fits nothing that is sent later."""
+
+    async def chatty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(ANSWER)
+        await more.wait()
+        writer.write(ANSWER)
+        await reader.read()
+
+    more = asyncio.Event()
+
+    async def tell(desk: Desk) -> None:
+        desk.first.serve = chatty
+        await desk.ask()
+        ((link, _, _),) = desk.tcp._kept
+        more.set()
+        while link.usable:  # noqa: ASYNC110 - it comes by a socket
+            await asyncio.sleep(0)
+        await desk.ask()
+        assert desk.first.connections == 2
+
+    story(tell)
+
+
+def test_after_the_deadline_nothing_is_sent() -> None:
+    """An attempt that begins too late is none."""
+
+    async def tell(desk: Desk) -> None:
+        with pytest.raises(Retryable, match="the deadline came before it could be sent") as caught:
+            await desk.ask(Deadline.after(desk.clock, 0))
+        assert caught.value.unsent
+        assert not desk.first.connections
+
+    story(tell)
+
+
+def test_a_name_is_asked_anew_and_its_last_addresses_are_kept() -> None:
+    """When the resolver dies before the host does, connections go where they went before."""
+    answers: list[object] = []
+
+    def look_up(host: str, port: int) -> list[tuple[object, ...]]:
+        answers.append(host)
+        if len(answers) > 1:
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return list(socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM))
+
+    async def run() -> None:
+        clock, host = FakeClock(), Host()
+        async with asyncio.timeout(60), serving(host) as port:
+            tcp = Tcp("t", TcpSettings(endpoint=f"logs.example:{port}"), context(clock), port=1)
+            tcp._names = Names(clock, look_up)
+            tcp.open()
+            assert not tcp.trusted
+            await tcp.run(ask, Deadline(clock))
+            await clock.run(KEPT + 1)
+            await tcp.run(ask, Deadline(clock))
+            assert (host.connections, answers) == (2, ["logs.example"] * 2)
+            assert not tcp.trusted, "it leads to this host"
+            tcp.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_name_that_leads_to_our_own_listener_is_refused() -> None:
+    """Records would go round in a circle."""
+
+    async def run() -> None:
+        clock, host = FakeClock(), Host()
+        async with asyncio.timeout(60), serving(host) as port:
+            own = context(clock, ("0.0.0.0", port))
+            with pytest.raises(ConfigError, match=r"destinations.t.endpoint: .*is our own listener"):
+                Tcp("t", TcpSettings(endpoint=f"localhost:{port}"), own, port=1)
+            tcp = Tcp("t", TcpSettings(endpoint=f"logs.example:{port}"), own, port=1)
+            tcp._names = Names(clock, lambda _, port: socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM))
+            tcp.open()
+            with pytest.raises(Unusable, match="is our own listener"):
+                await tcp.run(ask, Deadline(clock))
+            assert not host.connections
+            tcp.aclose()
+
+    asyncio.run(run())
+
+
+def test_an_address_of_the_sixth_version() -> None:
+    """It stands in brackets."""
+
+    async def run() -> None:
+        clock, host = FakeClock(), Host()
+        async with asyncio.timeout(60), serving(host, host="::1") as port:
+            tcp = Tcp("t", TcpSettings(endpoint=f"[::1]:{port}"), context(clock), port=1)
+            tcp.open()
+            await tcp.run(ask, Deadline(clock))
+            assert tcp.describe() == f"[::1]:{port}"
+            tcp.aclose()
+
+    asyncio.run(run())
+
+
+def test_foreign_addresses_are_trusted_and_local_ones_when_told_to() -> None:
+    """What a server on this host took ends with the host."""
+    clock = FakeClock()
+    assert Tcp("t", TcpSettings(endpoint="203.0.113.7"), context(clock), port=1).trusted
+    assert not Tcp("t", TcpSettings(endpoint="127.0.0.1"), context(clock), port=1).trusted
+    assert Tcp("t", TcpSettings(endpoint="127.0.0.1", trust_local=True), context(clock), port=1).trusted
