@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from shipper_exporters._prometheus_samples import (
     COUNTER,
@@ -25,6 +25,7 @@ from shipper_exporters._prometheus_samples import (
     pairs_of,
 )
 from shipper_exporters._prometheus_series import Series
+from shipper_exporters._remote_write import TWICE
 
 NATIVE = "exponential histograms, for which the text formats have no place"
 ANOTHER_TYPE = "of another type than a metric of the same name"
@@ -48,22 +49,38 @@ class Shown:
 
 
 @dataclass(slots=True)
+class Group:
+    """The series of one data point, in the order that formats ask for. ``source``: which point they have their values of.
+
+    Only series with the time of the newest point are shown: a bucket that it did not have any more is none.
+    """
+
+    time_ms: int = -1
+    source: tuple[int, int] = (0, NO_POINT)
+    series: list[Shown] = field(default_factory=list)
+
+    def shown(self) -> list[Shown]:
+        """Those that the newest point had."""
+        if len(self.series) == 1:
+            return self.series
+        return [one for one in self.series if one.time_ms == self.time_ms]
+
+
+@dataclass(slots=True)
 class Shelf:
-    """A family, its series by what tells its points apart; those of one point in the order that formats ask for."""
+    """A family, and its series by what tells its points apart."""
 
     family: Family
-    points: dict[tuple[str, ...], list[Shown]] = field(default_factory=dict)
+    groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Taken:
-    """What became of samples: data points refused, by reason; and how to take the others back."""
+    """What became of samples: data points refused, by reason, the series of them; and how to take the others back."""
 
     rejected: Counter[str] = field(default_factory=Counter)
-    before: list[tuple[Labels, tuple[float, int, float, Exemplar | None, bool, bool] | None]] = field(
-        default_factory=list
-    )
     refused: list[bytes] = field(default_factory=list)
+    undo: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Exposition:
@@ -74,6 +91,7 @@ class Exposition:
         self._expire = expire
         self._shown: dict[bytes, Shown] = {}
         self._shelves: dict[str, Shelf] = {}
+        self._calls = 0
         self._names: dict[str, str] = {}  # which shelf the samples of a name are on
 
     def __len__(self) -> int:
@@ -83,27 +101,20 @@ class Exposition:
         """Take up what is newer than what is there. ``now``: monotonic seconds."""
         taken = Taken()
         lost: set[int] = set()
+        self._calls += 1
         for sample in samples:
-            why = self._refusal(sample)
+            why = self._refusal(sample) or self._put(sample, now, taken)
             if why:
                 taken.refused.append(sample[1])
                 if sample[3] not in lost and sample[3] != NO_POINT:
                     lost.add(sample[3])
                     taken.rejected[why] += 1
-            else:
-                self._put(sample, now, taken)
         return taken
 
     def take_back(self, taken: Taken) -> None:
         """As if what came with ``taken`` had not come."""
-        for labels, before in reversed(taken.before):
-            shown = self._shown.get(labels)
-            if shown is None:
-                continue  # it has expired meanwhile
-            if before is None:
-                self._remove(shown)
-            else:
-                shown.value, shown.time_ms, shown.at, shown.exemplar, shown.fresh, shown.ended = before
+        for undo in reversed(taken.undo):
+            undo()
 
     def seen(self, shown: Iterable[tuple[Shown, int]]) -> None:
         """Somebody has seen these, each with the value of that time; those that ended and were seen are gone."""
@@ -126,15 +137,18 @@ class Exposition:
     def lives(self, family: str) -> bool:
         """Whether there is a series of a family that has not ended."""
         shelf = self._shelves.get(family)
-        return shelf is not None and any(not one.ended for group in shelf.points.values() for one in group)
+        return shelf is not None and any(not one.ended for group in shelf.groups.values() for one in group.series)
 
     def _refusal(self, sample: Sample) -> str:
         labels = sample[1]
         if is_histogram(sample[2]):
             return NATIVE
-        if labels in self._shown or is_end(sample[2]):
-            return ""
         assert isinstance(labels, Labels), "the text of labels is kept beside their bytes"
+        known = self._shown.get(labels)
+        if known is not None:
+            return "" if known.labels.family.type == labels.family.type or is_end(sample[2]) else ANOTHER_TYPE
+        if is_end(sample[2]):
+            return ""
         name, base = _name(labels), base_name(labels.family)
         shelf = self._shelves.get(base)
         if (shelf is not None and shelf.family.type != labels.family.type) or self._names.get(name, base) != base:
@@ -143,35 +157,50 @@ class Exposition:
             return f"of a series beyond max_series ({self._admission.most})"
         return ""
 
-    def _put(self, sample: Sample, now: float, taken: Taken) -> None:
-        time_ms, labels, value, _, more = sample
+    def _put(self, sample: Sample, now: float, taken: Taken) -> str:
+        """Take up one sample; why not, or nothing."""
+        time_ms, labels, value, point, more = sample
         shown = self._shown.get(labels)
         if is_end(value):
             if shown is not None and not shown.ended and time_ms >= shown.time_ms:
-                taken.before.append((shown.labels, _state(shown)))
+                taken.undo.append(self._as_it_is(shown))
                 shown.ended = True
-            return
-        exemplar = max(more.exemplars, key=lambda one: one.value) if more is not None and more.exemplars else None
+            return ""
+        number = number_of(value)
+        group = self._group(shown.labels if shown is not None else labels)
+        source = (self._calls, point)
+        if time_ms == group.time_ms and source != group.source:
+            return "" if shown is not None and shown.time_ms == time_ms and same(shown.value, number) else TWICE
+        if time_ms < group.time_ms:
+            return ""  # a newer one is there
         if shown is None:
             assert isinstance(labels, Labels), "see _refusal"
-            shown = Shown(labels, number_of(value), time_ms, now, exemplar, order=_order(labels))
-            self._add(shown)
-            taken.before.append((labels, None))
-        elif time_ms > shown.time_ms:
-            taken.before.append((shown.labels, _state(shown)))
-            shown.value, shown.time_ms, shown.at = number_of(value), time_ms, now
-            shown.exemplar, shown.fresh, shown.ended = exemplar or shown.exemplar, True, False
+            shown = self._add(Shown(labels, number, time_ms, now, order=_order(labels)), group)
+            taken.undo.append(self._gone(shown, group))
+        else:
+            taken.undo.append(self._as_it_is(shown))
+        group.time_ms, group.source = time_ms, source
+        shown.value, shown.time_ms, shown.at, shown.fresh, shown.ended = number, time_ms, now, True, False
+        if more is not None and more.exemplars:
+            shown.exemplar = max(more.exemplars, key=lambda one: one.value)
         self._admission.accepted([sample])
+        return ""
 
-    def _add(self, shown: Shown) -> None:
+    def _group(self, labels: bytes) -> Group:
+        """That of a series, also of one that is not there yet."""
+        assert isinstance(labels, Labels), "see _refusal"
+        shelf = self._shelves.get(base_name(labels.family))
+        found = shelf.groups.get(_point(labels)) if shelf is not None else None
+        return found if found is not None else Group()
+
+    def _add(self, shown: Shown, group: Group) -> Shown:
         labels = shown.labels
         base = base_name(labels.family)
         self._names[_name(labels)] = base
-        shelf = self._shelves.get(base)
-        if shelf is None:
-            shelf = self._shelves[base] = Shelf(labels.family)
-        insort(shelf.points.setdefault(_point(labels), []), shown, key=lambda one: one.order)
+        shelf = self._shelves.setdefault(base, Shelf(labels.family))
+        insort(shelf.groups.setdefault(_point(labels), group).series, shown, key=lambda one: one.order)
         self._shown[labels] = shown
+        return shown
 
     def _remove(self, shown: Shown) -> None:
         labels = shown.labels
@@ -179,22 +208,47 @@ class Exposition:
         self._admission.forget(labels)
         base = base_name(labels.family)
         shelf = self._shelves[base]
-        group = shelf.points[_point(labels)]
-        group.remove(shown)
-        if not group:
-            del shelf.points[_point(labels)]
-        if not shelf.points:
+        group = shelf.groups[_point(labels)]
+        group.series = [one for one in group.series if one is not shown]
+        if not group.series:
+            del shelf.groups[_point(labels)]
+        if not shelf.groups:
             del self._shelves[base]
             self._names = {name: of for name, of in self._names.items() if of != base}
+
+    def _as_it_is(self, shown: Shown) -> Callable[[], None]:
+        """What makes a series what it is now, if it is still there."""
+        group = self._group(shown.labels)
+        was, of = replace(shown), (group.time_ms, group.source)
+
+        def undo() -> None:
+            if self._shown.get(shown.labels) is shown:
+                for name in ("value", "time_ms", "at", "exemplar", "fresh", "ended"):
+                    setattr(shown, name, getattr(was, name))
+                group.time_ms, group.source = of
+
+        return undo
+
+    def _gone(self, shown: Shown, group: Group) -> Callable[[], None]:
+        """What removes a new series, if it is still there."""
+        of = (group.time_ms, group.source)
+
+        def undo() -> None:
+            if self._shown.get(shown.labels) is shown:
+                self._remove(shown)
+                group.time_ms, group.source = of
+
+        return undo
+
+
+def same(one: float, other: float) -> bool:
+    """Whether two values are the same; no number is the same as no number."""
+    return one == other or (one != one and other != other)
 
 
 def base_name(family: Family) -> str:
     """How OpenMetrics calls a family: without the ``_total`` of its samples."""
     return family.name.removesuffix("_total") if family.type == COUNTER else family.name
-
-
-def _state(shown: Shown) -> tuple[float, int, float, Exemplar | None, bool, bool]:
-    return shown.value, shown.time_ms, shown.at, shown.exemplar, shown.fresh, shown.ended
 
 
 def _name(labels: Labels) -> str:

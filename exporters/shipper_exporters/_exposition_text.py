@@ -30,8 +30,8 @@ def write(shelves: Iterable[Shelf], *, openmetrics: bool) -> bytes:
     lines: list[str] = []
     for shelf in shelves:
         _describe(shelf, lines, openmetrics=openmetrics)
-        for group in shelf.points.values():
-            lines.extend(_line(one, openmetrics=openmetrics) for one in group)
+        for group in shelf.groups.values():
+            lines.extend(_line(one, openmetrics=openmetrics) for one in group.shown())
     if openmetrics:
         lines.append("# EOF\n")
     return "".join(lines).encode()

@@ -53,7 +53,7 @@ class _Resource:
     def __init__(self, external: Pairs, identity: Pairs) -> None:
         self._external = external
         self._identity = identity
-        self._series: dict[tuple[str, bytes, str], Labels] = {}
+        self._series: dict[tuple[str, bytes, str, int], Labels] = {}
 
     def __len__(self) -> int:
         return len(self._series)
@@ -62,7 +62,7 @@ class _Resource:
         self, family: Family, name: str, own: bytes, number: int, extra: tuple[str, str] | None = None
     ) -> Labels:
         """See `shipper_exporters._prometheus_emit.Resource`."""
-        key = (name, own, "" if extra is None else extra[1])
+        key = (name, own, "" if extra is None else extra[1], family.type)
         found = self._series.get(key)
         if found is None:
             extras = () if extra is None else (extra,)

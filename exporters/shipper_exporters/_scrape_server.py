@@ -95,12 +95,9 @@ class ScrapeServer:
             self._runner = None
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        if self._token is not None:
-            given = request.headers.get("Authorization", "").encode("utf-8", "replace")
-            if not hmac.compare_digest(given, f"Bearer {self._token.read()}".encode()):
-                return web.Response(
-                    status=401, text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"}
-                )
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
         openmetrics = asks_for_openmetrics(request.headers.get("Accept", ""))
         body, mark = self._page.show(openmetrics=openmetrics)
         headers = {"Content-Type": OPENMETRICS if openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
@@ -116,6 +113,18 @@ class ScrapeServer:
             self._note(request.remote or "")
             self._page.was_seen(mark)
         return response
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """What who may not ask gets."""
+        if self._token is None:
+            return None
+        try:
+            wanted = f"Bearer {self._token.read()}".encode()
+        except Unusable as problem:  # its file is gone; whoever asks can wait
+            return web.Response(status=503, text=f"{problem}\n")
+        if hmac.compare_digest(request.headers.get("Authorization", "").encode("utf-8", "replace"), wanted):
+            return None
+        return web.Response(status=401, text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"})
 
     def _note(self, peer: str) -> None:
         """Remember where the scraper was."""

@@ -58,7 +58,7 @@ class Prometheus:
     """A server from ``__enter__`` to ``__exit__``. Its files stay in ``directory``, which the caller removes.
 
     ``rules``: contents of rule files, evaluated every ``evaluation_interval``. ``receiver``: whether it takes remote writes.
-    ``flags``: further flags; ``config``: further sections of its configuration file, as YAML.
+    ``flags``: further flags; ``config``: further sections of its configuration file, as YAML. ``program``: another one to run.
     """
 
     def __init__(
@@ -70,8 +70,10 @@ class Prometheus:
         evaluation_interval: str = "15s",
         flags: Sequence[str] = (),
         config: str = "",
+        program: str = PROGRAM,
     ) -> None:
         self._directory = Path(directory)
+        self._program = program
         self._rules = rules
         self._receiver = receiver
         self._interval = evaluation_interval
@@ -109,7 +111,7 @@ class Prometheus:
         """Start it, again after `stop` too: on the same port, with what it had."""
         self.port = self.port or _free_port()
         command = [
-            PROGRAM,
+            self._program,
             f"--config.file={self._directory / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",

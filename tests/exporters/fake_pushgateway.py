@@ -18,6 +18,7 @@ class Call:
     method: str
     path: str
     body: str
+    authorization: str = ""
 
 
 class FakePushgateway:
@@ -61,7 +62,7 @@ class FakePushgateway:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode()
-        self.calls.append(Call(request.method, request.raw_path, body))
+        self.calls.append(Call(request.method, request.raw_path, body, request.headers.get("Authorization", "")))
         if self.fault is not None:
             answer = await self._misbehave(request, self.fault)
             if answer is not None:
@@ -74,7 +75,7 @@ class FakePushgateway:
         return self._push(request, body)
 
     def _push(self, request: web.BaseRequest, body: str) -> web.Response:
-        if request.method != "PUT" or not request.raw_path.startswith("/metrics/job/"):
+        if request.method != "PUT" or not request.raw_path.startswith(("/metrics/job/", "/metrics/job@base64/")):
             return web.Response(status=404, text="404 page not found\n")
         try:
             families = list(text_string_to_metric_families(body))
