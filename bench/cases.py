@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    exporters,
     fair,
     files,
     forward_receive,
@@ -233,6 +234,12 @@ def capacity(name: str) -> list[Row]:
     return [Row(name, "wire bytes taken", "MB/s", float(result.stdout))]
 
 
+def exported(kind: str, line: Callable[[random.Random], bytes], **shape: str) -> Callable[[int], list[Row]]:
+    """The case of an exporter and a kind of lines."""
+    name = f"export-{kind}-fields" if shape else f"export-{kind}"
+    return lambda size: exporters.cost(name, kind, lambda log: make_file(log, size, line), shape)
+
+
 CASES: dict[str, Callable[[int], list[Row]]] = {
     "sink-capacity": lambda size: capacity("sink-capacity"),
     "file-cri": lambda size: throughput("file-cri", cri_line, size),
@@ -311,4 +318,7 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "sdk-crashes": lambda size: sdk.crashes("sdk-crashes"),
     "servers": lambda size: servers.arrivals("servers"),
     "remote-write": remote_write.convert,
+    **{f"export-{kind}": exported(kind, plain_line) for kind in exporters.LOGS},
+    **{f"export-{kind}-fields": exported(kind, json_line, parse="json", fields="all") for kind in exporters.LOGS},
+    "export-together": lambda size: exporters.together("export-together", lambda log: make_file(log, size, plain_line)),
 }

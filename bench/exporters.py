@@ -1,0 +1,133 @@
+"""What each exporter costs: a file, shipped and acknowledged by a destination that takes everything at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.process import cores, cpu_seconds, memory_mb, start, wait_for
+from bench.row import Row, workplace
+
+MB = 1_000_000
+LOGS = ("otlp", "otlp-json", "forward", "logstash", "loki", "elasticsearch", "splunk", "datadog", "file")
+
+
+def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, Any]:
+    """The settings of a destination of that kind, all else as it is by default."""
+    url = f"http://127.0.0.1:{ports['http']}"
+    secret = directory / "secret"
+    secret.write_text("0123456789abcdef0123456789abcdef\n")
+    return {
+        "otlp": {"type": "otlp", "endpoint": url},
+        "otlp-json": {"type": "otlp", "endpoint": url, "protocol": "http/json"},
+        "forward": {"type": "forward", "endpoint": f"127.0.0.1:{ports['forward']}"},
+        "logstash": {"type": "logstash", "endpoint": f"127.0.0.1:{ports['lumberjack']}"},
+        "loki": {"type": "loki", "endpoint": url},
+        "elasticsearch": {"type": "elasticsearch", "endpoint": url},
+        "splunk": {"type": "splunk", "endpoint": url, "token_file": str(secret)},
+        "datadog": {"type": "datadog", "logs_endpoint": url, "api_key_file": str(secret)},
+        "file": {"type": "file", "path": str(directory / "out" / "{signal}.jsonl")},
+    }[kind]
+
+
+@contextmanager
+def null(directory: Path) -> Iterator[dict[str, int]]:
+    """The ports of destinations that take everything."""
+    port_file = directory / "null.ports"
+    process = start(["-m", "bench.null", str(port_file)], cores()[1])
+    try:
+        wait_for(port_file.exists, 10, "the start of the destinations")
+        yield dict(zip(("http", "forward", "lumberjack"), map(int, port_file.read_text().split()), strict=True))
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Running:
+    """A ``shipper run`` with these destinations on the measured core."""
+
+    def __init__(
+        self, directory: Path, destinations: Mapping[str, Any], log: Path, shape: Mapping[str, str] | None = None
+    ) -> None:
+        self._socket = directory / "state" / "admin.sock"
+        config = {
+            "state_dir": str(directory / "state"),
+            "labels": {"host": "bench", "service": "checkout"},
+            "files": [{"include": [str(log)], **({"shape": dict(shape)} if shape else {})}],
+            "drain": {"deadline": "300s"},
+            "destinations": destinations,
+        }
+        file = directory / "shipper.yaml"
+        file.write_text(json.dumps(config))
+        arguments = ["-m", "shipper", "run", f"--config={file}"]
+        self.process = start(arguments, cores()[0], {"SHIPPER_ADMIN_LISTEN": "off"}, directory / "sidecar.log")
+        self.cpu = lambda: cpu_seconds(self.process.pid)
+
+    def acknowledged(self) -> int:
+        """Records that each destination has acknowledged: the least."""
+        if not self._socket.exists():
+            return 0
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self._socket))
+        connection.request("GET", "/status")
+        status = json.load(connection.getresponse())
+        connection.close()
+        return int(min(one["acknowledged"] for one in status["destinations"].values()))
+
+    def stop(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+
+
+def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, str] | None = None) -> list[Row]:
+    """One exporter, all of the file that ``make`` writes; ``shape``: how its lines are understood."""
+    with workplace() as directory, null(directory) as ports:
+        log = directory / "log" / "app.log"
+        lines = make(log)
+        size = log.stat().st_size
+        running = Running(directory, {"bench": options(kind, ports, directory)}, log, shape)
+        try:
+            first = wait_for(running.acknowledged, 60, "the first acknowledgement")
+            begun, cpu = time.monotonic(), running.cpu()
+            wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement")
+            cpu, wall = running.cpu() - cpu, time.monotonic() - begun
+            peak = memory_mb(running.process.pid, "VmHWM")
+        finally:
+            running.stop()
+    count = lines - first
+    return [
+        Row(name, "records for each second of CPU", "records/CPU-s", count / cpu),
+        Row(name, "CPU", "CPU-s/GB", cpu / (size * count / lines / 1e9)),
+        Row(name, "throughput", "records/s", count / wall),
+        Row(name, "memory, peak RSS", "MB", peak),
+    ]
+
+
+def together(name: str, make: Callable[[Path], int]) -> list[Row]:
+    """Every exporter at once: the memory."""
+    with workplace() as directory, null(directory) as ports:
+        log = directory / "log" / "app.log"
+        lines = make(log)
+        running = Running(directory, {kind: options(kind, ports, directory) for kind in LOGS}, log)
+        try:
+            wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement of the slowest")
+            peak = memory_mb(running.process.pid, "VmHWM")
+        finally:
+            running.stop()
+    return [Row(name, f"memory, peak RSS, {len(LOGS)} destinations", "MB", peak)]
+
+
+def _patiently(running: Running) -> int:
+    time.sleep(0.2)  # asking costs the sidecar a little, too
+    if running.process.poll() is not None:
+        raise subprocess.SubprocessError("the sidecar ended")
+    return running.acknowledged()
