@@ -196,28 +196,92 @@ def test_otel_variables_fill_what_nobody_said() -> None:
 
 
 def test_otel_oddities_are_said() -> None:
-    """Protocols and compressions that are not ours, the gRPC port, seconds for milliseconds, malformed headers."""
+    """Protocols and compressions that nobody knows, seconds for milliseconds, malformed headers."""
     loaded = from_env(
-        OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4317",
-        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4318",
+        OTEL_EXPORTER_OTLP_PROTOCOL="thrift",
         OTEL_EXPORTER_OTLP_TIMEOUT="10",
         OTEL_EXPORTER_OTLP_COMPRESSION="deflate",
         OTEL_EXPORTER_OTLP_HEADERS="good=1,very-secret-thing",
-        OTEL_EXPORTER_OTLP_TRACES_HEADERS="other=1",
     )
     said = "\n".join(loaded.warnings)
-    for part in (
-        "sends http/protobuf",
-        "usually speaks gRPC",
-        "taken as seconds",
-        "gzip is used",
-        "entry 2",
-        "TRACES_HEADERS",
-    ):
+    for part in ("PROTOCOL=thrift: Shipper knows", "taken as seconds", "gzip is used", "entry 2"):
         assert part in said
     assert "very-secret-thing" not in said
     assert options(loaded)["timeout"] == "10s"
     assert "compression" not in options(loaded)
+    assert "protocol" not in options(loaded)
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"ENDPOINT": "http://o:4317", "PROTOCOL": "grpc"}, {"endpoint": "http://o:4317", "protocol": "grpc"}),
+        ({"ENDPOINT": "http://o:4317"}, {"endpoint": "http://o:4317", "protocol": "grpc"}),
+        ({"ENDPOINT": "http://o:4317", "PROTOCOL": "http/protobuf"}, {"endpoint": "http://o:4317"}),
+        ({"ENDPOINT": "http://o", "PROTOCOL": "http/json"}, {"endpoint": "http://o", "protocol": "http/json"}),
+        ({"ENDPOINT": "o:4317"}, {"endpoint": "https://o:4317", "protocol": "grpc"}),
+        ({"ENDPOINT": "o:4317", "INSECURE": "TRUE"}, {"endpoint": "http://o:4317", "protocol": "grpc"}),
+        ({"ENDPOINT": "https://o:4317", "INSECURE": "true"}, {"endpoint": "https://o:4317", "protocol": "grpc"}),
+        ({"ENDPOINT": "http://o", "COMPRESSION": "zstd"}, {"endpoint": "http://o", "compression": "zstd"}),
+        (
+            {"LOGS_ENDPOINT": "o:4317", "LOGS_INSECURE": "true"},
+            {"logs_endpoint": "http://o:4317", "protocol": "grpc"},
+        ),
+    ],
+)
+def test_otel_protocols(env: dict[str, str], expected: dict[str, str]) -> None:
+    """The protocol is what the variable says, else what the port is for; without a scheme INSECURE decides on TLS."""
+    loaded = from_env(**{f"OTEL_EXPORTER_OTLP_{name}": value for name, value in env.items()})
+    assert options(loaded) == expected
+    assert loaded.warnings == ()
+
+
+def test_a_signal_that_is_told_otherwise_gets_a_destination_of_its_own() -> None:
+    """Headers, protocols, certificates of one signal hold for it alone; signals told the same stay together."""
+    loaded = from_env(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4318/",
+        OTEL_EXPORTER_OTLP_HEADERS="a=b",
+        OTEL_EXPORTER_OTLP_LOGS_HEADERS="a=b",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://tempo:4317",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="key=t",
+        OTEL_EXPORTER_OTLP_METRICS_COMPRESSION="none",
+    )
+    assert {name: options(loaded, name) for name in loaded.config.destinations} == {
+        "primary": {"logs_endpoint": "http://otel:4318/v1/logs", "headers": {"a": "b"}},
+        "primary-traces": {"traces_endpoint": "https://tempo:4317", "headers": {"key": "t"}, "protocol": "grpc"},
+        "primary-metrics": {
+            "metrics_endpoint": "http://otel:4318/v1/metrics",
+            "headers": {"a": "b"},
+            "compression": "none",
+        },
+    }
+    assert str(loaded.origin("destinations.primary-traces.headers")) == "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
+    assert loaded.warnings == ()
+
+
+def test_what_a_destination_was_told_holds_for_its_parts(tmp_path: Path) -> None:
+    """Options of the file for a destination without an endpoint are those of every destination that it becomes."""
+    path = tmp_path / "c.yaml"
+    path.write_text("destinations: {main: {burst: 3}}\n")
+    loaded = from_env(
+        str(path), OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4318", OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="5000"
+    )
+    assert options(loaded, "main-traces")["burst"] == options(loaded, "main")["burst"] == 3
+    assert "timeout" not in options(loaded, "main")
+
+
+def test_settings_that_do_not_fit_another_endpoint_are_said() -> None:
+    """What is meant for single signals, and a port for gRPC, is warned of where the endpoint is Shipper's own."""
+    loaded = from_env(
+        SHIPPER_OTLP_ENDPOINT="http://ours:4317",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4317",
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="5000",
+    )
+    said = "\n".join(loaded.warnings)
+    assert "TRACES_TIMEOUT is not used" in said
+    assert "set SHIPPER_OTLP_PROTOCOL=grpc if it does" in said
+    assert options(loaded) == {"endpoint": "http://ours:4317"}
 
 
 def test_credentials_are_not_sent_to_another_endpoint() -> None:
