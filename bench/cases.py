@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench import (
     exporters,
@@ -234,7 +235,7 @@ def capacity(name: str) -> list[Row]:
     return [Row(name, "wire bytes taken", "MB/s", float(result.stdout))]
 
 
-def exported(kind: str, line: Callable[[random.Random], bytes], **shape: str) -> Callable[[int], list[Row]]:
+def exported(kind: str, line: Callable[[random.Random], bytes], **shape: Any) -> Callable[[int], list[Row]]:
     """The case of an exporter and a kind of lines."""
     name = f"export-{kind}-fields" if shape else f"export-{kind}"
     return lambda size: exporters.cost(name, kind, lambda log: make_file(log, size, line), shape)
@@ -319,6 +320,6 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "servers": lambda size: servers.arrivals("servers"),
     "remote-write": remote_write.convert,
     **{f"export-{kind}": exported(kind, plain_line) for kind in exporters.LOGS},
-    **{f"export-{kind}-fields": exported(kind, json_line, parse="json", fields="all") for kind in exporters.LOGS},
+    **{f"export-{kind}-fields": exported(kind, json_line, parse="json", fields=["all"]) for kind in exporters.LOGS},
     "export-together": lambda size: exporters.together("export-together", lambda log: make_file(log, size, plain_line)),
 }

@@ -54,9 +54,10 @@ class Running:
     """A ``shipper run`` with these destinations on the measured core."""
 
     def __init__(
-        self, directory: Path, destinations: Mapping[str, Any], log: Path, shape: Mapping[str, str] | None = None
+        self, directory: Path, destinations: Mapping[str, Any], log: Path, shape: Mapping[str, Any] | None = None
     ) -> None:
         self._socket = directory / "state" / "admin.sock"
+        self._log = directory / "sidecar.log"
         config = {
             "state_dir": str(directory / "state"),
             "labels": {"host": "bench", "service": "checkout"},
@@ -67,7 +68,7 @@ class Running:
         file = directory / "shipper.yaml"
         file.write_text(json.dumps(config))
         arguments = ["-m", "shipper", "run", f"--config={file}"]
-        self.process = start(arguments, cores()[0], {"SHIPPER_ADMIN_LISTEN": "off"}, directory / "sidecar.log")
+        self.process = start(arguments, cores()[0], {"SHIPPER_ADMIN_LISTEN": "off"}, self._log)
         self.cpu = lambda: cpu_seconds(self.process.pid)
 
     def acknowledged(self) -> int:
@@ -82,13 +83,17 @@ class Running:
         connection.close()
         return int(min(one["acknowledged"] for one in status["destinations"].values()))
 
+    def said(self) -> str:
+        """Its last words."""
+        return self._log.read_text()[-500:]
+
     def stop(self) -> None:
         """End it at once."""
         self.process.kill()
         self.process.wait()
 
 
-def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, str] | None = None) -> list[Row]:
+def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, Any] | None = None) -> list[Row]:
     """One exporter, all of the file that ``make`` writes; ``shape``: how its lines are understood."""
     with workplace() as directory, null(directory) as ports:
         log = directory / "log" / "app.log"
@@ -96,7 +101,7 @@ def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, 
         size = log.stat().st_size
         running = Running(directory, {"bench": options(kind, ports, directory)}, log, shape)
         try:
-            first = wait_for(running.acknowledged, 60, "the first acknowledgement")
+            first = wait_for(lambda: _patiently(running), 60, "the first acknowledgement")
             begun, cpu = time.monotonic(), running.cpu()
             wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement")
             cpu, wall = running.cpu() - cpu, time.monotonic() - begun
@@ -127,7 +132,7 @@ def together(name: str, make: Callable[[Path], int]) -> list[Row]:
 
 
 def _patiently(running: Running) -> int:
-    time.sleep(0.2)  # asking costs the sidecar a little, too
+    time.sleep(0.1)  # asking costs the sidecar a little, too
     if running.process.poll() is not None:
-        raise subprocess.SubprocessError("the sidecar ended")
+        raise subprocess.SubprocessError(f"the sidecar ended: {running.said()}")
     return running.acknowledged()
