@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 
 from yarl import URL
 
 from shipper.clock import Deadline
-from shipper.errors import Retryable
+from shipper.errors import Retryable, Unusable
 from shipper_exporters._client import Answer, Client, Content
 from shipper_exporters._elasticsearch_settings import ElasticsearchSettings
 from shipper_exporters._http import SecretFile
 
+KEY_VARIABLE = "ELASTIC_API_KEY"
 _NODE_DOWN = frozenset({502, 503, 504})
 
 
 class Credentials:
-    """What ``Authorization`` says, read again whenever the file changes."""
+    """What ``Authorization`` says: a file, read again whenever it changes, else the environment's API key if there is one."""
 
     def __init__(self, settings: ElasticsearchSettings) -> None:
         self._username = settings.username
-        self._scheme = "ApiKey" if settings.api_key_file else "Bearer" if settings.token_file else "Basic"
+        self._scheme = "Bearer" if settings.token_file else "Basic" if settings.username else "ApiKey"
         path = settings.api_key_file or settings.token_file or settings.password_file
-        self._secret = SecretFile(path) if path else None
+        self._file = SecretFile(path) if path else None
+        set_otherwise = any(name.lower() == "authorization" for name in settings.headers)
+        self._key = "" if set_otherwise else os.environ.get(KEY_VARIABLE, "").strip()
 
     def headers(self) -> dict[str, str]:
-        """The header, if there are credentials. Raises `Unusable` when the file cannot be read."""
-        if self._secret is None:
+        """The header, if there are credentials. Raises `Unusable` when they cannot be read or cannot be any."""
+        secret = self._file.read() if self._file is not None else self._key
+        if not secret:
             return {}
-        secret = self._secret.read()
+        if not secret.isascii() or not secret.isprintable():
+            raise Unusable(f"{KEY_VARIABLE} in the environment is no API key")
         if self._scheme == "Basic":
             secret = _base64(f"{self._username}:{secret}")
         elif self._scheme == "ApiKey" and ":" in secret:  # id:key, as Kibana also shows it, is the same unencoded

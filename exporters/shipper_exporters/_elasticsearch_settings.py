@@ -43,7 +43,10 @@ class ElasticsearchSettings(HttpSettings, frozen=True):
     ] = ""
     pipeline: Annotated[str, Meta(description="Ingest pipeline that documents go through.")] = ""
     api_key_file: Annotated[
-        str, Meta(description="File with an API key, encoded or as id:key; read again when it changes.")
+        str,
+        Meta(
+            description="File with an API key, encoded or as id:key; read again when it changes. Else ELASTIC_API_KEY."
+        ),
     ] = ""
     token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""

@@ -256,6 +256,21 @@ def test_credentials(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file the API key of the environment is used, unless the header is set otherwise; it is never shown."""
+    monkeypatch.setenv("ELASTIC_API_KEY", "s3cret")
+
+    async def scenario() -> None:
+        async with FakeElastic() as node:
+            for headers, sent in (({}, "ApiKey s3cret"), ({"authorization": "AWS4 x"}, "AWS4 x")):
+                async with exporting(node, headers=headers) as exporter:
+                    await send(exporter, request("x"))
+                    assert node.seen[-1].headers["Authorization"] == sent
+                    assert "s3cret" not in exporter.describe()
+
+    asyncio.run(scenario())
+
+
 def test_who_it_is() -> None:
     """It is found out in the background what the destination is, and what only one of them understands is told only to that."""
 
