@@ -42,7 +42,7 @@ def part(count: int) -> Act:
 
     def act(server: BeatsServer, documents: list[Document], writer: asyncio.StreamWriter) -> bool:
         server.taken.append(documents[:count])
-        writer.write(ack(count))
+        writer.write(ack(min(count, len(documents))))
         return False
 
     return act
@@ -164,6 +164,9 @@ class BeatsServer:
                 break
             await writer.drain()
         await writer.drain()
+        if self.tls is None:  # what is still on its way is read: else the kernel would reset, and what was said be lost
+            writer.write_eof()
+            await reader.read()
         writer.close()
         await writer.wait_closed()
 
