@@ -10,11 +10,11 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from tests.sources.file_kit import Sink, decode, tailing
+from tests.sources.file_kit import Sink, Tail, decode, tailing
 
 
 def numbered(start: int, end: int) -> bytes:
@@ -192,5 +192,110 @@ def test_compressed_while_stopped_and_more_than_can_be_opened(tmp_path: Path) ->
                 await tail.pass_time(1)
             assert not sink.lost
         assert sorted(sink.bodies) == sorted(text for n in range(30) for text in names(n * 100, n * 100 + 40))
+
+    asyncio.run(main())
+
+
+def taken(logs: Path) -> list[BinaryIO]:
+    """Logs of which each has to be held open, as it is written to without having a name; as many as there are descriptors."""
+    files = [open(logs / f"held-{number}.log", "ab", buffering=0) for number in range(8)]  # noqa: SIM115
+    for number, file in enumerate(files):
+        file.write(numbered(1000 + number, 1001 + number))
+    return files
+
+
+async def all_taken(tail: Tail, files: list[BinaryIO]) -> None:
+    """Every descriptor that the tailer may have is needed."""
+    await tail.until(lambda: len(tail.sink.streams) >= len(files))
+    for file in files:
+        os.unlink(file.name)
+    await tail.settle()
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["never opened", "closed to make room"])
+def test_a_link_is_switched_while_its_file_cannot_be_opened(tmp_path: Path, seen: bool) -> None:
+    """Cases 24, 45: the file that a link led to is read to its end where it lies, once there is a descriptor for it."""
+
+    async def main() -> None:
+        logs, pods, sink = tmp_path / "logs", tmp_path / "pods", Sink()
+        logs.mkdir()
+        pods.mkdir()
+        (pods / "1.log").touch()
+        (logs / "link.log").symlink_to(pods / "1.log")
+        with open(pods / "1.log", "ab", buffering=0) as writer:
+            if seen:
+                writer.write(numbered(0, 5))
+            async with tailing(logs, "*.log", sink=sink, limits={"max_open_files": 8}) as tail:
+                await tail.lines(5 if seen else 0)
+                files = taken(logs)
+                await all_taken(tail, files)
+                writer.write(numbered(5, 10))
+                await tail.settle()
+                append(pods / "2.log", numbered(50, 60))
+                (logs / "new").symlink_to(pods / "2.log")
+                os.rename(logs / "new", logs / "link.log")
+                await tail.settle()
+                writer.write(numbered(10, 15))
+                await tail.pass_time(2)
+                for file in files:
+                    file.close()
+                await tail.pass_time(3)
+                writer.write(numbered(15, 20))
+                await tail.pass_time(3)
+                found = [body for body in sink.bodies if int(body.split()[1]) < 1000]
+                assert sorted(found) == sorted(names(0 if seen else 5, 20) + names(50, 60))
+                assert not sink.lost
+
+    asyncio.run(main())
+
+
+def test_a_file_that_is_deleted_before_it_can_be_opened_is_counted(tmp_path: Path) -> None:
+    """Case 45: nobody could read it, so its bytes are lost; they are a range of a stream of their own, told as every loss is."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        logs.mkdir()
+        async with tailing(logs, "*.log", sink=sink, limits={"max_open_files": 8}) as tail:
+            files = taken(logs)
+            await all_taken(tail, files)
+            append(logs / "short.log", numbered(0, 10))
+            await tail.settle()
+            (logs / "short.log").unlink()
+            await tail.settle()
+            await tail.pass_time(1)
+            for file in files:
+                file.close()
+            await tail.pass_time(3)
+            ((stream, start, end),) = sink.lost
+            assert (start, end) == (0, len(numbered(0, 10)))
+            assert stream in sink.ended
+            assert len(sink.bodies) == 8
+
+    asyncio.run(main())
+
+
+def test_a_copy_is_not_new_because_its_original_cannot_be_looked_at(tmp_path: Path) -> None:
+    """Cases 13, 45: a copy that can be opened before the truncated log can waits until that was looked at."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        (logs / "moved").mkdir(parents=True)
+        append(logs / "app.log", numbered(0, 30))
+        async with tailing(logs, ("*.log*", "moved/*"), sink=sink, limits={"max_open_files": 8}) as tail:
+            await tail.lines(30)
+            files = taken(logs)
+            await all_taken(tail, files)
+            for number in range(3):
+                (logs / "app.log.1").write_bytes((logs / "app.log").read_bytes())
+                os.truncate(logs / "app.log", 0)
+                await tail.settle()
+                (logs / "app.log.1").rename(logs / f"moved/app.log.{number}")
+                append(logs / "app.log", numbered(100 * number + 100, 100 * number + 130))
+                await tail.settle()
+            for file in files:
+                file.close()
+            await tail.pass_time(6)
+            found = [body for body in sink.bodies if int(body.split()[1]) < 1000]
+            assert sorted(found) == sorted(names(0, 30) + names(100, 130) + names(200, 230) + names(300, 330))
 
     asyncio.run(main())

@@ -14,6 +14,9 @@ class Announcer(Protocol):
     def new_stream(self, file: TailedFile, size: int, head: bytes, start: int) -> Content | None:
         """Make a stream for ``file`` from position ``start``; None when its content is not to be read."""
 
+    def missed(self, file: TailedFile, size: int) -> None:
+        """``file``, of ``size`` bytes, was gone before it could be opened."""
+
     def grew(self, content: Content) -> None:
         """There may be something new to cut."""
 

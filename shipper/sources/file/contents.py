@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
@@ -9,7 +10,7 @@ from shipper.events import Problem, Reporter
 from shipper.sources.file.announce import Announcer
 from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.handles import Descriptors, TailedFile
-from shipper.sources.file.identity import HEAD_BYTES, rotation_bases
+from shipper.sources.file.identity import HEAD_BYTES
 from shipper.sources.file.rotation import holds_content_of
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ class Contents:
             return
         start = self._table.copies.passed(file, size, head)
         if not start:
-            for base in rotation_bases(file.path):
-                original = self._table.at(base)
-                if original is not None and original is not file:
-                    self._table.look(original)  # it may have been truncated because this is its copy
+            self._look_at_originals(file, head)
             if file.stream is not None:
                 return
             start = self._table.copies.passed(file, size, head)  # it may be one whose original goes on elsewhere
@@ -90,6 +88,14 @@ class Contents:
             return
         file.stream = stream
         self._table.copies.note(file, size)
+
+    def _look_at_originals(self, file: TailedFile, head: bytes) -> None:
+        """Those that ``file`` may be a copy of: they may have been truncated because it is. Raises OSError if one cannot be opened."""
+        before = self._pool.refusals
+        for original in self._table.originals(file, head):
+            self._table.look(original)
+        if self._pool.refusals != before:
+            raise OSError(errno.EMFILE, "no descriptor is left to look at what it may be a copy of", file.path)
 
     def _begin_packed(self, file: TailedFile, size: int, head: bytes) -> None:
         """A compressed file of which all is known: nothing is appended to it, and what others had of it is not read again."""

@@ -12,6 +12,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import Gauge
@@ -57,11 +58,13 @@ class TailedFile:
         "origin",
         "paths",
         "pool",
+        "real",
         "rewritten",
         "since",
         "size",
         "stream",
         "text",
+        "unopened",
         "watch",
     )
 
@@ -70,6 +73,7 @@ class TailedFile:
         self.key = key
         self.paths: dict[str, bool] = {path: True}  # name -> whether a pattern matches it
         self.origin = path  # its first name
+        self.real = ""  # where it lay, links followed, when it was opened last
         self.fd = -1
         self.stream: Content | None = None
         self.text: GzipText | None = None  # what it holds, when it is compressed
@@ -79,6 +83,7 @@ class TailedFile:
         self.since = 0.0  # monotonic time at which it was first looked at
         self.size = -1  # as of the last look
         self.changed_ns = -1
+        self.unopened = 0  # how large it was when no descriptor could be had for it
         self.watch = -1  # an inotify watch on the file itself, when its directory's does not do
 
     @property
@@ -127,9 +132,9 @@ class TailedFile:
         """Its status, without opening it. Raises OSError; `Replaced` when its name leads elsewhere now."""
         if self.fd >= 0:
             return self._asked(os.fstat)
-        status = regular(self.path)
+        status = regular(self.path or self.real)
         if (status.st_dev, status.st_ino) != self.key:
-            raise Replaced(errno.ESTALE, "another file has its name", self.path)
+            raise Replaced(errno.ESTALE, "another file has its name", self.path or self.real)
         return status
 
     def closable(self) -> bool:
@@ -170,7 +175,7 @@ class Descriptors:
     def _opened(self, file: TailedFile) -> int:
         if len(self._open) >= self._limit:
             self._make_room()
-        path = file.path
+        path = file.path or file.real
         regular(path)  # opening a device could do something
         fd = os.open(path, _FLAGS)
         status = os.fstat(fd)
@@ -180,14 +185,15 @@ class Descriptors:
         if not self._admits(path, status):
             os.close(fd)
             raise PermissionError(errno.EPERM, "it does not belong to whom its directory belongs to", path)
-        file.fd = fd
-        self._open[file] = None
-        self._gauge.set(len(self._open))
+        self.hold(file, fd)
         return fd
 
     def hold(self, file: TailedFile, fd: int) -> None:
         """``fd`` is open already, and that of ``file``."""
         file.fd = fd
+        with suppress(OSError):  # then it is found by its names alone
+            file.real = os.readlink(f"/proc/self/fd/{fd}")
+        file.unopened = 0
         self._open[file] = None
         self._gauge.set(len(self._open))
 

@@ -121,6 +121,9 @@ class Resumed(Announcer):
         """See `Announcer`: what is new is for the life that goes on."""
         return None
 
+    def missed(self, file: TailedFile, size: int) -> None:
+        """See `Announcer`: it is for the life that goes on."""
+
     def grew(self, content: Content) -> None:
         """See `Announcer`."""
         for stream in content.streams:

@@ -16,7 +16,7 @@ from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import Descriptors, TailedFile
 from shipper.sources.file.held import Held
 from shipper.sources.file.identity import remembered_id, stream_id
-from shipper.sources.file.kind import Kind, Surroundings, base_id, base_ids, ids_of, make_content
+from shipper.sources.file.kind import PLAIN_TEXT, Kind, Surroundings, base_id, base_ids, ids_of, make_content
 from shipper.sources.file.readahead import ReadAhead
 from shipper.sources.file.recognise import Recogniser
 from shipper.sources.file.settings import FileGroup, HeldSpace
@@ -24,6 +24,8 @@ from shipper.sources.file.stream import FileStream
 from shipper.sources.file.survivors import DescriptorStore, Survivors
 from shipper.sources.file.table import FileTable
 from shipper.sources.file.watch import Watcher
+
+UNOPENED = "the file was deleted before a descriptor could be had for it"
 
 
 class Maker(Announcer):
@@ -93,6 +95,18 @@ class Maker(Announcer):
             self.held.note(stream)
             self.consumer.add(stream)
         return content
+
+    def missed(self, file: TailedFile, size: int) -> None:
+        """See `Announcer`: it is a stream of which everything is lost, so that it is counted as every loss is."""
+        group = self._patterns.group_of(file.origin)
+        if self.stopped or group is None:
+            return
+        name = stream_id(file.key, b"", self.ids)
+        content = self.make(ids_of(name, PLAIN_TEXT), file.origin, 0, group, PLAIN_TEXT)
+        content.sighted(size, self._clock.monotonic())
+        for stream in content.streams:
+            self.books.join(stream)
+        self.table.partings.part(content, None, UNOPENED)
 
     def make(self, names: Mapping[str, str], path: str, start: int, group: FileGroup, kind: Kind) -> Content:
         """A content with everything that its group says; not yet on any file, and its streams not yet known to anybody.

@@ -6,6 +6,7 @@ not decided: the content waits. Whatever turns up meanwhile is held against thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from shipper.clock import Clock
 from shipper.events import Problem, Reporter, Said
 from shipper.sources.file.announce import Announcer
 from shipper.sources.file.content import Content
+from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import NO_DESCRIPTORS, Descriptors, TailedFile
-from shipper.sources.file.identity import HEAD_BYTES, Key, digest
+from shipper.sources.file.identity import HEAD_BYTES, Key, digest, is_related
 from shipper.sources.file.rotation import holds_content_of
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 GONE = "the file was truncated or replaced"
 NOWHERE: Key = (0, 0)
+WALK_EVERY = 1.0  # seconds between two looks for copies in all directories
+WALK_SHARE = 100  # nor for more than one part in so many of the time
 
 
 class Unsure(Exception):
@@ -46,9 +50,17 @@ class Partings:
     """Contents whose file holds them no more: they go on with a copy, or end. All methods are synchronous."""
 
     def __init__(
-        self, table: FileTable, pool: Descriptors, announce: Announcer, clock: Clock, report: Reporter
+        self,
+        table: FileTable,
+        patterns: Patterns,
+        pool: Descriptors,
+        announce: Announcer,
+        clock: Clock,
+        report: Reporter,
     ) -> None:
         self._table = table
+        self._patterns = patterns
+        self._walk_at = -math.inf
         self._pool = pool
         self._announce = announce
         self._clock = clock
@@ -68,7 +80,10 @@ class Partings:
         """The copy of what ``old`` was reading. Raises `Unsure` when not everything that may be one could be looked into."""
         before = self._pool.refusals
         try:
-            found = self._furthest(old, self._table.copies.find(old, file, moved))
+            found = self._table.copies.find(old, file, moved)
+            if found is None and not moved and (further := self._further(old)):
+                found = self._table.copies.find(old, file, further)
+            found = self._furthest(old, found)
         except OSError as error:
             if error.errno not in NO_DESCRIPTORS:
                 raise
@@ -76,6 +91,15 @@ class Partings:
         if found is None and self._pool.refusals != before:
             raise Unsure
         return found
+
+    def _further(self, old: Content) -> tuple[str, ...]:
+        """Where else a copy may be by its name: it may have been moved at once. All is looked through now and then at most."""
+        now = self._clock.monotonic()
+        if now < self._walk_at:
+            return ()
+        paths = self._patterns.walk().files
+        self._walk_at = now + max(WALK_EVERY, WALK_SHARE * (self._clock.monotonic() - now))
+        return tuple(path for path in paths if is_related(path, old.name))
 
     def _furthest(self, old: Content, copy: TailedFile | None) -> TailedFile | None:
         """``copy``, or what was read ahead where that reaches further than a copy that is not all of it."""
@@ -123,12 +147,16 @@ class Partings:
 
     def retry(self) -> None:
         """Look for the copies again that could not be looked for."""
+        if all(waiting.claim is not None for waiting in self._waiting.values()):
+            return
+        paths = self._patterns.walk().files
         for old, waiting in list(self._waiting.items()):
             if self._pool.exhausted:
                 return
             if waiting.claim is None and old in self._waiting:
                 self._found(old)
-                self.separate(old, None, waiting.because, waiting.moved)
+                moved = (path for path in paths if is_related(path, old.name))
+                self.separate(old, None, waiting.because, (*waiting.moved, *moved))
 
     def claimed(self, file: TailedFile, size: int) -> bool:
         """Whether one of those that wait goes on with ``file``, which no stream reads. Raises OSError."""

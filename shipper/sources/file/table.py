@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter
@@ -17,8 +17,8 @@ from shipper.sources.file.content import Content
 from shipper.sources.file.contents import Contents
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
-from shipper.sources.file.handles import Descriptors, NotAFile, Replaced, TailedFile, regular
-from shipper.sources.file.identity import Key
+from shipper.sources.file.handles import NO_DESCRIPTORS, Descriptors, NotAFile, Replaced, TailedFile, regular
+from shipper.sources.file.identity import Key, rotation_bases
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.packed import Packed
 from shipper.sources.file.parting import Partings
@@ -36,7 +36,7 @@ class FileTable:
     ) -> None:
         self.copies = Copies(self, clock)
         self.packed = Packed(self, clock, report)
-        self.partings = Partings(self, pool, announce, clock, report)
+        self.partings = Partings(self, patterns, pool, announce, clock, report)
         self.contents = Contents(self, pool, announce, clock, report)
         self.first_scan = False  # during the first scan of a life
         self._patterns = patterns
@@ -46,6 +46,7 @@ class FileTable:
         self._report = report
         self._paths: dict[str, TailedFile] = {}
         self._keys: dict[Key, TailedFile] = {}
+        self._named_so: dict[str, dict[TailedFile, None]] = {}  # by the last part of their paths
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
@@ -60,6 +61,12 @@ class FileTable:
     def of(self, key: Key) -> TailedFile | None:
         """The followed file with this identity."""
         return self._keys.get(key)
+
+    def originals(self, file: TailedFile, head: bytes) -> list[TailedFile]:
+        """The files that ``file``, which begins with ``head``, may be a copy of by its name, in whatever directory."""
+        names = [os.path.basename(base) for base in rotation_bases(file.path)]
+        alike = dict.fromkeys(each for name in names for each in self._named_so.get(name, ()))
+        return [each for each in alike if each is not file and _begins_so(each, head)]
 
     # Names -------------------------------------------------------------------------------------------------------------
 
@@ -140,6 +147,7 @@ class FileTable:
         if self._paths.get(path) is not file:
             self._drop_name(path)
             self._paths[path] = file
+            self._named_so.setdefault(os.path.basename(path), {})[file] = None
 
     def take_up(self, path: str, key: Key) -> TailedFile | None:
         """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
@@ -151,6 +159,8 @@ class FileTable:
             self._pool.open(file)
         except OSError as error:
             self.refused(path, error)
+            if wanted and error.errno in NO_DESCRIPTORS:
+                self._wait_unopened(file, path)
             return None
         self._retry.pop(path, None)
         self._keys[key] = file
@@ -159,6 +169,18 @@ class FileTable:
             self._strays.add(file)
         self._announce.follow(file)
         return file
+
+    def _wait_unopened(self, file: TailedFile, path: str) -> None:
+        """Follow a file that no descriptor can be had for: where it lies is known, whatever its names lead to by then."""
+        real = os.path.realpath(path)
+        try:
+            status = regular(real)
+        except OSError:  # gone already
+            return
+        if (status.st_dev, status.st_ino) == file.key:
+            file.real, file.unopened = real, status.st_size
+            self._keys[file.key] = file
+            self._name(path, file)
 
     def hold(self, key: Key, path: str, fd: int) -> TailedFile:
         """Follow a file by a descriptor that is open already; ``path``: the name that it had."""
@@ -190,6 +212,7 @@ class FileTable:
         if file is None:
             return
         del file.paths[path]
+        self._forget_name(path, file, file.paths)
         if not file.paths:
             self._nameless.add(file)
         elif not file.wanted:
@@ -225,7 +248,7 @@ class FileTable:
 
         ``status``: its status, where that was just asked for.
         """
-        if file.fd < 0 and not file.paths:
+        if file.fd < 0 and not file.paths and not file.real:
             return
         try:
             status = file.status() if status is None else status
@@ -250,6 +273,8 @@ class FileTable:
         if file.wanted:
             self._strays.discard(file)
             return
+        if file.fd < 0 and not self._reopened(file):
+            return
         if file.fd >= 0 and self._has_writers(file):
             return
         self.look(file)  # what the last writer wrote before it closed
@@ -261,6 +286,21 @@ class FileTable:
             self._announce.ended(stream)
         if stream is None or stream.idle:
             self.forget(file)
+
+    def _reopened(self, file: TailedFile) -> bool:
+        """Open a file without a name where it lay: behind a link that leads elsewhere now. False where that has to wait."""
+        if file.stream is not None and file.stream.finished:
+            return True
+        try:
+            self._pool.open(file)
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                return False
+            if file.unopened:
+                self._announce.missed(file, file.unopened)
+            return True  # it is gone
+        self._announce.follow(file)
+        return True
 
     def _has_writers(self, file: TailedFile) -> bool:
         writers = has_writers(file.fd)
@@ -300,11 +340,24 @@ class FileTable:
         for path in file.paths:
             if self._paths.get(path) is file:
                 del self._paths[path]
+            self._forget_name(path, file, ())
+
+    def _forget_name(self, path: str, file: TailedFile, others: Iterable[str]) -> None:
+        """``others``: the names that it still has."""
+        name = os.path.basename(path)
+        alike = self._named_so.get(name, {})
+        if file in alike and name not in map(os.path.basename, others):
+            del alike[file]
+            if not alike:
+                del self._named_so[name]
 
     def retry(self) -> None:
         """Try what could not be opened again, as far as there are descriptors."""
         for path in list(self._retry):
             self.check(path)
+            file = self._paths.get(path)
+            if file is not None and file.fd >= 0 and file.watch < 0:
+                self._announce.follow(file)
             if self._pool.exhausted:
                 return
         self.partings.retry()
@@ -319,6 +372,11 @@ class FileTable:
             self.look(file)
         self.packed.tick()
         self._settle()
+
+
+def _begins_so(file: TailedFile, head: bytes) -> bool:
+    content = file.stream
+    return content is not None and not content.finished and content.head.matches(head)
 
 
 def _written_at(path: str) -> int:
