@@ -76,7 +76,8 @@ def value_of(value: Any) -> AttributeValue:
 
 def attributes_of(pairs: Sequence[Any]) -> dict[str, AttributeValue]:
     """A list of KeyValue messages as a dict."""
-    return {pair.key: value_of(pair.value) for pair in pairs}
+    # Most values are text, and to look whether there is one is twice as fast as to ask which kind it is.
+    return {pair.key: (value := pair.value).string_value or value_of(value) for pair in pairs}
 
 
 def _log(log: Any) -> Iterator[dict[str, Any]]:

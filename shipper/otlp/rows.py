@@ -80,7 +80,7 @@ class LogBlock:
                 log.observed_time_unix_nano,
                 log.severity_number,
                 log.severity_text,
-                value_of(log.body),
+                (body := log.body).string_value or value_of(body),
                 attributes_of(log.attributes),
                 log.event_name,
                 log.trace_id.hex(),
