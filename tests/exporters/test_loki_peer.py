@@ -1,8 +1,7 @@
 """Round trips through Loki itself: N distinct records in, N out, all fields equal, once; and its own answers to the rest.
 
 ``LOKI_BINARY`` names a Loki (3.x; it builds from the Go module ``github.com/grafana/loki/v3``, package ``cmd/loki``).
-``OTELCOL_BINARY`` (``OTELCOL_CONTRIB_BINARY`` where that is another) names a Collector with the receiver ``loki`` and the exporter
-``file``. What Loki does is checked here too where the exporter is built on it: should it change, this says so.
+What Loki does is checked here too where the exporter is built on it: should it change, this says so.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,17 @@ import cramjam
 import pytest
 
 from shipper.clock import SystemClock
-from shipper.contracts import Accepted, Request, Signal
+from shipper.contracts import Accepted, Request
 from shipper.errors import Rejected, Retryable, Unusable
-from shipper.otlp.decode import from_json, records
 from shipper.otlp.wire import field
 from shipper.testing.streams import LIFE, log_payload
 from shipper_exporters._loki_wire import entry
-from tests.e2e.kit import free_port, listening, until
+from tests.e2e.kit import free_port, until
 from tests.exporters.loki_kit import RESOURCE, at, exporting, payload, request_of, send
 from tests.exporters.loki_server import HOUR, SECOND
 
-pytestmark = pytest.mark.peer
 LOKI = os.environ.get("LOKI_BINARY", "")
-COLLECTOR = os.environ.get("OTELCOL_CONTRIB_BINARY") or os.environ.get("OTELCOL_BINARY", "")
-needs_loki = pytest.mark.skipif(not LOKI, reason="LOKI_BINARY names no Loki")
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(not LOKI, reason="LOKI_BINARY names no Loki")]
 TENANT, SLOW = "test", "slow"
 
 
@@ -171,7 +166,6 @@ def sent(loki: Loki, *requests: Request, **settings: Any) -> list[Accepted]:
     return asyncio.run(run())
 
 
-@needs_loki
 def test_all_records_arrive_once_with_all_fields(loki: Loki) -> None:
     """Records with attributes and plain lines, sent twice, in several pushes: each is there once, with all that it had."""
     now = time.time_ns()
@@ -216,7 +210,6 @@ def test_all_records_arrive_once_with_all_fields(loki: Loki) -> None:
     assert [(time_ns - now, line) for time_ns, line, _, _ in loki.found("plain")] == list(enumerate(lines))
 
 
-@needs_loki
 def test_what_dashboards_ask(loki: Loki) -> None:
     """The filters of the dashboards' queries find what was pushed."""
     now = time.time_ns()
@@ -241,7 +234,6 @@ def test_what_dashboards_ask(loki: Loki) -> None:
         assert [line for _, line, _, _ in loki.found("asked", more=query)] == lines
 
 
-@needs_loki
 def test_a_backlog_of_hours_gets_in(loki: Loki) -> None:
     """Behind the newest by more than an hour: into streams of their hours, once."""
     now = time.time_ns()
@@ -260,7 +252,6 @@ def test_a_backlog_of_hours_gets_in(loki: Loki) -> None:
     }
 
 
-@needs_loki
 def test_entries_that_break_limits(loki: Loki) -> None:
     """Each is counted by its cause in one request, the others are there."""
     now = time.time_ns()
@@ -288,7 +279,6 @@ def test_entries_that_break_limits(loki: Loki) -> None:
         sent(loki, request_of(payload(logs[1], resource=resource("limits"))))
 
 
-@needs_loki
 def test_too_fast_for_a_stream(loki: Loki) -> None:
     """A stream whose rate is limited takes all in the end, each once, and says so until then."""
     now = time.time_ns()
@@ -312,14 +302,12 @@ def test_too_fast_for_a_stream(loki: Loki) -> None:
     assert [line for _, line, _, _ in loki.found("fast", SLOW)] == [log["body"] for log in logs]
 
 
-@needs_loki
 def test_a_tenant_is_missing(loki: Loki) -> None:
     """A Loki of several tenants is set up wrongly without one: everything is held."""
     with pytest.raises(Unusable, match="set tenant"):
         sent(loki, request_of(at(time.time_ns(), "x")), tenant="")
 
 
-@needs_loki
 def test_otlp_keeps_lines_that_are_the_same(loki: Loki) -> None:
     """Over OTLP all lines of a batch arrive; of the same bytes without times of their own Loki keeps one of each."""
     now = time.time_ns()
@@ -331,7 +319,6 @@ def test_otlp_keeps_lines_that_are_the_same(loki: Loki) -> None:
     assert len(loki.found("as-it-is")) == 2
 
 
-@needs_loki
 def test_why_a_push_is_of_one_stream(loki: Loki) -> None:
     """Of two streams in one push Loki says nothing of what it refused of the first."""
     now = time.time_ns()
@@ -341,57 +328,3 @@ def test_why_a_push_is_of_one_stream(loki: Loki) -> None:
     assert loki.post(_push((first, old), (second, new)))[0] == 204
     assert [line for _, line, _, _ in loki.found("first")] == ["new"]
     assert loki.post(_push((second, new), (first, old)))[0] == 400
-
-
-@cache
-def _takes_pushes() -> bool:
-    if not COLLECTOR:
-        return False
-    listed = subprocess.run([COLLECTOR, "components"], capture_output=True, text=True, timeout=60, check=True).stdout
-    return "lokireceiver" in listed and "name: file" in listed
-
-
-@pytest.mark.skipif(not _takes_pushes(), reason="OTELCOL_BINARY names no Collector with the receivers loki and file")
-def test_an_opentelemetry_collector(tmp_path: Path) -> None:
-    """A Collector's Loki receiver takes all records, with time, line, labels and structured metadata."""
-    port, out = free_port(), tmp_path / "out.jsonl"
-    config = {
-        "receivers": {
-            "loki": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}, "use_incoming_timestamp": True}
-        },
-        "exporters": {"file": {"path": str(out)}},
-        "service": {
-            "telemetry": {"metrics": {"level": "none"}},
-            "pipelines": {"logs": {"receivers": ["loki"], "exporters": ["file"]}},
-        },
-    }
-    (tmp_path / "collector.json").write_text(json.dumps(config))
-    now = time.time_ns()
-    request = request_of(at(now, *(f"event {n}" for n in range(1000))), records=1000)
-
-    def written() -> list[Any]:
-        lines = out.read_bytes().splitlines(keepends=True) if out.exists() else []
-        return [
-            one for line in lines if line.endswith(b"\n") for one in records(Signal.LOGS, from_json(Signal.LOGS, line))
-        ]
-
-    with subprocess.Popen(
-        [COLLECTOR, f"--config={tmp_path}/collector.json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-
-            async def story() -> None:
-                await until(lambda: listening(port), "the receiver listens")
-                async with exporting(f"http://127.0.0.1:{port}", SystemClock()) as exporter:
-                    assert await send(exporter, request) == Accepted()
-                await until(lambda: len(written()) == 1000, "all is written down")
-
-            asyncio.run(story())
-        finally:
-            process.terminate()
-    found = written()
-    assert [(one.time_ns, one.body) for one in found] == [(now + n, f"event {n}") for n in range(1000)]
-    for one in found:
-        attributes = {**one.resource, **one.scope_attributes, **one.attributes}
-        assert attributes["service_name"] == "checkout"
-        assert attributes["shipper_life_id"] == LIFE
