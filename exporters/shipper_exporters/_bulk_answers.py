@@ -171,7 +171,8 @@ def _failure(answer: Answer, named: str, wall_ns: int) -> DeliveryError:
     if kind == "cluster_block_exception" and status < 500:
         return Unusable(told)
     if status in _LATER or status >= 500:
-        return Retryable(told, retry_after(answer.headers, wall_ns))
+        # One that was too much was not begun; after any other answer some of it may have been stored.
+        return Retryable(told, retry_after(answer.headers, wall_ns), unsent=status == 429)
     if _WEB_PAGE.match(answer.body):
         page = excerpt(answer.body, 80)
         return Unusable(f"{named} with a web page: something else is there, or in between; it begins: {page}")

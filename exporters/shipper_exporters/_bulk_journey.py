@@ -81,12 +81,18 @@ class Journey:
             every = list(self._body.ids(part))
             ids = iter([every[number - part.first] for number in leg.chosen] if every else [])
             data = self._body.pick(part, leg.chosen)
+        leg.doubt = True  # also when it is broken off
         try:
-            return await post(data, ids, len(leg.numbers()))
+            found = await post(data, ids, len(leg.numbers()))
         except Retryable as error:
             leg.doubt = not error.unsent
             error.unsent = error.unsent and not self._taken  # of the whole request
             raise
+        except (TooLarge, Rejected):
+            leg.doubt = False
+            raise
+        leg.doubt = False
+        return found
 
     def _note(self, leg: _Leg, found: list[Outcome]) -> None:
         """Keep what has to be sent again; raises when that is anything."""

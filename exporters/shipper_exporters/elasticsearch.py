@@ -135,11 +135,20 @@ class ElasticsearchExporter(Exporter):
         await self._client.aclose()
 
     async def _form(self, body: BulkBody | MetricBody, deadline: Deadline) -> BulkBody:
-        """The form that the destination takes; of metrics there are two, so it has to be known what it is."""
+        """The form that the destination takes. Raises `Retryable` where that matters and cannot be told now.
+
+        Of metrics there are two. For all else it is only good to know: the first request decides what an index becomes.
+        """
+        product = self._product
+        if product is None:
+            try:
+                product = await self._ask(deadline)
+            except Retryable:
+                if isinstance(body, MetricBody):
+                    raise
         if isinstance(body, BulkBody):
             return body
-        product = self._product or await self._ask(deadline)
-        return body.time_series if product.time_series and self._targets.streams else body.plain
+        return body.time_series if product and product.time_series and self._targets.streams else body.plain
 
     async def _post(
         self, index: str, content: Content, ids: Iterator[tuple[str, str]], count: int, deadline: Deadline

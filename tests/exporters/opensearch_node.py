@@ -100,7 +100,7 @@ class OpenSearch:
                 said = (self._folder / "output").read_text()[-2000:]
                 assert self._process.poll() is None, f"the node ended: {said}"
                 assert time.monotonic() < until, f"the node does not answer: {said}"
-                time.sleep(0.2)
+                time.sleep(0.05)
 
 
 def _free_port() -> int:

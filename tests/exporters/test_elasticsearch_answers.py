@@ -220,11 +220,11 @@ def test_what_is_there_already() -> None:
         async with FakeElastic(OPENSEARCH_2) as node, exporting(node) as exporter:
             prepared = exporter.prepare(log_request(log_batch(["one", "two", "three"])))
             deadline = Deadline.after(exporter._context.clock, 600)
-            node.script.append(Whole(store=True, fault="hang up"))
+            node.script.extend([Whole(store=True, fault="hang up")] * 2)  # a kept connection is tried once more
             with pytest.raises(Retryable):
                 await exporter.send(prepared, deadline)
             assert await exporter.send(prepared, deadline) == Accepted()
-            assert len(node.seen) == 2
+            assert len(node.seen) == 3
             assert len(node.documents()) == 3
 
     asyncio.run(scenario())

@@ -61,6 +61,45 @@ def request(*lines: str, start: int = 0, wall_ns: int = START_WALL_NS + 10**9) -
     return log_request(log_batch(lines, start=start), wall_ns=wall_ns)
 
 
+def test_a_roll_over_after_it_was_broken_off() -> None:
+    """What was on its way when the sender gave up waiting is asked about, too."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            prepared = exporter.prepare(request("one", "two"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.answer = Whole(fault="held")
+            sending = asyncio.create_task(exporter.send(prepared, deadline))
+            await until(lambda: bool(node.seen))
+            sending.cancel()
+            await asyncio.wait([sending])
+            node.answer = None
+            node.release()
+            await until(lambda: len(node.documents()) == 2)
+            node.roll_over(STREAM)
+            assert await exporter.send(prepared, deadline) == Accepted()
+            assert len(node.documents()) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_there_was_no_room_for_is_not_asked_about() -> None:
+    """A request that was turned away whole is simply sent again."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            prepared = exporter.prepare(request("one"))
+            deadline = Deadline.after(exporter._context.clock, 600)
+            node.script.append(Whole(429))
+            with pytest.raises(Retryable) as caught:
+                await exporter.send(prepared, deadline)
+            assert caught.value.unsent
+            assert await exporter.send(prepared, deadline) == Accepted()
+            assert not [path for path in node.asked if path != "GET /"]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_roll_over_after_a_lost_answer(times: int) -> None:
     """What arrived before the data stream rolled over is found where it is, though ``create`` does not see it there."""
@@ -69,7 +108,7 @@ def test_a_roll_over_after_a_lost_answer(times: int) -> None:
         async with FakeElastic() as node, exporting(node) as exporter:
             prepared = exporter.prepare(request("one", "two"))
             deadline = Deadline.after(exporter._context.clock, 600)
-            node.script.append(LOST)
+            node.script.extend([LOST, LOST])  # a kept connection that broke is tried once more at once
             with pytest.raises(Retryable):
                 await exporter.send(prepared, deadline)
             for _ in range(times):
@@ -90,7 +129,7 @@ def test_part_of_it_arrived_before_the_roll_over() -> None:
             prepared = exporter.prepare(request("one", "two", "three"))
             deadline = Deadline.after(exporter._context.clock, 600)
             node.judge = lambda _, document: (429, "x", "busy") if document["message"] == "two" else None
-            node.script.append(LOST)
+            node.script.extend([LOST, LOST])  # a kept connection that broke is tried once more at once
             with pytest.raises(Retryable):
                 await exporter.send(prepared, deadline)
             node.judge = lambda _, document: None
@@ -126,7 +165,7 @@ def test_without_the_right_to_read() -> None:
             node.reading_forbidden = True
             prepared = exporter.prepare(request("one"))
             deadline = Deadline.after(exporter._context.clock, 600)
-            node.script.append(LOST)
+            node.script.extend([LOST, LOST])  # a kept connection that broke is tried once more at once
             with pytest.raises(Retryable):
                 await exporter.send(prepared, deadline)
             assert await exporter.send(prepared, deadline) == Accepted()
@@ -179,7 +218,7 @@ def test_any_mix_of_fates(data: st.DataObject) -> None:
             prepared = exporter.prepare(request(*lines))
             for answer in [*script, *[None] * 20]:
                 if answer is not None:
-                    node.script.append(answer)
+                    node.script.extend([answer] * (2 if answer is LOST else 1))
                 try:
                     accepted = await exporter.send(prepared, Deadline.after(exporter._context.clock, 600))
                     break
