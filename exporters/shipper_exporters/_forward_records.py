@@ -7,7 +7,7 @@ names, the text, then what else is known. Of a block of plain lines everything b
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,7 @@ _EVENT_TIME = (0xD7, 0x00)
 _LAST_SECOND = (1 << 32) - 1
 _PAIR = b"\x92"
 _SOME = 128  # entries joined at a time, so that all of them stay in the processor's cache (see `shipper.otlp.encode`)
+_LARGE = 1 << 19  # bytes of such a few, beyond which each goes by itself: they are to fit a message
 
 Number = Callable[[int], str]
 """The id of the record with that number in its batch."""
@@ -62,8 +63,7 @@ class Fields:
         assert block.lines is not None
         count, common = self._own(block.envelope)
         heads = _Heads(_PAIR + event_time(block.observed_ns) + map_head(count + 1) + common + self._message_key)
-        for at in range(0, len(block.lines), _SOME):
-            lines = block.lines[at : at + _SOME]
+        for lines in _few(block.lines):
             parts = [b""] * (2 * len(lines))
             parts[::2] = map(heads.__getitem__, map(len, lines))
             parts[1::2] = lines
@@ -73,12 +73,12 @@ class Fields:
         assert block.lines is not None
         count, common = self._own(block.envelope)
         head = _PAIR + event_time(block.observed_ns) + map_head(count + 2) + common + self._id_key
-        for at in range(0, len(block.lines), _SOME):
-            lines = block.lines[at : at + _SOME]
+        for lines in _few(block.lines):
             entries = [
                 b"".join((head, packed(identify(number)), self._message_key, text_head(len(line)), line))
-                for number, line in enumerate(lines, first + at)
+                for number, line in enumerate(lines, first)
             ]
+            first += len(lines)
             yield b"".join(entries), len(lines)
 
     def _rows(self, block: LogBlock, first: int, identify: Number) -> Iterator[tuple[bytes, int]]:
@@ -90,7 +90,8 @@ class Fields:
                 self._row(row, count, common, pack, identify(number) if self._id_key else "")
                 for number, row in enumerate(rows[at : at + _SOME], first + at)
             ]
-            yield b"".join(entries), len(entries)
+            for few in _few(entries):
+                yield b"".join(few), len(few)
 
     def _row(self, row: LogRow, count: int, common: bytes, pack: Callable[[Any], bytes], identity: str) -> bytes:
         own: dict[str, Any] = {self._message_name: row.body}
@@ -129,6 +130,16 @@ class Fields:
         if rest:
             fields["resource"] = rest
         return len(fields), b"".join(packed(key) + packed(value) for key, value in fields.items())
+
+
+def _few(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """All of them, a few at a time; where they are long, fewer."""
+    for at in range(0, len(texts), _SOME):
+        few = texts[at : at + _SOME]
+        if sum(map(len, few)) <= _LARGE:
+            yield few
+        else:
+            yield from ([text] for text in few)
 
 
 class _Heads(dict[int, bytes]):
