@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, field
 from yarl import URL
 
-from shipper.config.units import Size
+from shipper.config.units import Size, Word
 from shipper.contracts import Signal
 from shipper_exporters._http_settings import OURS, HttpSettings, check_http, parse_url, wrong
 
@@ -36,7 +36,7 @@ class OtlpSettings(HttpSettings, frozen=True):
         str, Meta(description="Base URL; /v1/logs, /v1/traces, /v1/metrics are appended (not for gRPC).")
     ] = ""
     endpoints: Annotated[
-        list[str],
+        list[Word],
         Meta(description="Instead of endpoint: several, in order of preference; one is used while those before fail."),
     ] = field(default_factory=list)
     logs_endpoint: Annotated[str, Meta(description="URL for logs, used as it is.")] = ""
