@@ -390,3 +390,64 @@ def test_foreign_addresses_are_trusted_and_local_ones_when_told_to() -> None:
     assert Tcp("t", TcpSettings(endpoint="203.0.113.7"), context(clock), port=1).trusted
     assert not Tcp("t", TcpSettings(endpoint="127.0.0.1"), context(clock), port=1).trusted
     assert Tcp("t", TcpSettings(endpoint="127.0.0.1", trust_local=True), context(clock), port=1).trusted
+
+
+def test_a_slow_server_is_left_to_finish_as_long_as_something_moves() -> None:
+    """A large message over a slow network takes longer than the patience for silence, and arrives."""
+    part, parts = 4 << 20, 16  # the kernel holds a few megabytes itself
+    may_read = asyncio.Semaphore(0)
+    read = 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal read
+        while read < part * parts:
+            await may_read.acquire()
+            read += len(await reader.readexactly(part))
+        writer.write(ANSWER)
+        await reader.read()
+
+    async def large(link: Link, _server: Server) -> None:
+        await link.send(bytes(part * parts))
+        await link.read()
+
+    async def run() -> None:
+        clock = FakeClock()
+        async with asyncio.timeout(60), serving(slow) as port:
+            tcp = Tcp("t", TcpSettings(endpoint=f"127.0.0.1:{port}"), context(clock), port=1)
+            tcp.open()
+            sending = asyncio.create_task(tcp.run(large, Deadline(clock)))
+            for number in range(1, parts + 1):
+                await clock.run(10)
+                assert not sending.done()
+                may_read.release()
+                while read < part * number:  # noqa: ASYNC110 - it comes by a socket
+                    await asyncio.sleep(0)
+                await clock.settle()
+            await sending
+            tcp.aclose()
+
+    asyncio.run(run())
+
+
+def test_what_never_got_there_whole_is_known_not_to_be_there() -> None:
+    """A server that stops reading in the middle has nothing; one that read all may have it."""
+
+    async def tell(desk: Desk) -> None:
+        async def large(link: Link, _server: Server) -> None:
+            await link.send(bytes(64 << 20))
+
+        desk.first.serve = desk.second.serve = stuck
+        sending = asyncio.create_task(desk.tcp.run(large, Deadline.after(desk.clock, 5)))
+        await desk.clock.until_sleeping()
+        while not desk.first.connections:  # noqa: ASYNC110 - it comes by a socket
+            await asyncio.sleep(0)
+        await desk.clock.settle()
+        await desk.clock.run(6)
+        with pytest.raises(NoAnswer, match="no acknowledgement before the deadline") as caught:
+            await sending
+        assert caught.value.unsent
+
+    async def stuck(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    story(tell)
