@@ -6,7 +6,6 @@ how they become records that of the form (`shipper.sources.file.form`).
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,18 +16,16 @@ from shipper.errors import RangeGone
 from shipper.otlp.wire import field
 from shipper.shape import PLAIN, Shape, Shaped
 from shipper.sources.books import SizedStream
+from shipper.sources.file import worth
+from shipper.sources.file.again import GIVEN_UP, window_again
 from shipper.sources.file.content import Changed, Content
-from shipper.sources.file.form import AHEAD, Form
-from shipper.sources.file.handles import Replaced, TailedFile
+from shipper.sources.file.form import Form
+from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.identity import GUARD_BYTES, guard_of
 from shipper.sources.file.lines import Rendered, Window, border_near
 from shipper.sources.file.nulls import gap, gap_at
-from shipper.sources.file.severity import tells_of_errors
 
-BLOCK = 64 << 10  # of a range whose value is judged; an event longer than this has no place of its own in the order
-PREFIX = 4 << 10  # bytes behind a position that tell whether an event begins there
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
-GIVEN_UP = "it was dropped for want of space before it was read"
 EPSILON = 0.001  # seconds by which a timer may be early
 
 
@@ -213,54 +210,11 @@ class FileStream(SizedStream):
 
     def border(self, position: int) -> int | None:
         """See `Stream.border`."""
-        found = self._bytes_around(position)
-        return None if found is None else self.form.border(found, self.start, position)
+        return worth.border(self, position)
 
     def valuable(self, start: int, end: int) -> list[tuple[int, int]]:
-        """See `Stream.valuable`: 64 KiB each, from one line's or event's beginning to another's.
-
-        Where events begin is only looked for where there is an error: it costs as much again as the search.
-        """
-        low, high = self.border(start), self.border(end)
-        file = self.content.file
-        if file is None or low is None or high is None:
-            return []
-        try:
-            data = file.read(high - low, low)
-        except OSError:
-            return []
-        found: list[tuple[int, int]] = []
-        at = low
-        while at < high:
-            to = min(at + BLOCK, high)
-            line = data.rfind(b"\n", at - low, to - low)
-            to = low + line + 1 if line >= 0 else to
-            if tells_of_errors(data[at - low : to - low]):
-                found += self._events_with_errors(data, (low, at, to, high))
-            at = to
-        return found
-
-    def _events_with_errors(self, data: bytes, places: tuple[int, int, int, int]) -> list[tuple[int, int]]:
-        """The events that begin in a block ``[at, to)`` of ``data``, and those after them if the last has its error there."""
-        low, at, to, high = places
-        begin, end, after = (self.border(position) for position in (at, to, min(to + BLOCK, high)))
-        if begin is None or end is None:
-            return []
-        found = [(begin, end)] if begin < end else []
-        if end < to and after is not None and tells_of_errors(data[end - low : to - low]):
-            found.append((end, after))
-        return [(a, b) for a, b in found if a < b]
-
-    def _bytes_around(self, position: int) -> Window | None:
-        """What is needed to tell where an event begins that lies around a position."""
-        content, file = self.content, self.content.file
-        if file is None or not self.start <= position <= content.extent:
-            return None
-        base = max(self.start, position - BLOCK)
-        try:
-            return Window(file.read(min(content.size, position + PREFIX) - base, base), base)
-        except OSError:
-            return None
+        """See `Stream.valuable`."""
+        return worth.valuable(self, start, end)
 
     def _cut_if_there(self, at: int, resume: int, limit: int, observed_ns: int, bound: int | None) -> Batch | None:
         frontier = self.frontier()
@@ -355,7 +309,7 @@ class FileStream(SizedStream):
 
     def reread(self, cut: Cut) -> Batch:
         """See `Stream.reread`."""
-        window = self._again(cut)
+        window = window_again(self, cut)
         rendered = self._render(window, cut.start, cut.end, cut.resume)
         shaped = self._shaped(rendered, cut.observed_ns)
         # other records than were counted only when the settings were changed since
@@ -365,7 +319,7 @@ class FileStream(SizedStream):
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """See `Stream.halve`."""
         try:
-            window = self._again(cut)
+            window = window_again(self, cut)
         except OSError as error:
             raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
         if gap_at(window.data, cut.start - window.base):
@@ -401,29 +355,3 @@ class FileStream(SizedStream):
                 cut.sampled - first.sampled,
             ),
         )
-
-    def _again(self, cut: Cut) -> Window:
-        """The window of an earlier cut. Raises `RangeGone` when its bytes are nowhere any more, OSError as the kernel says."""
-        if any(start < cut.end and cut.start < end for start, end in self.content.gaps):
-            raise RangeGone(self.id, cut.start, cut.end, GIVEN_UP)
-        window = self._window_of(cut)
-        if window is None:
-            self.content.suspect()  # it may find a copy
-            window = self._window_of(cut)
-        if window is None:
-            raise RangeGone(self.id, cut.start, cut.end, self.content.gone_because or "the file holds other bytes now")
-        return window
-
-    def _window_of(self, cut: Cut) -> Window | None:
-        file = self.content.file
-        if self.content.awaited:
-            raise OSError(errno.EAGAIN, "its file cannot be read yet")
-        if file is None or cut.end > self.content.readable_to:
-            return None
-        base = max(0, cut.start - GUARD_BYTES)
-        try:
-            window = Window(file.read(cut.end + AHEAD - base, base), base)
-        except (FileNotFoundError, Replaced):
-            return None
-        before_end = window.slice(max(base, cut.end - GUARD_BYTES), cut.end)
-        return window if window.end >= cut.end and guard_of(before_end) == cut.guard else None
