@@ -395,11 +395,12 @@ def test_foreign_addresses_are_trusted_and_local_ones_when_told_to() -> None:
 def test_a_slow_server_is_left_to_finish_as_long_as_something_moves() -> None:
     """A large message over a slow network takes longer than the patience for silence, and arrives."""
     part, parts = 4 << 20, 16  # the kernel holds a few megabytes itself
-    may_read = asyncio.Semaphore(0)
+    may_read, here = asyncio.Semaphore(0), asyncio.Event()
     read = 0
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal read
+        here.set()
         while read < part * parts:
             await may_read.acquire()
             read += len(await reader.readexactly(part))
@@ -416,6 +417,7 @@ def test_a_slow_server_is_left_to_finish_as_long_as_something_moves() -> None:
             tcp = Tcp("t", TcpSettings(endpoint=f"127.0.0.1:{port}"), context(clock), port=1)
             tcp.open()
             sending = asyncio.create_task(tcp.run(large, Deadline(clock)))
+            await here.wait()
             for number in range(1, parts + 1):
                 await clock.run(10)
                 assert not sending.done()
