@@ -77,7 +77,7 @@ async def _through(network: Network, proxy: Proxy, host: str, port: int, where: 
     """A socket that leads to ``host`` through a proxy (CONNECT, RFC 9110 section 9.3.6)."""
     shown = str(proxy.url)
     if proxy.url.scheme != "http":
-        raise Unusable(f"{where}: its proxy {shown} is spoken to with TLS, through which only HTTP/1.1 can be sent")
+        raise Unusable(f"{where}: gRPC goes only by proxies that are spoken to without TLS, not by {shown}")
     authorization = proxy.authorization()
     sock = await _connected(network, proxy.url.host or "", proxy.url.port or 0, f"{where}, by {shown}", check=False)
     to = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

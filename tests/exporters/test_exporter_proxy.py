@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,8 @@ from tests.exporters.tls_kit import Authority
 class Proxy:
     """A real proxy on loopback: CONNECT, and absolute URLs; every name leads to loopback. ``password``: what it wants."""
 
-    def __init__(self, password: str = "", status: int = 200) -> None:
+    def __init__(self, password: str = "", status: int = 200, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.asked: list[str] = []
         self.url = ""
         self._wanted = f"Basic {base64.b64encode(password.encode()).decode()}" if password else ""
@@ -89,7 +91,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running(proxy: Proxy) -> AsyncIterator[Proxy]:
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=proxy.tls)
     proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield proxy
@@ -113,14 +115,17 @@ async def send(settings: OtlpSettings, clock: FakeClock) -> OtlpExporter:
 
 
 def story(by: Proxy, protocol: Protocol, *, tls: Authority | None = None, **options: Any) -> OtlpExporter:
-    """Send through a proxy to a host that only it can find; options name its URL as ``{0}``, host and port as ``{1}``."""
+    """Send through a proxy to a host that only it can find; options: its URL is ``{0}``, host and port ``{1}``, port ``{2}``."""
 
     async def run() -> OtlpExporter:
         clock = FakeClock()
         context = tls.server(tls.issue("far", "DNS:far.example")) if tls else None
         server = GrpcSink(tls=context) if protocol == "grpc" else Sink(tls=context, clock=clock)
         async with asyncio.timeout(60), server as sink, running(by):
-            given = {name: str(value).format(by.url, URL(by.url).authority) for name, value in options.items()}
+            given = {
+                name: str(value).format(by.url, URL(by.url).authority, URL(by.url).port)
+                for name, value in options.items()
+            }
             if tls is not None:
                 given["ca_file"] = str(tls.ca)
             url = f"{'https' if tls else 'http'}://far.example:{sink.port}"
@@ -169,6 +174,18 @@ def test_what_a_proxy_refuses(
     """A proxy that lets nobody through is for a person to mend; one that cannot reach the far end is asked again."""
     with pytest.raises(error, match=words):
         story(proxy, protocol, tls=authority if secure else None, proxy="{0}")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_proxy_may_be_spoken_to_with_tls(authority: Authority, secure: bool) -> None:
+    """HTTP goes by such a proxy, with TLS within TLS where need be; gRPC does not, and says so."""
+    tls = authority if secure else None
+    context = authority.server(authority.issue("proxy"))
+    context.set_alpn_protocols(["http/1.1"])
+    given = {"proxy": "https://localhost:{2}", "ca_file": str(authority.ca)}
+    assert story(Proxy(tls=context), "http/protobuf", tls=tls, **given).trusted()
+    with pytest.raises(Unusable, match="without TLS"):
+        story(Proxy(tls=context), "grpc", tls=tls, **given)
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
