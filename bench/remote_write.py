@@ -11,7 +11,7 @@ from bench.row import Row
 from shipper.otlp import metrics
 from shipper.otlp.encode import resource, scope
 from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._remote_write import cut
+from shipper_exporters._remote_write import Version, cut
 
 HOSTS = 500
 GAUGES = 50  # with two counters and a histogram of five edges: 60 series a host
@@ -45,23 +45,27 @@ def push(host: int, time_ns: int, number: int) -> bytes:
 
 
 def convert(_size: int) -> list[Row]:
-    """The pushes of a fleet, one after the other."""
+    """The pushes of a fleet, one after the other, in each version of the protocol."""
+    return [row for version in Version for row in _rows(version)]
+
+
+def _rows(version: Version) -> list[Row]:
     converter = Converter({})
     spent: list[float] = []
     samples = wire = 0
     for number in range(PUSHES):
         payloads = [push(host, 1_700_000_000_000_000_000 + number * INTERVAL_NS, number) for host in range(HOSTS)]
         begun = time.process_time()
-        parts, _ = cut(converter.convert(payloads).samples, SAMPLES_PER_SEND)
+        parts, _ = cut(converter.convert(payloads).samples, SAMPLES_PER_SEND, version)
         spent.append(time.process_time() - begun)
         samples = sum(len(part.samples) for part in parts)
         wire = sum(len(part.data) for part in parts)
     later = sorted(spent[1:])[len(spent[1:]) // 2]
     case = "remote-write"
     return [
-        Row(case, f"first push of {HOSTS} hosts", "CPU-s", spent[0]),
-        Row(case, f"a later push of {HOSTS} hosts", "CPU-s", later),
-        Row(case, "samples, converted and compressed", "samples/CPU-s", samples / later),
-        Row(case, "samples a host and push", "samples", samples / HOSTS),
-        Row(case, "on the wire", "bytes/sample", wire / samples),
+        Row(case, f"{version}: first push of {HOSTS} hosts", "CPU-s", spent[0]),
+        Row(case, f"{version}: a later push of {HOSTS} hosts", "CPU-s", later),
+        Row(case, f"{version}: samples, converted and compressed", "samples/CPU-s", samples / later),
+        Row(case, f"{version}: samples a host and push", "samples", samples / HOSTS),
+        Row(case, f"{version}: on the wire", "bytes/sample", wire / samples),
     ]
