@@ -7,12 +7,14 @@ between two lines. A line that may have been written by an attempt whose end nob
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import errno
 import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +26,7 @@ _MODE = 0o640
 _DIRECTORY_MODE = 0o750
 _LOOK_BACK = 64 << 20  # as much as can have been under way, several times over
 _PIECE = 1 << 20
+_SECOND = 1_000_000_000
 _LEVEL = 1  # of gzip
 _GZIP_FORMAT = 31  # the zlib way to ask for a gzip header
 
@@ -155,14 +158,11 @@ class RollingFile:
         return b"".join(line + b"\n" for line in wanted if line not in there)
 
     def _roll(self, wall_ns: int) -> None:
-        second, rest = divmod(wall_ns, 1_000_000_000)
-        while True:
-            name = f"{self._stem}-{datetime.fromtimestamp(second, UTC):%Y%m%dT%H%M%S}.{rest:09d}Z{self._suffix}"
-            target = Path(self._directory, name)
-            if not target.exists():
-                break
-            rest = (rest + 1) % 1_000_000_000
-        os.rename(self.path, target)
+        newest = max((_time_of(path) for path in self._aside()), default=-1)
+        stamp = max(wall_ns, newest + 1)  # the order of names is the order of files, also when the clock was set back
+        second, rest = divmod(stamp, _SECOND)
+        name = f"{self._stem}-{datetime.fromtimestamp(second, UTC):%Y%m%dT%H%M%S}.{rest:09d}Z{self._suffix}"
+        os.rename(self.path, Path(self._directory, name))
         _sync_directory(self._directory)
         self.close()
         self._tidy()
@@ -183,6 +183,12 @@ class RollingFile:
         """The files set aside, the oldest first."""
         names = (entry for entry in os.listdir(self._directory) if self._set_aside.fullmatch(entry))
         return [Path(self._directory, name) for name in sorted(names)]
+
+
+def _time_of(path: Path) -> int:
+    """The moment in the name of a file that was set aside."""
+    day, rest = path.name.rpartition("-")[2].split(".")[:2]
+    return calendar.timegm(time.strptime(day, "%Y%m%dT%H%M%S")) * _SECOND + int(rest[:9])
 
 
 def _found(path: Path, wanted: Set[bytes]) -> set[bytes]:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
@@ -25,6 +26,7 @@ from shipper.otlp.rows import Envelope, LogBlock, log_blocks
 MOST = 512 << 10  # bytes of a line; a single record may take more
 _BLOCK = 128  # lines escaped at a time
 _BORDER = "\x7f"  # a character that JSON does not escape, to find the borders of escaped lines again
+_AROUND = 32  # bytes of a line around the parts of a request
 _SPACE = (",", ":")
 
 
@@ -34,9 +36,10 @@ def json_lines(signal: Signal, payload: bytes, most: int = MOST) -> list[bytes]:
         return list(_any_lines(signal, payload, most))
     blocks = log_blocks(payload)
     if all(block.lines is not None for block in blocks):
-        plain = (part for block in blocks for part in _plain_parts(block, most))
-        return list(_lines("resourceLogs", plain, most))
-    return list(_lines("resourceLogs", _log_parts(parse(signal, payload), most), most))
+        parts = chain.from_iterable(_plain_parts(block, most - _AROUND) for block in blocks)
+    else:
+        parts = chain(_log_parts(parse(signal, payload), most - _AROUND))
+    return list(_lines("resourceLogs", parts, most))
 
 
 def value_json(value: AttributeValue) -> str:
@@ -71,13 +74,13 @@ def _double(value: float) -> str:
 def _lines(member: str, parts: Iterable[str], most: int) -> Iterator[bytes]:
     """Lines of parts that each are one element of the request's list ``member``."""
     held: list[str] = []
-    size = 0
+    around = size = _AROUND
     for part in parts:
         if held and size + len(part) > most:
             yield f'{{"{member}":[{",".join(held)}]}}'.encode()
-            held, size = [], 0
+            held, size = [], around
         held.append(part)
-        size += len(part)
+        size += len(part) + 1
     if held:
         yield f'{{"{member}":[{",".join(held)}]}}'.encode()
 
@@ -103,32 +106,38 @@ def _any_lines(signal: Signal, payload: bytes, most: int) -> Iterator[bytes]:
 
 def _plain_parts(block: LogBlock, most: int) -> Iterator[str]:
     head, tail = _around(block.envelope)
-    lines = block.lines or []
     before = f'{{"observedTimeUnixNano":"{block.observed_ns}","body":{{"stringValue":"'
-    between = '"}},' + before
+    behind = '"}}'
+    records = (before + some + behind for some in _escaped(block.lines or [], f"{behind},{before}", most // 2))
+    return _wrapped(head, records, tail, most)
+
+
+def _wrapped(head: str, records: Iterable[str], tail: str, most: int) -> Iterator[str]:
+    """Records in what they share, as many at a time as a line may hold."""
     held: list[str] = []
-    size = 0
-    for records, count in _escaped(lines, between, most):
-        if held and size + len(records) > most:
+    around = size = len(head) + len(tail)
+    for record in records:
+        if held and size + len(record) > most:
             yield head + ",".join(held) + tail
-            held, size = [], 0
-        held.append(f'{before}{records}"}}}}')
-        size += len(records) + count
-    yield head + ",".join(held) + tail
+            held, size = [], around
+        held.append(record)
+        size += len(record) + 1
+    if held:
+        yield head + ",".join(held) + tail
 
 
-def _escaped(lines: Sequence[bytes], between: str, most: int) -> Iterator[tuple[str, int]]:
-    """Lines as the content of JSON strings with ``between`` them, some at a time with how many they are."""
+def _escaped(lines: Sequence[bytes], between: str, most: int) -> Iterator[str]:
+    """Lines as the content of JSON strings with ``between`` them; some at a time, about ``most`` bytes of them."""
     at = 0
     while at < len(lines):
         block = lines[at : at + _BLOCK]
-        if sum(map(len, block)) > most:
-            block = block[:1]
+        while len(block) > 1 and sum(map(len, block)) + len(block) * len(between) > most:
+            block = block[: len(block) // 2]
         text = str(_BORDER.encode().join(block), "utf-8")
         if text.count(_BORDER) == len(block) - 1:
-            yield _quoted(text)[1:-1].replace(_BORDER, between), len(block)
+            yield _quoted(text)[1:-1].replace(_BORDER, between)
         else:
-            yield between.join(_quoted(str(line, "utf-8"))[1:-1] for line in block), len(block)
+            yield between.join(_quoted(str(line, "utf-8"))[1:-1] for line in block)
         at += len(block)
 
 
@@ -154,16 +163,7 @@ def _log_parts(message: Any, most: int) -> Iterator[str]:
         head = f'{{"resource":{_message(resource)},"scopeLogs":[{{"scope":{_message(scope)},"logRecords":['
         tail = "]" + (f',"schemaUrl":{_quoted(inner)}' if inner else "") + "}]"
         tail += (f',"schemaUrl":{_quoted(outer)}' if outer else "") + "}"
-        held: list[str] = []
-        size = 0
-        for log in logs:
-            record = _log(log)
-            if held and size + len(record) > most:
-                yield head + ",".join(held) + tail
-                held, size = [], 0
-            held.append(record)
-            size += len(record)
-        yield head + ",".join(held) + tail
+        yield from _wrapped(head, map(_log, logs), tail, most)
 
 
 def _message(message: Any) -> str:
