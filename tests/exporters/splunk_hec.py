@@ -107,6 +107,7 @@ class HecServer:
     def __init__(self, *, use_ack: bool = False) -> None:
         self.use_ack = use_ack
         self.indexing = True  # False: acknowledgements stay "false"
+        self.durable = 0  # how many of ``indexed`` were on disk when ``hold`` was called
         self.indexes = {"", "main", "traces", "metrics"}
         self.max_content_length = 838_860_800
         self.refuses: Callable[[dict[str, Any]], int] = lambda event: 0  # a further reason to refuse an event
@@ -158,6 +159,23 @@ class HecServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    def index(self) -> None:
+        """All that was taken so far, and is taken from now on, is on disk, and acknowledged."""
+        self.indexing = True
+        self.durable = len(self.indexed)
+
+    def hold(self) -> None:
+        """From now on what is taken stays in memory."""
+        self.durable = len(self.indexed)
+        self.indexing = False
+
+    async def crash(self) -> None:
+        """Lose what is not on disk, with all connections and acknowledgements, and come back."""
+        if not self.indexing:
+            del self.indexed[self.durable :]
+        await self.go_down()
+        await self.come_up()
 
     def forget(self) -> None:
         """As a restart does: ids begin anew."""
