@@ -3,6 +3,8 @@
 https://docs.datadoghq.com/opentelemetry/setup/otlp_ingest/metrics/ and .../guide/otlp_delta_temporality/ : monotonic sums,
 histograms and exponential histograms have to be deltas; gauges, summaries and sums that go both ways are as they are.
 
+A point that only says that its series ends carries nothing to send, and is left out without being counted.
+
 What the first point of a series is worth depends on when the series began: if nobody can have sent any of it before, all of
 it; else nothing, as it only says where counting goes on from.
 """
@@ -10,7 +12,7 @@ it; else nothing, as it only says where counting goes on from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +85,14 @@ class Deltas:
         """Convert one metric in its place; how many points it has then."""
         kind = metric.WhichOneof("data") or ""
         data: Any = getattr(metric, kind) if kind else None
+        with_value = [point for point in points(metric) if not point.flags & _NO_RECORDED_VALUE]
         counted = kind in _KINDS and data.aggregation_temporality == _CUMULATIVE
         if not counted or (kind == "sum" and not data.is_monotonic):
-            return len(points(metric))
+            if len(with_value) < len(points(metric)):
+                _keep(data, with_value)
+            return len(with_value)
         kept = []
-        for point in sorted(data.data_points, key=lambda point: point.time_unix_nano):
+        for point in sorted(with_value, key=lambda point: point.time_unix_nano):
             own = b"".join(sorted(one.SerializeToString(deterministic=True) for one in point.attributes))
             key = (*place, metric.name, kind, own)
             reason = self._point(key, kind, point, before)
@@ -95,17 +100,12 @@ class Deltas:
                 left_out[reason] += 1
             else:
                 kept.append(point)
-        encoded = [point.SerializeToString() for point in kept]
-        del data.data_points[:]
-        for one in encoded:
-            data.data_points.add().MergeFromString(one)
+        _keep(data, kept)
         data.aggregation_temporality = _DELTA
         return len(kept)
 
     def _point(self, key: Key, kind: str, point: Any, before: dict[Key, Any]) -> str:
         """Make a point a delta in its place; else why it is left out."""
-        if point.flags & _NO_RECORDED_VALUE:
-            return LATE
         earlier = self._seen.pop(key, None)
         now = Seen(point.start_time_unix_nano, point.time_unix_nano, type(point).FromString(point.SerializeToString()))
         if earlier is not None and now.time_ns <= earlier.time_ns:
@@ -124,6 +124,14 @@ class Deltas:
         _subtract(kind, point, earlier.point)
         point.start_time_unix_nano = earlier.time_ns
         return ""
+
+
+def _keep(data: Any, kept: Sequence[Any]) -> None:
+    """Have these points only."""
+    encoded = [point.SerializeToString() for point in kept]
+    del data.data_points[:]
+    for one in encoded:
+        data.data_points.add().MergeFromString(one)
 
 
 def _less(kind: str, now: Any, earlier: Any) -> bool:

@@ -81,7 +81,9 @@ class _Gathered:
         """Take up a point; else why it cannot be."""
         if kind == "exponential_histogram":
             return EXPONENTIAL
-        if not point.time_unix_nano or point.flags & _NO_RECORDED_VALUE:
+        if point.flags & _NO_RECORDED_VALUE:
+            return ""  # it says that the series ends, for which Splunk has no word, and nobody misses a number
+        if not point.time_unix_nano:
             return NO_VALUE
         values = list(_values(metric_name(metric.name), kind, point))
         if not values or not all(math.isfinite(number) for _, number, _ in values):

@@ -151,9 +151,8 @@ class DatadogExporter(Exporter):
             converted = self._deltas.convert(body.metrics)
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
-        kept = converted.points - sum(converted.left_out.values())
         zipped = self._settings.compression == "gzip"
-        parts = [otlp_part(converted.data, kept, zipped)] if kept else []
+        parts = [otlp_part(converted.data, body.records, zipped)] if converted.data else []
         return Journey(parts, body.records, converted.left_out), converted
 
     async def _post(self, part: Part, signal: Signal, deadline: Deadline) -> Accepted:

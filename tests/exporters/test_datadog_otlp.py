@@ -162,6 +162,18 @@ def test_what_needs_no_delta() -> None:
         assert series.convert([payload]).data == payload
 
 
+def test_the_end_of_a_series() -> None:
+    """A point that only says that its series ends is neither sent nor counted."""
+    message = ExportMetricsServiceRequest()
+    metrics = message.resource_metrics.add().scope_metrics.add().metrics
+    hits = metrics.add(name="hits").sum
+    hits.aggregation_temporality, hits.is_monotonic = 2, True
+    for data in (metrics.add(name="gauge").gauge, hits):
+        data.data_points.add(time_unix_nano=SECOND, flags=1)
+    converted = Deltas(0).convert([message.SerializeToString()])
+    assert (converted.data, converted.points, dict(converted.left_out)) == (b"", 2, {})
+
+
 def test_a_bound_on_series() -> None:
     """The series longest not heard of makes room, and begins anew when it comes back."""
     series = Deltas(0, most=2)

@@ -233,11 +233,13 @@ def test_what_has_no_form_is_counted() -> None:
     odd = ExportMetricsServiceRequest()
     metric = odd.resource_metrics.add().scope_metrics.add().metrics.add(name="odd")
     metric.exponential_histogram.data_points.add(time_unix_nano=AT, count=1)
+    ended = odd.resource_metrics.add().scope_metrics.add().metrics.add(name="ended")
+    ended.gauge.data_points.add(time_unix_nano=AT, flags=1)  # no number, and nothing is missing
     payload = export_metrics(
         resource({}), scope("m"), [gauge("g", [number(float("inf"), AT), number(1, 0), number(2, AT)])]
     )
     body = parts(payload + odd.SerializeToString(), Signal.METRICS, metrics_index="metrics")
-    assert (body.records, sum(body.left_out.values()), body.parts[0].events) == (4, 3, 1)
+    assert (body.records, sum(body.left_out.values()), body.parts[0].events) == (5, 3, 1)
 
 
 def test_metrics_only_where_an_index_is_named() -> None:
