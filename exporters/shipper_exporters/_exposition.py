@@ -46,6 +46,7 @@ class Shown:
     fresh: bool = True
     ended: bool = False
     order: tuple[int, float] = (0, 0.0)
+    written: str = ""  # name and labels, as the text formats have them, once they were needed
 
 
 @dataclass(slots=True)

@@ -50,7 +50,9 @@ def _describe(shelf: Shelf, lines: list[str], *, openmetrics: bool) -> None:
 
 
 def _line(one: Shown, *, openmetrics: bool) -> str:
-    text = f"{_series(one.labels)} {_number(one.value)}"
+    if not one.written:
+        one.written = _series(one.labels)
+    text = f"{one.written} {_number(one.value)}"
     if openmetrics and one.exemplar is not None and _may_have_exemplar(one.labels):
         held = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in one.exemplar.labels)
         text += f" # {{{held}}} {_number(one.exemplar.value)} {one.exemplar.time_ms / 1000!r}"

@@ -82,6 +82,14 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     return Refused(f"{named}: {said or 'no reason given'}", old, partial, answer.repeated)
 
 
+def all_old(body: bytes) -> bool:
+    """Whether each sample that an answer names, one a line as 2.0's receivers do, was refused for its time alone."""
+    lines = [line for line in body[:MAX_ANSWER].decode("utf-8", "replace").splitlines() if line.strip()]
+    if len(body) > MAX_ANSWER:
+        lines.pop()  # of the last one only a part was read
+    return bool(lines) and all(_OLD.search(line) for line in lines)
+
+
 def _retry(status: int, reason: str, headers: Mapping[str, str], wall_ns: int) -> DeliveryError:
     return Retryable(reason.removesuffix(": "), retry_after(headers, wall_ns))
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shipper.errors import Unusable
 from shipper_exporters._client import Answer
-from shipper_exporters._prometheus_answers import Refused, is_web_page
+from shipper_exporters._prometheus_answers import Refused, all_old, is_web_page
 from shipper_exporters._prometheus_samples import Sample
 from shipper_exporters._remote_write import Version
 
@@ -76,4 +76,4 @@ def with_proof(refused: Refused | None, answer: Answer, samples: Sequence[Sample
         return None  # what it refused is no sample: an exemplar
     if refused.histograms:
         return refused
-    return replace(refused, partial=True, missing=missing)
+    return replace(refused, old=all_old(answer.body), partial=True, missing=missing)

@@ -115,7 +115,8 @@ class Journey:
             return
         self.doubtful.update(sample[1] for sample in leg.part.samples)
         self._refusals += 1
-        if refused.partial:  # it took the rest, so nothing of it is sent again
+        mixed = bool(refused.missing) and leg.doubt and not refused.old  # some may be there, others never will
+        if refused.partial and not mixed:  # it took the rest, so nothing of it is sent again
             self._refuse_some(leg, refused)
             return
         halves = leg.part.halves() if self._refusals - self._acceptances <= HOPELESS else None

@@ -8,6 +8,7 @@ refused in ``_remote_write_journey``, and about counts since the last point in `
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -86,7 +87,10 @@ class PrometheusExporter(Exporter):
         journey = self._journeys.pop(prepared.request_id, None)
         if journey is None:
             doubt = prepared.request_id < self._began
-            journey = Journey(self._added_up(prepared.body), self._series, doubt=doubt, there=self._there)
+            body = prepared.body
+            if body.deltas:
+                body = await asyncio.to_thread(self._added_up, body)  # it is written anew
+            journey = Journey(body, self._series, doubt=doubt, there=self._there)
 
         async def post(part: Part) -> Refused | None:
             return await self._post(part, deadline)
@@ -107,8 +111,6 @@ class PrometheusExporter(Exporter):
 
     def _added_up(self, body: WriteBody) -> WriteBody:
         """The same with sums in place of what counts since the last point."""
-        if not body.deltas:
-            return body
         summed = self._sums.begin((sample for part in body.parts for sample in part.samples), self._there)
         parts, _ = cut(summed.samples, self._settings.max_samples_per_send, self._dialect.version)
         return replace(body, parts=tuple(parts), late=tuple(summed.late))

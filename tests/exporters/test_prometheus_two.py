@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -14,7 +15,7 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, ExporterContext
 from shipper.errors import Rejected, Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper.testing.sink import Answer, Received, Sink, html, raw, refuse
+from shipper.testing.sink import Answer, Received, Sink, cut_off, html, raw, refuse
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
 from tests.exporters.metrickit import IDENTITY, LIFE, counter, exponential, gauge, payload, request
 from tests.exporters.remote_write import values_of
@@ -213,6 +214,41 @@ def test_the_receivers_own_count(less: int, rejected: int) -> None:
             answer = await send(exporter, gauge("a", 1.0, NOW), gauge("b", 1.0, NOW), gauge("c", 1.0, NOW))
             assert answer.rejected == rejected
             assert len(sink.received) == 1
+
+    asyncio.run(scenario())
+
+
+def test_old_and_bad_after_a_lost_answer() -> None:
+    """After an answer got lost, what is there already is told from what is never taken, though both are refused at once."""
+    held: set[str] = set()
+
+    def judge(got: Received) -> Answer:
+        found = read(got.wire)
+        bad = [one for one in found if one.labels["__name__"] == "bad"]
+        old = [one for one in found if one.labels["__name__"] in held]
+        held.update(one.labels["__name__"] for one in found if one not in bad)
+        if not bad and not old:
+            return Answer(204, b"", headers=wrote(found))
+        said = "\n".join(["out of order sample"] * len(old) + ["invalid labels"] * len(bad))
+        return Answer(400, said.encode(), "text/plain", headers=wrote(found, less=len(old) + len(bad)))
+
+    def lost(got: Received) -> Answer:
+        judge(got)
+        sink_judges.pop()
+        return cut_off()
+
+    sink_judges = [judge, lost]
+
+    async def scenario() -> None:
+        async with Sink() as sink, exporting(sink, protocol="2.0") as exporter:
+            sink.judge = lambda got: sink_judges[-1](got)
+            names = [f"g{n}" for n in range(6)] + ["bad"]
+            one = exporter.prepare(request(payload(*(gauge(name, 1.0, NOW) for name in names))))
+            deadline = Deadline.after(exporter._context.clock, 60)
+            with pytest.raises(Retryable):
+                await exporter.send(one, deadline)
+            assert await exporter.send(one, deadline) == Accepted(1, ANY)
+            assert held == {f"g{n}" for n in range(6)}
 
     asyncio.run(scenario())
 
