@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 from yarl import URL
 
 from shipper.config.schema import Section
@@ -19,8 +19,9 @@ class TcpSettings(Section, frozen=True):
 
     endpoint: Annotated[str, Meta(description="host:port of the server; tls://host:port: over TLS.")] = ""
     endpoints: Annotated[
-        list[Word], Meta(description="Several servers, the first for choice, the others while it is down.")
-    ] = []  # noqa: RUF012 - msgspec copies it
+        list[Word],
+        Meta(description="Instead of endpoint: several, in order of preference; one is used while those before fail."),
+    ] = field(default_factory=list)
     # A server that is busy answers late and not by a refusal: these protocols have none. Fluentd's own client waits 190 s, Beats 30 s.
     timeout: Annotated[Seconds, Meta(description="How long nothing may move before it is tried again.")] = 30.0
     server_name: Annotated[
