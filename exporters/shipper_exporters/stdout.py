@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import sys
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
@@ -72,6 +73,8 @@ class StdoutExporter(Exporter):
         body: LinesBody = prepared.body
         if deadline.expired():
             raise Retryable("standard output: the deadline came before it could be written", unsent=True)
+        if sys.__stdout__ is None:  # it was closed when we were started, and what has its number by now is another file
+            raise Unusable("standard output: it is closed")
         try:
             async with Patience(self._context.clock, self._settings.timeout, deadline) as patience, self._turn:
                 await self._finish_line(prepared.request_id, patience)
