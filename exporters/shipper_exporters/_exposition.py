@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from shipper_exporters._prometheus_samples import (
     COUNTER,
@@ -35,21 +35,6 @@ _LAST = ("_sum", "_count")
 
 
 @dataclass(slots=True)
-class Shown:
-    """One series as it is shown. ``fresh``: not since it has this value. ``at``: monotonic seconds of when that came."""
-
-    labels: Labels
-    value: float
-    time_ms: int
-    at: float
-    exemplar: Exemplar | None = None
-    fresh: bool = True
-    ended: bool = False
-    order: tuple[int, float] = (0, 0.0)
-    written: str = ""  # name and labels, as the text formats have them, once they were needed
-
-
-@dataclass(slots=True)
 class Group:
     """The series of one data point, in the order that formats ask for. ``source``: which point they have their values of.
 
@@ -68,11 +53,32 @@ class Group:
 
 
 @dataclass(slots=True)
+class Shown:
+    """One series as it is shown. ``fresh``: not since it has this value. ``at``: monotonic seconds of when that came."""
+
+    labels: Labels
+    group: Group
+    value: float
+    time_ms: int
+    at: float
+    exemplar: Exemplar | None = None
+    fresh: bool = True
+    ended: bool = False
+    order: tuple[int, float] = (0, 0.0)
+    written: str = ""  # name and labels, as the text formats have them, once they were needed
+
+
+@dataclass(slots=True)
 class Shelf:
     """A family, and its series by what tells its points apart."""
 
     family: Family
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
+
+
+_State = tuple[float, int, float, Exemplar | None, bool, bool]
+_Undo = tuple[Shown, _State | None, int, tuple[int, int]]
+"""A series, what it was (None: new), and what its group was."""
 
 
 @dataclass(slots=True)
@@ -81,7 +87,7 @@ class Taken:
 
     rejected: Counter[str] = field(default_factory=Counter)
     refused: list[bytes] = field(default_factory=list)
-    undo: list[Callable[[], None]] = field(default_factory=list)
+    undo: list[_Undo] = field(default_factory=list)
 
 
 class Exposition:
@@ -114,8 +120,14 @@ class Exposition:
 
     def take_back(self, taken: Taken) -> None:
         """As if what came with ``taken`` had not come."""
-        for undo in reversed(taken.undo):
-            undo()
+        for shown, state, time_ms, source in reversed(taken.undo):
+            if self._shown.get(shown.labels) is not shown:
+                continue  # it has expired meanwhile
+            if state is None:
+                self._remove(shown)
+            else:
+                shown.value, shown.time_ms, shown.at, shown.exemplar, shown.fresh, shown.ended = state
+            shown.group.time_ms, shown.group.source = time_ms, source
 
     def seen(self, shown: Iterable[tuple[Shown, int]]) -> None:
         """Somebody has seen these, each with the value of that time; those that ended and were seen are gone."""
@@ -164,11 +176,11 @@ class Exposition:
         shown = self._shown.get(labels)
         if is_end(value):
             if shown is not None and not shown.ended and time_ms >= shown.time_ms:
-                taken.undo.append(self._as_it_is(shown))
+                taken.undo.append((shown, _state(shown), shown.group.time_ms, shown.group.source))
                 shown.ended = True
             return ""
         number = number_of(value)
-        group = self._group(shown.labels if shown is not None else labels)
+        group = shown.group if shown is not None else self._group(labels)
         source = (self._calls, point)
         if time_ms == group.time_ms and source != group.source:
             return "" if shown is not None and shown.time_ms == time_ms and same(shown.value, number) else TWICE
@@ -176,30 +188,29 @@ class Exposition:
             return ""  # a newer one is there
         if shown is None:
             assert isinstance(labels, Labels), "see _refusal"
-            shown = self._add(Shown(labels, number, time_ms, now, order=_order(labels)), group)
-            taken.undo.append(self._gone(shown, group))
+            shown = self._add(Shown(labels, group, number, time_ms, now, order=_order(labels)))
+            taken.undo.append((shown, None, group.time_ms, group.source))
         else:
-            taken.undo.append(self._as_it_is(shown))
+            taken.undo.append((shown, _state(shown), group.time_ms, group.source))
         group.time_ms, group.source = time_ms, source
         shown.value, shown.time_ms, shown.at, shown.fresh, shown.ended = number, time_ms, now, True, False
         if more is not None and more.exemplars:
             shown.exemplar = max(more.exemplars, key=lambda one: one.value)
-        self._admission.accepted([sample])
         return ""
 
     def _group(self, labels: bytes) -> Group:
-        """That of a series, also of one that is not there yet."""
+        """That of a series that is not there yet."""
         assert isinstance(labels, Labels), "see _refusal"
         shelf = self._shelves.get(base_name(labels.family))
         found = shelf.groups.get(_point(labels)) if shelf is not None else None
         return found if found is not None else Group()
 
-    def _add(self, shown: Shown, group: Group) -> Shown:
+    def _add(self, shown: Shown) -> Shown:
         labels = shown.labels
         base = base_name(labels.family)
         self._names[_name(labels)] = base
         shelf = self._shelves.setdefault(base, Shelf(labels.family))
-        insort(shelf.groups.setdefault(_point(labels), group).series, shown, key=lambda one: one.order)
+        insort(shelf.groups.setdefault(_point(labels), shown.group).series, shown, key=lambda one: one.order)
         self._shown[labels] = shown
         return shown
 
@@ -209,7 +220,7 @@ class Exposition:
         self._admission.forget(labels)
         base = base_name(labels.family)
         shelf = self._shelves[base]
-        group = shelf.groups[_point(labels)]
+        group = shown.group
         group.series = [one for one in group.series if one is not shown]
         if not group.series:
             del shelf.groups[_point(labels)]
@@ -217,29 +228,9 @@ class Exposition:
             del self._shelves[base]
             self._names = {name: of for name, of in self._names.items() if of != base}
 
-    def _as_it_is(self, shown: Shown) -> Callable[[], None]:
-        """What makes a series what it is now, if it is still there."""
-        group = self._group(shown.labels)
-        was, of = replace(shown), (group.time_ms, group.source)
 
-        def undo() -> None:
-            if self._shown.get(shown.labels) is shown:
-                for name in ("value", "time_ms", "at", "exemplar", "fresh", "ended"):
-                    setattr(shown, name, getattr(was, name))
-                group.time_ms, group.source = of
-
-        return undo
-
-    def _gone(self, shown: Shown, group: Group) -> Callable[[], None]:
-        """What removes a new series, if it is still there."""
-        of = (group.time_ms, group.source)
-
-        def undo() -> None:
-            if self._shown.get(shown.labels) is shown:
-                self._remove(shown)
-                group.time_ms, group.source = of
-
-        return undo
+def _state(shown: Shown) -> _State:
+    return shown.value, shown.time_ms, shown.at, shown.exemplar, shown.fresh, shown.ended
 
 
 def same(one: float, other: float) -> bool:
