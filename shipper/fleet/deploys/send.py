@@ -27,6 +27,8 @@ SECONDS = 5.0
 """How long telling of an event may take in all."""
 _PAUSE = 0.3
 _MAX_ANSWER = 64 << 10
+_OTEL = "OTEL_EXPORTER_OTLP_"
+_GRPC = "grpc"
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -59,8 +61,9 @@ def find_endpoint(option: str, config_file: str, env: Mapping[str, str]) -> Endp
     if base := env.get("SHIPPER_OTLP_ENDPOINT", "").strip():
         return Endpoint(_logs_url(base, "SHIPPER_OTLP_ENDPOINT"), "SHIPPER_OTLP_ENDPOINT", headers, **ours)
     for suffix in ("LOGS_ENDPOINT", "ENDPOINT"):
-        name = f"OTEL_EXPORTER_OTLP_{suffix}"
+        name = f"{_OTEL}{suffix}"
         if given := env.get(name, "").strip():
+            _check_protocol(env.get(f"{_OTEL}LOGS_PROTOCOL") or env.get(f"{_OTEL}PROTOCOL", ""), name)
             url = _checked(given, name) if suffix == "LOGS_ENDPOINT" else _logs_url(given, name)
             found = _pairs(env.get("OTEL_EXPORTER_OTLP_LOGS_HEADERS") or env.get("OTEL_EXPORTER_OTLP_HEADERS", ""))
             return Endpoint(url, name, found, ca_file=env.get("OTEL_EXPORTER_OTLP_CERTIFICATE", "").strip())
@@ -76,23 +79,38 @@ def _configured(config_file: str, env: Mapping[str, str]) -> Endpoint | None:
     from shipper.config import load
 
     loaded = load(config_file or None, env=env, complete=False)
-    for name, destination in loaded.config.destinations.items():
-        if destination.type == "otlp":
-            found = endpoint_of(destination.options, "logs", f"destinations.{name} of {loaded.path}")
-            if found is not None:
-                return found
+    of_type = [(name, at) for name, at in loaded.config.destinations.items() if at.type == "otlp"]
+    for name, destination in sorted(of_type, key=lambda entry: entry[1].options.get("protocol") == _GRPC):
+        found = endpoint_of(destination.options, "logs", f"destinations.{name} of {loaded.path}")
+        if found is not None:
+            return found
     return None
 
 
 def endpoint_of(options: Mapping[str, Any], signal: str, origin: str) -> Endpoint | None:
-    """Where a destination of type ``otlp`` takes ``signal``; None where it has no endpoint for it. Raises `ConfigError`."""
+    """Where a destination of type ``otlp`` takes ``signal``; None where it has no endpoint for it. Raises `ConfigError`.
+
+    Of several it is the preferred one.
+    """
     given = str(options.get(f"{signal}_endpoint") or "")
-    base = str(options.get("endpoint") or "")
+    base = str(options.get("endpoint") or _first(options.get("endpoints")))
     if not (given or base):
         return None
+    _check_protocol(str(options.get("protocol") or ""), origin)
     url = _checked(given, origin) if given else _signal_url(base, signal, origin)
     texts = {key: str(options.get(key) or "") for key in ("token_file", "ca_file", "cert_file", "key_file")}
     return Endpoint(url, origin, dict(options.get("headers") or {}), **texts)
+
+
+def _first(several: Any) -> str:
+    """The first of a list, or of what a variable has as one."""
+    words = str(several or "").replace(",", " ").split() if not isinstance(several, list) else several
+    return str(words[0]) if words else ""
+
+
+def _check_protocol(protocol: str, origin: str) -> None:
+    if protocol.strip() == _GRPC:
+        raise ConfigError(origin, "speaks gRPC, but this is sent by HTTP; name an endpoint for OTLP/HTTP")
 
 
 def tell(
