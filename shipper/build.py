@@ -242,7 +242,8 @@ class _Builder:
             mode=self.config.mode,
             shaping=_shaping(self.config, exporter.name),
             ask_known=self.life.ledger_lost,
-            batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" else BATCH_BYTES,
+            # What has to be looked at record by record is done in smaller steps, or it would hold everybody up.
+            batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" and route is None else BATCH_BYTES,
             standby=exporter.name == self.config.standby,
             bucket=self.making.buckets.get(exporter.name),
             route=route,

@@ -191,7 +191,7 @@ class Node:
             life,
             lambda wanted, attributes: settings_of(life, wanted, attributes),
             self._destinations.make,
-            self._destinations.buckets,
+            buckets=self._destinations.buckets,
         )
         return PodRun(place, config, making, self._conductor, clock=self._clock, report=report)
 

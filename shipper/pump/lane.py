@@ -37,6 +37,7 @@ class Lane:
         "rank",
         "rest_until",
         "resume",
+        "retired",
         "stream",
         "wanted",
     )
@@ -49,6 +50,7 @@ class Lane:
         self.low = self.done.prefix(stream.start)
         self.queued = False  # in a rotation: it may have something to cut
         self.rank = REST  # how valuable its next cut is; only looked at while value decides
+        self.retired = False  # everybody is done with the stream: nothing of it can be read any more
         self.rest_until = 0.0  # after a read error: not tried before this moment
         self.wanted: Wanted | None = None  # while value decides the order
         self._clock = clock

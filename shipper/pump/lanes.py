@@ -109,6 +109,7 @@ class Lanes:
         self._behind.pop(stream, None)
         lane = self.by_stream.pop(stream, None)
         if lane is not None:
+            lane.retired = True
             self.rotations[lane.stream.signal].drop(lane)
 
     def wake(self) -> None:

@@ -69,6 +69,9 @@ class Rereading:
     async def _reread(self, piece: Piece) -> Batch:
         backoff = Backoff(self._tools.random, first=1.0)
         while True:
+            if piece.lane.retired:  # of one that stood by meanwhile
+                cut, name = piece.cut, piece.lane.stream.id
+                raise RangeGone(name, cut.start, cut.end, "every destination that it was for is done with it")
             try:
                 return piece.lane.stream.reread(piece.cut)
             except OSError as error:

@@ -7,8 +7,20 @@ import json
 import urllib.request
 from pathlib import Path
 
-from shipper.testing.sink import Sink
-from tests.e2e.kit import audit, data_lines, free_port, gateway, host, listening, shipper, sidecar, statements, until
+from shipper.testing.sink import Received, Sink, accept, refuse
+from tests.e2e.kit import (
+    audit,
+    data_lines,
+    free_port,
+    gateway,
+    host,
+    is_statement,
+    listening,
+    shipper,
+    sidecar,
+    statements,
+    until,
+)
 
 FILES = "files: [{{include: ['{log}'], shape: {{parse: json, fields: [route]}}}}]\n"
 
@@ -21,6 +33,11 @@ def line(number: int, level: str, route: str) -> str:
 def wanted(text: str) -> bool:
     """What the route of these tests takes."""
     return json.loads(text)["level"] in ("warn", "error") and json.loads(text)["route"].startswith("/pay")
+
+
+def data(request: Received) -> list[str]:
+    """The log lines in a request."""
+    return [body for body in request.lines() if not is_statement(body)]
 
 
 LINES = [
@@ -36,6 +53,7 @@ def test_a_destination_gets_what_its_routes_take(tmp_path: Path) -> None:
         log, config = tmp_path / "app.log", tmp_path / "shipper.yaml"
         log.write_text("".join(f"{each}\n" for each in LINES[:120]))
         async with Sink() as every, Sink() as few:
+            few.judge = lambda request: refuse(413) if len(data(request)) > 5 else accept()
             config.write_text(
                 FILES.format(log=log)
                 + f"destinations: {{primary: {{endpoint: '{every.url}'}}, few: {{endpoint: '{few.url}'}}}}\n"

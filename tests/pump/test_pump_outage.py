@@ -504,3 +504,29 @@ def test_a_drain_in_the_outage_counts_what_the_fallback_got_before_it(tmp_path: 
         pair.host.close()
 
     asyncio.run(main())
+
+
+def test_what_it_had_begun_of_a_stream_that_is_gone_since_holds_nobody_up(tmp_path: Path) -> None:
+    """In the next outage it goes on with what there is; what everybody got meanwhile is no loss."""
+
+    async def main() -> None:
+        pair = Pair(tmp_path)
+        async with pair.host.running(*pair.pumps):
+            pair.first.answer = pair.rescue.answer = down
+            await pair.pass_time(100, "during")
+            assert pair.rescue.attempts
+            pair.first.answer = well
+            await pair.pass_time(60, "after")
+            pair.stream.ended = True
+            pair.host.hub.finished(pair.stream)
+            await pair.pass_time(5)
+            assert pair.host.hub.get("one") is None
+            later = pair.stream = pair.host.add(ValuedStream("two"))
+            pair.first.answer, pair.rescue.answer = down, well
+            await pair.pass_time(150, "again")
+            assert set(bytes(later.data).splitlines()[:-2]) <= set(pair.data(pair.rescue))
+        metrics = pair.host.metrics.registry
+        assert not metrics.get_sample_value("shipper_dropped_records_total", {"destination": "rescue", "cause": "gone"})
+        pair.host.close()
+
+    asyncio.run(main())
