@@ -12,7 +12,7 @@ it; else nothing, as it only says where counting goes on from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,9 +58,9 @@ class Deltas:
         self._most = most
         self._seen: dict[Key, Seen] = {}
 
-    def convert(self, payloads: Iterable[bytes]) -> Converted:
-        """Requests, joined, with deltas in place of counts since the start. Raises `MalformedOtlp`."""
-        message = parse(Signal.METRICS, b"".join(payloads))
+    def convert(self, payload: bytes) -> Converted:
+        """A request with deltas in place of counts since the start. Raises `MalformedOtlp`."""
+        message = parse(Signal.METRICS, payload)
         left_out: Counter[str] = Counter()
         before: dict[Key, tuple[Seen | None, Seen]] = {}
         count = kept = 0

@@ -102,7 +102,8 @@ def _row(head: bytes, keys: frozenset[str], row: LogRow) -> Iterator[Entries]:
             1:-1
         ]
     inside = _encode(own)[1:-1]
-    opening = b"{%b,%b%b" % (head, _times(row.time_ns or row.observed_ns), inside + b"," if inside else b"")
+    comma = b"," if inside else b""
+    opening = b"".join((b"{", head, b",", _times(row.time_ns or row.observed_ns), inside, comma))
     body = row.body if row.body is not None else row.event_name
     text = body if isinstance(body, str) else _encode(_jsonable(body)).decode()
     message = _encode(text)

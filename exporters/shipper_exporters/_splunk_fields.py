@@ -20,7 +20,6 @@ SOURCETYPE = ("com.splunk.sourcetype",)
 
 _FLAT = frozenset({str, int, bool})
 _DEEPEST = 24
-_SECOND = 1_000_000_000
 _encode = msgspec.json.encode
 
 
@@ -55,25 +54,27 @@ class Head:
         if not own:
             return self.opening(time_ns) + body + b"}\n"
         own = flat(own)
-        mine, inside = _encode(own)[1:-1], self.fields
-        if not self.keys.isdisjoint(own):
-            mine = _encode({**msgspec.json.decode(b"{%b}" % inside), **own})[1:-1]
-        elif inside:
-            mine = b"%b,%b" % (inside, mine)
-        if time_ns:
-            return b'{"time":%d.%09d,%b"fields":{%b},"event":%b}\n' % (
-                *divmod(time_ns, _SECOND),
-                self.place,
-                mine,
-                body,
-            )
-        return b'{%b"fields":{%b},"event":%b}\n' % (self.place, mine, body)
+        if self.keys.isdisjoint(own):
+            mine, shared = _encode(own)[1:], self.fields
+        else:
+            mine, shared = _encode({**msgspec.json.decode(b"{%b}" % self.fields), **own})[1:], b""
+        comma = b"," if shared else b""
+        return b"".join(
+            (b"{", _time(time_ns), self.place, b'"fields":{', shared, comma, mine, b',"event":', body, b"}\n")
+        )
 
     def opening(self, time_ns: int) -> bytes:
         """All that stands in front of the text of an event without fields of its own."""
-        time = b'"time":%d.%09d,' % divmod(time_ns, _SECOND) if time_ns else b""
         fields = b'"fields":{%b},' % self.fields if self.fields else b""
-        return b'{%b%b%b"event":' % (time, self.place, fields)
+        return b'{%b%b%b"event":' % (_time(time_ns), self.place, fields)
+
+
+def _time(time_ns: int) -> bytes:
+    """Seconds, with all nine decimals; nothing when it is not known."""
+    if not time_ns:
+        return b""
+    digits = b"%010d" % time_ns
+    return b'"time":%b.%b,' % (digits[:-9], digits[-9:])
 
 
 def place(resource: Mapping[str, AttributeValue], placement: Placement) -> dict[str, str]:

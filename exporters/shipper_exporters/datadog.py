@@ -8,7 +8,9 @@ twice.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -81,7 +83,8 @@ class DatadogExporter(Exporter):
         )
         self._logs = LogEntries(tagging)
         self._deltas = Deltas(_counted_since(context))
-        self._journeys: dict[str, tuple[Journey, Converted | None]] = {}
+        self._converting = asyncio.Lock()
+        self._journeys: dict[str, tuple[Journey, list[Converted]]] = {}
 
     async def start(self) -> None:
         """See `Exporter.start`."""
@@ -98,7 +101,7 @@ class DatadogExporter(Exporter):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was accepted of a request before it failed is not sent again with it."""
         known = prepared.request_id in self._journeys
-        journey, converted = self._journeys.pop(prepared.request_id) if known else self._set_out(prepared.body)
+        journey, converted = self._journeys.pop(prepared.request_id) if known else await self._set_out(prepared.body)
 
         async def post(part: Part) -> Accepted:
             return await self._post(part, prepared.signal, deadline)
@@ -106,8 +109,7 @@ class DatadogExporter(Exporter):
         try:
             return await journey.go(post)
         except (TooLarge, Rejected):  # it comes again, if at all, under other ids
-            if converted is not None:
-                self._deltas.undo(converted)
+            self._undo(converted)
             raise
         except BaseException:
             self._journeys[prepared.request_id] = journey, converted
@@ -143,17 +145,31 @@ class DatadogExporter(Exporter):
             parts = list(log_parts(self._logs.encode(payloads), zipped))
         return DatadogBody(tuple(parts), records), sum(len(part.data) for part in parts)
 
-    def _set_out(self, body: DatadogBody) -> tuple[Journey, Converted | None]:
-        """Deltas depend on what was sent before, so metrics are made into them here, and once."""
+    async def _set_out(self, body: DatadogBody) -> tuple[Journey, list[Converted]]:
+        """Deltas depend on what was sent before, so metrics are made into them here, once, and one request at a time."""
         if not body.metrics:
-            return Journey(body.parts, body.records), None
+            return Journey(body.parts, body.records), []
+        converted: list[Converted] = []
         try:
-            converted = self._deltas.convert(body.metrics)
+            async with self._converting:
+                for payload in body.metrics:
+                    converted.append(self._deltas.convert(payload))
+                    await asyncio.sleep(0)  # a large request must not hold up everybody else
         except MalformedOtlp as error:
+            self._undo(converted)
             raise Rejected(f"{self.name}: {error}") from None
+        except BaseException:
+            self._undo(converted)
+            raise
+        data = b"".join(one.data for one in converted)
         zipped = self._settings.compression == "gzip"
-        parts = [otlp_part(converted.data, body.records, zipped)] if converted.data else []
-        return Journey(parts, body.records, converted.left_out), converted
+        parts = [otlp_part(data, body.records, zipped)] if data else []
+        left_out = sum((Counter(one.left_out) for one in converted), Counter[str]())
+        return Journey(parts, body.records, left_out), converted
+
+    def _undo(self, converted: Sequence[Converted]) -> None:
+        for one in reversed(converted):
+            self._deltas.undo(one)
 
     async def _post(self, part: Part, signal: Signal, deadline: Deadline) -> Accepted:
         url = self._urls[signal]
