@@ -1,7 +1,7 @@
 """Round trips through receivers of the forward protocol that others wrote: N distinct records in, N out, all fields equal.
 
 Fluent's server for JavaScript is installed by npm. ``OTELCOL_BINARY`` names a Collector with the receiver ``fluent_forward`` and the
-exporter ``file`` (``OTELCOL_CONTRIB_BINARY`` where that is another), ``FLUENT_BIT_BINARY`` a Fluent Bit.
+exporter ``file`` (``OTELCOL_CONTRIB_BINARY`` where that is another), ``FLUENTD_BINARY`` a Fluentd, ``FLUENT_BIT_BINARY`` a Fluent Bit.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from shipper_exporters.forward import ForwardExporter, ForwardSettings
 from tests.e2e.kit import free_port, listening, until
 from tests.exporters import fluent_js_server
 from tests.exporters.log_kit import payload, request
+from tests.sources.certificates import make
 
 COLLECTOR = os.environ.get("OTELCOL_CONTRIB_BINARY") or os.environ.get("OTELCOL_BINARY", "")
+FLUENTD = os.environ.get("FLUENTD_BINARY", "")
 FLUENT_BIT = os.environ.get("FLUENT_BIT_BINARY", "")
 COUNT = 1000
 ROWS = [
@@ -149,6 +151,82 @@ def test_an_opentelemetry_collector(tmp_path: Path, compression: str) -> None:
             await until(lambda: len(written()) >= 2 * COUNT, "the Collector has written all")
         assert {record.attributes["fluent.tag"] for record in written()} == {"checkout.logs"}
         checked([(record.time_ns, {"message": record.body, **record.attributes}) for record in written()])
+
+    asyncio.run(story())
+
+
+SECURITY = """
+  <security>
+    self_hostname server
+    shared_key k1
+    user_auth true
+    <user>
+      username host
+      password p1
+    </user>
+  </security>
+"""
+
+
+@pytest.mark.skipif(not FLUENTD, reason="FLUENTD_BINARY names no Fluentd")
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+@pytest.mark.parametrize("secured", [False, True], ids=["open", "secured"])
+def test_fluentd(tmp_path: Path, compression: str, secured: bool) -> None:
+    """All records arrive in Fluentd, by both modes, also over TLS with a client certificate, a shared key and a user."""
+    port, out, options = free_port(), tmp_path / "out", {"compression": compression}
+    transport = security = ""
+    if secured:
+        files = make(tmp_path / "certificates")
+        (tmp_path / "key").write_text("k1")
+        (tmp_path / "password").write_text("p1")
+        options |= {"shared_key_file": str(tmp_path / "key"), "username": "host"}
+        options |= {"password_file": str(tmp_path / "password"), "ca_file": str(files.ca)}
+        options |= {"cert_file": str(files.client_cert), "key_file": str(files.client_key)}
+        transport = f"<transport tls>\ncert_path {files.cert}\nprivate_key_path {files.key}\n"
+        transport += f"ca_path {files.ca}\nclient_cert_auth true\n</transport>"
+        security = SECURITY
+    (tmp_path / "fluentd.conf").write_text(
+        f"""
+        <source>
+          @type forward
+          bind 127.0.0.1
+          port {port}
+          {transport}
+          {security}
+        </source>
+        <match checkout.**>
+          @type file
+          path {out}/records
+          append true
+          <inject>
+            time_key time
+            time_type string
+            time_format %s%N
+          </inject>
+          <format>
+            @type json
+          </format>
+          <buffer>
+            flush_mode immediate
+          </buffer>
+        </match>
+        """
+    )
+
+    def written() -> list[Any]:
+        lines = [line for file in out.glob("records*.log") for line in file.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in lines]
+
+    async def story() -> None:
+        command = [FLUENTD, "--no-supervisor", "-c", str(tmp_path / "fluentd.conf")]
+        async with running(command, stdout=DEVNULL, stderr=DEVNULL):
+            await listening(port)
+            await send(f"{'tls://' if secured else ''}127.0.0.1:{port}", **options)
+            await until(lambda: len(written()) >= 2 * COUNT, "Fluentd has written all")
+        # Its buffers are written one beside the other.
+        order = {row["body"]: number for number, row in enumerate([*ROWS, *LINES])}
+        found = sorted(written(), key=lambda record: order[record["message"]])
+        checked([(int(record["time"]), record) for record in found])
 
     asyncio.run(story())
 
