@@ -35,11 +35,12 @@ _SPAN_ID = metadata("span_id", "0" * 16)[:-16]
 
 
 class _Shared(NamedTuple):
-    """What all records of an envelope have in common: the labels of their stream, metadata, and the names taken by it."""
+    """What all records of an envelope have in common: the labels of their stream, metadata, the names taken, the resource."""
 
     labels: bytes
     metadata: bytes
     names: frozenset[str]
+    resource: Mapping[str, AttributeValue]
 
 
 class LokiEncoder:
@@ -77,7 +78,8 @@ class LokiEncoder:
         labels = labels or UNKNOWN
         scope = {"scope.name": envelope.scope, "scope.version": envelope.scope_version, **envelope.scope_attributes}
         pairs = _apart((*flat(scope), *flat(resource)), OWN | labels.keys())
-        return _Shared(text(selector(labels)), b"".join(starmap(metadata, pairs.items())), OWN.union(pairs, labels))
+        encoded = b"".join(starmap(metadata, pairs.items()))
+        return _Shared(text(selector(labels)), encoded, OWN.union(pairs, labels), envelope.resource)
 
 
 class _Stream:
@@ -149,14 +151,14 @@ class _Stream:
 def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: int) -> None:
     for row in block.rows():
         line = text(loki_text(row.body))
-        rest = _metadata(row, shared.names) + shared.metadata
+        rest = _metadata(row, shared) + shared.metadata
         if row.time_ns:
             stream.add(line, rest, row.time_ns)
         else:
             stream.add_untimed(line, rest, row.observed_ns or observed_ns)
 
 
-def _metadata(row: LogRow, taken: frozenset[str]) -> bytes:
+def _metadata(row: LogRow, shared: _Shared) -> bytes:
     """What a record has beside its line and what it shares."""
     time_ns, observed_ns, severity, severity_text, _, attributes, event_name, trace_id, span_id, flags = row
     out = [_head(severity, flags)]
@@ -171,7 +173,7 @@ def _metadata(row: LogRow, taken: frozenset[str]) -> bytes:
     if span_id:
         out.append(_SPAN_ID + span_id.encode())
     if attributes:
-        out += _attributes(attributes, taken)
+        out += _attributes(attributes, shared)
     return b"".join(out)
 
 
@@ -181,7 +183,10 @@ def _head(severity: int, flags: int) -> bytes:
     return number + (metadata("flags", str(flags)) if flags else b"")
 
 
-def _attributes(attributes: Mapping[str, AttributeValue], taken: frozenset[str]) -> Iterable[bytes]:
+def _attributes(attributes: Mapping[str, AttributeValue], shared: _Shared) -> Iterable[bytes]:
+    taken = shared.names
+    if not shared.resource.keys().isdisjoint(attributes):  # what the resource says already is not said twice
+        attributes = {key: value for key, value in attributes.items() if shared.resource.get(key) != value}
     given = attributes.values()
     if dict in map(type, given):  # its members count by themselves
         return starmap(metadata, _apart(flat(attributes), taken).items())

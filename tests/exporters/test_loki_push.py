@@ -109,6 +109,12 @@ def test_a_name_that_is_taken_hides_nothing() -> None:
     assert found["a_b"] == "1"
 
 
+def test_what_the_resource_says_is_not_said_twice() -> None:
+    """An attribute that repeats one of the resource is one."""
+    line = one(body="x", attributes={"shipper.life.id": LIFE, "service.name": "checkout", "n": 1})
+    assert dict(line.metadata) == {**IDENTITY, "n": "1"}
+
+
 def test_bodies_that_are_no_text() -> None:
     """A body that is no string is JSON; none at all is an empty line."""
     bodies = {"a": [1, None, b"x"]}, 5, None, True, 1.5
