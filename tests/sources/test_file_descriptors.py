@@ -299,3 +299,34 @@ def test_a_copy_is_not_new_because_its_original_cannot_be_looked_at(tmp_path: Pa
             assert sorted(found) == sorted(names(0, 30) + names(100, 130) + names(200, 230) + names(300, 330))
 
     asyncio.run(main())
+
+
+def test_the_log_and_its_copy_have_other_names_by_the_time_they_can_be_opened(tmp_path: Path) -> None:
+    """Cases 13, 16, 45: copied, truncated and renamed twice before anybody could look: what was read is not read again."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        logs.mkdir()
+        path = logs / "app.log"
+        with open(path, "ab", buffering=0) as writer:
+            writer.write(numbered(0, 5))
+            async with tailing(logs, ("app.log*", "held*"), sink=sink, limits={"max_open_files": 8}) as tail:
+                await tail.lines(5)
+                files = taken(logs)
+                await all_taken(tail, files)
+                (logs / "app.log.2").write_bytes(path.read_bytes())
+                os.truncate(path, 0)
+                path.rename(logs / "app.log.1")
+                writer.write(numbered(5, 10))  # as long as before
+                await tail.settle()
+                (logs / "app.log.2").rename(logs / "app.log.3")
+                (logs / "app.log.1").rename(logs / "app.log.2")
+                await tail.settle()
+                for file in files:
+                    file.close()
+                await tail.pass_time(4)
+                assert sorted(sink.bodies[13:]) == names(5, 10)
+                assert len(sink.bodies) == 18
+                assert not sink.lost
+
+    asyncio.run(main())

@@ -215,5 +215,5 @@ class Partings:
         self._table.copies.note(copy, size)
         old.sighted(size, self._clock.monotonic())
         what = "was truncated" if because == GONE else "is gone"
-        self._report(Said(f"{old.name} {what}; what was not read yet comes from its copy {copy.path}"))
+        self._report(Said(f"{old.name} {what}; what was not read yet comes from its copy {copy.path or copy.origin}"))
         return size

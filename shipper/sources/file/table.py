@@ -46,7 +46,7 @@ class FileTable:
         self._report = report
         self._paths: dict[str, TailedFile] = {}
         self._keys: dict[Key, TailedFile] = {}
-        self._named_so: dict[str, dict[TailedFile, None]] = {}  # by the last part of their paths
+        self._families: dict[str, dict[TailedFile, None]] = {}  # by their names, and by what these may be rotated from
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
@@ -64,8 +64,7 @@ class FileTable:
 
     def originals(self, file: TailedFile, head: bytes) -> list[TailedFile]:
         """The files that ``file``, which begins with ``head``, may be a copy of by its name, in whatever directory."""
-        names = [os.path.basename(base) for base in rotation_bases(file.path)]
-        alike = dict.fromkeys(each for name in names for each in self._named_so.get(name, ()))
+        alike = dict.fromkeys(each for name in _family(file.path) for each in self._families.get(name, ()))
         return [each for each in alike if each is not file and _begins_so(each, head)]
 
     # Names -------------------------------------------------------------------------------------------------------------
@@ -77,10 +76,13 @@ class FileTable:
             file = self._paths.get(path)
             if file is not None and file.fd >= 0:
                 self.look(file, force=True)
+        moved = []
         for path, mask in changes.items():
             file = self._paths.get(path)
             if file is None or file.fd < 0 or mask & ~CONTENT_ONLY:
-                self.check(path)
+                moved.append(path)
+        for path in sorted(moved, key=self._newness):
+            self.check(path)
         self._settle()
 
     def scan(self, paths: Sequence[str]) -> Iterator[None]:
@@ -89,7 +91,7 @@ class FileTable:
         Goes on as it is iterated over, in small steps, so that thousands of files hold nobody up.
         """
         present = set(paths)
-        new = sorted((path for path in paths if path not in self._paths), key=_written_at)  # the oldest first
+        new = sorted((path for path in paths if path not in self._paths), key=self._newness)
         for number, file in enumerate(list(self._keys.values()), 1):  # before new ones, as in `touched`
             if file.fd >= 0:
                 self.look(file)
@@ -103,13 +105,23 @@ class FileTable:
                 yield
         self._settle()
 
+    def _newness(self, path: str) -> tuple[bool, int]:
+        """What is known comes first, for a new name of it may be that of the original of what is new; then the oldest."""
+        try:
+            status = os.stat(path)
+        except OSError:  # as will be found out when it is opened
+            return True, 0
+        return (status.st_dev, status.st_ino) not in self._keys, status.st_mtime_ns
+
     def check(self, path: str) -> None:
         """Find out what is at ``path`` now."""
         try:
             status = regular(path)
         except (FileNotFoundError, NotADirectoryError):
-            self._retry.pop(path, None)
+            waits, file = self._retry.pop(path, None), self._paths.get(path)
             self._drop_name(path)
+            if waits is not None and file is not None and file.paths:
+                self._retry.setdefault(file.path, waits)
             return
         except OSError as error:
             self.refused(path, error)
@@ -147,7 +159,8 @@ class FileTable:
         if self._paths.get(path) is not file:
             self._drop_name(path)
             self._paths[path] = file
-            self._named_so.setdefault(os.path.basename(path), {})[file] = None
+            for name in _family(path):
+                self._families.setdefault(name, {})[file] = None
 
     def take_up(self, path: str, key: Key) -> TailedFile | None:
         """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
@@ -323,7 +336,7 @@ class FileTable:
             return
         if file.wanted:
             self._pool.close(file)  # still known, so that it is not read again
-        elif file not in self._strays:
+        elif file not in self._strays and file not in self._nameless:  # it may be on its way to another name
             self.forget(file)
 
     def forget(self, file: TailedFile) -> None:
@@ -344,12 +357,12 @@ class FileTable:
 
     def _forget_name(self, path: str, file: TailedFile, others: Iterable[str]) -> None:
         """``others``: the names that it still has."""
-        name = os.path.basename(path)
-        alike = self._named_so.get(name, {})
-        if file in alike and name not in map(os.path.basename, others):
-            del alike[file]
-            if not alike:
-                del self._named_so[name]
+        for name in _family(path).difference(*map(_family, others)):
+            alike = self._families.get(name, {})
+            if file in alike:
+                del alike[file]
+                if not alike:
+                    del self._families[name]
 
     def retry(self) -> None:
         """Try what could not be opened again, as far as there are descriptors."""
@@ -374,14 +387,11 @@ class FileTable:
         self._settle()
 
 
+def _family(path: str) -> set[str]:
+    """Without their directories: a name, and what it may be a rotated form of."""
+    return {os.path.basename(path), *map(os.path.basename, rotation_bases(path))}
+
+
 def _begins_so(file: TailedFile, head: bytes) -> bool:
     content = file.stream
     return content is not None and not content.finished and content.head.matches(head)
-
-
-def _written_at(path: str) -> int:
-    """When a file was last written to; 0 where that cannot be asked, as will be found out when it is opened."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
