@@ -19,7 +19,7 @@ from shipper_exporters._remote_write import Version
 AUTO = "auto"
 
 _WRITTEN = "X-Prometheus-Remote-Write-{}-Written"
-_UNKNOWN_MESSAGE = frozenset({400, 406, 415})
+_NOT_UNDERSTOOD = frozenset({400, 406, 415, 500, 501})  # some stumble over a message that they do not know
 
 
 class Dialect:
@@ -45,7 +45,7 @@ class Dialect:
                     " remote write 1.0; set protocol to auto or 1.0"
                 )
             return None
-        unknown = answer.status == 415 or (answer.status in _UNKNOWN_MESSAGE and not self._settled)
+        unknown = answer.status == 415 or (answer.status in _NOT_UNDERSTOOD and not self._settled)
         return Version.ONE if success or unknown else None
 
     def proved(self, version: Version) -> None:

@@ -16,7 +16,7 @@ from shipper_exporters._prometheus_settings import check_external_labels
 class PrometheusScrapeSettings(Section, frozen=True):
     """What ``options`` of a destination of type ``prometheus-scrape`` may hold."""
 
-    listen: Annotated[str, Meta(description="host:port where scrapers ask.")] = "127.0.0.1:9464"
+    listen: Annotated[str, Meta(description="host:port where scrapers ask.")] = "127.0.0.1:9479"
     path: Annotated[str, Meta(description="Path of the exposition.")] = "/metrics"
     token_file: Annotated[
         str, Meta(description="File with the bearer token that scrapers must send; read again when it changes.")
@@ -48,7 +48,7 @@ def check(destination: str, settings: PrometheusScrapeSettings) -> ListenSetting
     """Where to listen. Raises `ConfigError` for options that cannot work or would not be safe."""
     host, colon, port = settings.listen.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise wrong(destination, "listen", "is no host and port such as 127.0.0.1:9464")
+        raise wrong(destination, "listen", "is no host and port such as 127.0.0.1:9479")
     if not settings.path.startswith("/") or settings.path == "/":
         raise wrong(destination, "path", "is no path such as /metrics")
     if settings.timeout <= 0:

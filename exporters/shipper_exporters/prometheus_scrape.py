@@ -41,6 +41,7 @@ class PrometheusScrapeExporter(Exporter):
     """An exposition for scrapers; see the module."""
 
     Settings: ClassVar[type[Any]] = PrometheusScrapeSettings
+    many_lives = True  # all pods of a node are on one page
 
     def __init__(self, name: str, settings: PrometheusScrapeSettings, context: ExporterContext) -> None:
         self.name = name

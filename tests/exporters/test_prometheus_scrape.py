@@ -245,7 +245,7 @@ def test_whom_it_trusts(peer: str, trusted: bool, monkeypatch: pytest.MonkeyPatc
             assert exporter.trusted() is trusted
         said = PrometheusScrapeExporter("s", PrometheusScrapeSettings(trust_local=True), context())
         assert said.trusted()
-        assert said.describe() == "shown to scrapers at http://127.0.0.1:9464/metrics"
+        assert said.describe() == "shown to scrapers at http://127.0.0.1:9479/metrics"
 
     asyncio.run(scenario())
 
@@ -253,11 +253,11 @@ def test_whom_it_trusts(peer: str, trusted: bool, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("options", "path"),
     [
-        ({"listen": "9464"}, "listen"),
+        ({"listen": "9479"}, "listen"),
         ({"listen": "127.0.0.1:99999"}, "listen"),
-        ({"listen": "0.0.0.0:9464"}, "listen"),
-        ({"listen": "0.0.0.0:9464", "token_file": "t"}, "listen"),
-        ({"listen": "127.0.0.1:9464", "cert_file": "c"}, "listen"),
+        ({"listen": "0.0.0.0:9479"}, "listen"),
+        ({"listen": "0.0.0.0:9479", "token_file": "t"}, "listen"),
+        ({"listen": "127.0.0.1:9479", "cert_file": "c"}, "listen"),
         ({"path": "metrics"}, "path"),
         ({"path": "/"}, "path"),
         ({"timeout": "0s"}, "timeout"),
@@ -276,7 +276,7 @@ def test_settings_that_cannot_work(options: dict[str, Any], path: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"listen": "0.0.0.0:9464", "insecure": True}, {"listen": "[::1]:9464"}, {"listen": "localhost:9464"}],
+    [{"listen": "0.0.0.0:9479", "insecure": True}, {"listen": "[::1]:9479"}, {"listen": "localhost:9479"}],
 )
 def test_settings_that_work(options: dict[str, Any]) -> None:
     """Loopback needs nothing, any other address TLS and a token or a word that it is meant so."""

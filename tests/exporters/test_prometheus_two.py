@@ -23,7 +23,7 @@ from tests.exporters.remote_write_two import CONTENT_TYPE, SeriesTwo, read, rece
 
 NOW = 1_700_000_000_000
 START = NOW - 60_000
-DISABLED = raw(500, b"native histograms are disabled", "text/plain")
+DISABLED = Answer(500, b"native histograms are disabled", "text/plain", headers=wrote([]), keep=False)
 
 
 @asynccontextmanager
@@ -135,7 +135,15 @@ def test_native_histograms() -> None:
     assert list(native.positive_deltas) == [1, -1, 2]
 
 
-@pytest.mark.parametrize("unknown", [raw(415, b"no", "text/plain"), raw(400, b"bad", "text/plain"), Answer(204, b"")])
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        raw(415, b"no", "text/plain"),
+        raw(400, b"bad", "text/plain"),
+        raw(500, b"empty request", "text/plain"),
+        Answer(204, b""),
+    ],
+)
 def test_a_receiver_of_one_is_found_out(unknown: Answer) -> None:
     """Who does not know 2.0, or takes it without saying what was written, gets 1.0, the same samples and from then on."""
 
