@@ -41,6 +41,7 @@ _HOLD_WORDS = re.compile(
     r"|maximum (normal |frozen )?shards|explicit index in bulk is not allowed|unrecognized parameter"
     r"|only write ops with an op_type of create are allowed|no handler found|action_auto_create_index|auto_create_index"
     r"|multiple indices|op_type=create targeting backing indices"
+    r"|_id must be unset|in time_series mode|find dynamic template"  # metrics, where it was not told what version it is
 )
 _CONTENT_TYPES = frozenset(  # about the document, though some come with status 500
     {

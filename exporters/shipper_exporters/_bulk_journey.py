@@ -6,6 +6,7 @@ are counted, and those that it has already, from an attempt whose answer got los
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Journey:
         else:
             every = list(self._body.ids(part))
             ids = iter([every[number - part.first] for number in leg.chosen] if every else [])
-            data = self._body.pick(part, leg.chosen)
+            data = await asyncio.to_thread(self._body.pick, part, leg.chosen)
         leg.doubt = True  # also when it is broken off
         try:
             found = await post(data, ids, len(leg.numbers()))

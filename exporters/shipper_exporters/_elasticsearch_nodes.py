@@ -11,6 +11,7 @@ from yarl import URL
 from shipper.clock import Deadline
 from shipper.errors import Retryable, Unusable
 from shipper_exporters._client import Answer, Client, Content
+from shipper_exporters._elasticsearch_aws import Signer, strict
 from shipper_exporters._elasticsearch_settings import ElasticsearchSettings
 from shipper_exporters._http import SecretFile
 
@@ -26,7 +27,7 @@ class Credentials:
         self._scheme = "Bearer" if settings.token_file else "Basic" if settings.username else "ApiKey"
         path = settings.api_key_file or settings.token_file or settings.password_file
         self._file = SecretFile(path) if path else None
-        set_otherwise = any(name.lower() == "authorization" for name in settings.headers)
+        set_otherwise = settings.aws_region or any(name.lower() == "authorization" for name in settings.headers)
         self._key = "" if set_otherwise else os.environ.get(KEY_VARIABLE, "").strip()
 
     def headers(self) -> dict[str, str]:
@@ -46,8 +47,16 @@ class Credentials:
 class Nodes:
     """The nodes of one cluster; calls go to one of them until that fails."""
 
-    def __init__(self, urls: Sequence[URL], client: Client, headers: Mapping[str, str], secret: Credentials) -> None:
+    def __init__(
+        self,
+        urls: Sequence[URL],
+        client: Client,
+        headers: Mapping[str, str],
+        secret: Credentials,
+        signer: Signer | None = None,
+    ) -> None:
         self._urls = list(urls)
+        self._signer = signer
         self._client = client
         self._headers = headers
         self._secret = secret
@@ -74,7 +83,8 @@ class Nodes:
             at = self._at
             url = self._urls[at].joinpath(*path).with_query(dict(query))
             try:
-                answer = await self._client.call(method, url, deadline, limit, headers, content)
+                url, signed = await self._signed(method, url, headers, content)
+                answer = await self._client.call(method, url, deadline, limit, signed, content)
             except Retryable as error:
                 self._leave(at)
                 if last or not error.unsent:
@@ -84,6 +94,14 @@ class Nodes:
                 self._leave(at)
             return answer, url
         raise AssertionError("the last node's answer or error ends the loop")
+
+    async def _signed(
+        self, method: str, url: URL, headers: Mapping[str, str], content: Content | None
+    ) -> tuple[URL, Mapping[str, str]]:
+        if self._signer is None:
+            return url, headers
+        url = strict(url)
+        return url, await self._signer.sign(method, url, headers, content.data if content else b"")
 
     def _leave(self, at: int) -> None:
         """Use the next node from now on, unless another call has gone on already."""

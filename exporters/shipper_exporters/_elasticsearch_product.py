@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+_UNKNOWN = (0, 0)
 _OTEL_TEMPLATES = (8, 16)  # the first that brings templates for data streams of the OpenTelemetry mapping
 _REQUIRE_DATA_STREAM = (8, 13)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
@@ -18,13 +19,17 @@ class Product:
     """``name`` is ``elasticsearch``, ``opensearch`` or empty where it is something that does not say; ``version`` (0, 0) likewise."""
 
     name: str = ""
-    version: tuple[int, int] = (0, 0)
+    version: tuple[int, int] = _UNKNOWN
     serverless: bool = False
 
     @property
     def time_series(self) -> bool:
-        """Whether data streams of metrics are time series by its own templates, which make ids of dimensions and time."""
-        return self.name == "elasticsearch" and (self.serverless or self.version >= _OTEL_TEMPLATES)
+        """Whether data streams of metrics are time series by its own templates, which make ids of dimensions and time.
+
+        One that may not say its version is taken for a recent one.
+        """
+        recent = self.serverless or self.version >= _OTEL_TEMPLATES or self.version == _UNKNOWN
+        return self.name == "elasticsearch" and recent
 
     @property
     def can_require_data_stream(self) -> bool:
@@ -34,7 +39,8 @@ class Product:
     def __str__(self) -> str:
         if not self.name:
             return "bulk API"
-        return f"{ {'elasticsearch': 'Elasticsearch', 'opensearch': 'OpenSearch'}[self.name] } {self.version[0]}.{self.version[1]}"
+        said = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[self.name]
+        return said if self.version == _UNKNOWN else f"{said} {self.version[0]}.{self.version[1]}"
 
 
 def recognise(headers: Mapping[str, str], body: bytes) -> Product:
@@ -48,7 +54,7 @@ def recognise(headers: Mapping[str, str], body: bytes) -> Product:
     if not isinstance(version, dict):
         version = {}
     number = _VERSION.match(str(version.get("number", "")))
-    numbers = (int(number[1]), int(number[2])) if number else (0, 0)
+    numbers = (int(number[1]), int(number[2])) if number else _UNKNOWN
     if version.get("distribution") == "opensearch":
         return Product("opensearch", numbers)
     if headers.get("X-Elastic-Product") == "Elasticsearch" or "build_flavor" in version:

@@ -12,7 +12,7 @@ from shipper.config.units import Seconds, Size
 from shipper_exporters._http_settings import OURS, HttpSettings, check_http, parse_url, wrong
 
 _EXAMPLE = "https://elasticsearch.example:9200"
-_SECRETS = ("api_key_file", "token_file", "username")
+_SECRETS = ("api_key_file", "token_file", "username", "aws_region")
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#:\s]')
 _BRACES = re.compile(r"\{[^{}]*\}")
 
@@ -51,6 +51,9 @@ class ElasticsearchSettings(HttpSettings, frozen=True):
     token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
     password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    aws_region: Annotated[
+        str, Meta(description="Region of an Amazon OpenSearch Service domain; requests are then signed.")
+    ] = ""
     timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 60.0
     compression: Annotated[Literal["gzip", "none"], Meta(description="How request bodies are compressed.")] = "gzip"
     requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 1.0

@@ -19,6 +19,7 @@ from shipper_exporters._bulk import NDJSON, BulkBody
 from shipper_exporters._bulk_answers import MAX_ANSWER, Outcome, outcomes
 from shipper_exporters._bulk_journey import Journey
 from shipper_exporters._client import Client, Content, shown
+from shipper_exporters._elasticsearch_aws import Signer
 from shipper_exporters._elasticsearch_earlier import earlier
 from shipper_exporters._elasticsearch_logs import LogBodies
 from shipper_exporters._elasticsearch_metrics import MetricBodies, MetricBody
@@ -69,7 +70,8 @@ class ElasticsearchExporter(Exporter):
                 name, "endpoint" if settings.endpoint else f"endpoints[{number}]", url, self._client.addresses
             )
         headers = {"User-Agent": context.user_agent, "Accept-Encoding": "gzip", **settings.headers}
-        self._nodes = Nodes(self._urls, self._client, headers, Credentials(settings))
+        signer = Signer(settings.aws_region) if settings.aws_region else None
+        self._nodes = Nodes(self._urls, self._client, headers, Credentials(settings), signer)
         self._targets = Targets(settings)
         self._bodies: dict[Signal, Callable[[Request], BulkBody | MetricBody]] = {
             Signal.LOGS: LogBodies(settings, self._targets).make,

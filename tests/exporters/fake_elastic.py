@@ -50,6 +50,8 @@ class Bulk:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     items: list[tuple[dict[str, Any], dict[str, Any]]]
+    url: str = ""  # path and query, decoded by nobody
+    wire: bytes = b""  # the body as it came
 
     @property
     def ids(self) -> list[str]:
@@ -113,14 +115,14 @@ class FakeElastic:
         self.streams[stream].append(f".ds-{stream}-{len(self.streams[stream]) + 1:06d}")
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        body = wire = await request.read()
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         if not request.path.endswith("/_bulk"):
             self.asked.append(f"{request.method} {request.path}")
             return self._other(request, body)
         scripted = self.script.popleft() if self.script else self.answer
-        bulk, wrong = self._understand(request, body)
+        bulk, wrong = self._understand(request, body, wire)
         if wrong is not None:
             return self._json(wrong[0], _error(*wrong))
         assert bulk is not None
@@ -152,7 +154,7 @@ class FakeElastic:
         body = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
         return web.Response(status=said.status, body=body, headers=dict(said.headers) or None)
 
-    def _understand(self, request: web.BaseRequest, body: bytes) -> tuple[Bulk | None, Error | None]:
+    def _understand(self, request: web.BaseRequest, body: bytes, wire: bytes) -> tuple[Bulk | None, Error | None]:
         allowed = _QUERY | ({"require_data_stream"} if self._elastic else set())
         if extra := set(request.query) - allowed:
             return None, (
@@ -176,7 +178,7 @@ class FakeElastic:
             if len(action.get("_id", "").encode()) > 512:
                 return None, (400, "illegal_argument_exception", "id is too long, must be no longer than 512 bytes")
             items.append((action, _document(lines[at + 1])))
-        return Bulk(request.path, dict(request.query), dict(request.headers), items), None
+        return Bulk(request.path, dict(request.query), dict(request.headers), items, request.raw_path, wire), None
 
     def _store(self, bulk: Bulk) -> dict[str, Any]:
         self.kept.append(bulk)
