@@ -198,6 +198,14 @@ class Acks:
         return Channel(str(uuid.uuid5(_NAMESPACE, f"{self._seed}/{self._made}")))
 
     async def _ask_until_told(self) -> None:
+        try:
+            await self._ask_on()
+        except Exception as error:  # a bug: it surfaces with this task, and nobody waits for what will not come
+            for channel in self._channels():
+                channel.void(f"asking for acknowledgements broke: {error!r}")
+            raise
+
+    async def _ask_on(self) -> None:
         pause = self._interval
         while any(channel.outstanding for channel in self._channels()):
             while (left := self._due - self._clock.monotonic()) > 0:

@@ -143,6 +143,31 @@ def test_bodies_of_other_kinds(body: Any, message: str) -> None:
     assert entry["message"] == message
 
 
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, st.dictionaries(st.sampled_from(["", "a", "status", "ddtags", "host.name", "\x7f"]), VALUES, max_size=4))
+def test_any_record_is_taken(body: Any, attributes: dict[str, Any]) -> None:
+    """Whatever a record holds, it is one entry with a text, in JSON that everybody reads, and keeps its identity."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DD_API_KEY", KEY)
+        (body_of_one,) = bodies(row(body=body, attributes=attributes))
+    (entry,) = json.loads(body_of_one, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert isinstance(entry["message"], str)
+    assert entry["service"] == "checkout"
+    assert tags(entry)["shipper.life.id"] == LIFE
+
+
 def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """``DD_*`` stand in for what a record does not know; its own identity and the settings count before them."""
     for name, value in {

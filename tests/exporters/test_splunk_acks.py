@@ -334,6 +334,29 @@ def test_answers_out_of_order_are_no_restart() -> None:
     assert not channel.began_anew(1)
 
 
+def test_a_bug_leaves_nobody_waiting() -> None:
+    """Should asking break by a bug, what waits is sent again, and the bug surfaces."""
+    clock = FakeClock()
+    acks = Acks(clock, _Broken(), "seed", 1.0, 60.0)
+
+    async def scenario() -> None:
+        with acks.posting() as channel:
+            pass
+        pending = acks.expect(channel, 0)
+        with pytest.raises(Retryable, match="broke"):
+            await acks.wait(pending, Deadline(clock))
+        assert acks._task is not None
+        with pytest.raises(ZeroDivisionError):
+            await acks._task
+
+    asyncio.run(scenario())
+
+
+class _Broken:
+    async def acknowledged(self, channel: str, ids: object, deadline: Deadline) -> set[int]:
+        raise ZeroDivisionError
+
+
 class _Nobody:
     async def acknowledged(self, channel: str, ids: object, deadline: Deadline) -> set[int]:
         raise Retryable("nobody there")

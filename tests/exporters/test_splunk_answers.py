@@ -339,3 +339,40 @@ def test_endpoint_with_and_without_its_path(path: str) -> None:
         settings = SplunkSettings(endpoint=f"https://splunk.example:8088{prefix}{path}")
         exporter = SplunkExporter("splunk", settings, context)
         assert str(exporter._hec.base) == f"https://splunk.example:8088{prefix}/services/collector"
+
+
+@pytest.mark.parametrize("use_ack", [False, True])
+def test_raw_endpoint(use_ack: bool) -> None:
+    """Texts go to the raw endpoint with where they belong, and are halved there, too, when they are too much."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        async with HecServer(use_ack=use_ack) as server, exporting(server, clock, api="raw", index="main") as exporter:
+            sending = asyncio.create_task(send(exporter, "a", "b\tc"))
+            while not sending.done():
+                await clock.run(0.25 if server.unasked else 0)
+                await asyncio.sleep(0)
+            assert await sending == Accepted()
+            assert [line for _, line in server.raw] == ["a", "b\tc"]
+            query = server.raw[0][0]
+            assert query["index"] == "main"
+            assert query["source"] == "test"
+            server.max_content_length = 10
+            with pytest.raises(TooLarge):
+                await send(exporter, "x" * 20)
+
+    asyncio.run(scenario())
+
+
+def test_a_later_raw_body_is_halved() -> None:
+    """Of raw texts, too, only what is too large by itself is counted, once some of the request is there."""
+
+    async def scenario() -> None:
+        async with HecServer() as server, exporting(server, api="raw", max_content_length=1024) as exporter:
+            server.max_content_length = 900
+            small, large = "s" * 800, "x" * 950
+            answer = await send(exporter, small, "a" * 500, "b" * 500, large, "last")
+            assert answer.rejected == 1
+            assert [line for _, line in server.raw] == [small, "a" * 500, "b" * 500, "last"]
+
+    asyncio.run(scenario())

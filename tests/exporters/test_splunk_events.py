@@ -18,7 +18,7 @@ from shipper.otlp.metrics import counter, distribution, export_metrics, gauge, h
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE
 from shipper_exporters.splunk import SplunkExporter, SplunkSettings
-from tests.exporters.splunk_hec import TOKEN
+from tests.exporters.splunk_hec import TOKEN, HecServer
 
 AT = 1_700_000_000_123_456_789
 IDENTITY = {
@@ -148,6 +148,30 @@ def test_bodies_of_other_kinds(body: Any, shown: Any) -> None:
     """A body that is no text is the event as it is; HEC takes none that is blank, so that stands in an object."""
     (event,) = events(row(body=body))
     assert event["event"] == shown
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, st.dictionaries(st.sampled_from(["", "a", "a.b", "service.name", "\x7f"]), VALUES, max_size=4))
+def test_any_record_is_taken(body: Any, attributes: dict[str, Any]) -> None:
+    """Whatever a record holds, HEC takes its event: no blank text, no nested field, no number that JSON does not know."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLUNK_HEC_TOKEN", TOKEN)
+        (part,) = parts(row(body=body, attributes=attributes)).parts
+    event = json.loads(part.data, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert HecServer()._fault_of(event) == 0
+    assert event["fields"]["shipper.life.id"] == LIFE
 
 
 def test_times() -> None:
