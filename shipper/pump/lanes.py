@@ -147,7 +147,7 @@ class Lanes:
             del self._resting[lane.stream.id]
             self._queue(lane)
         if self.member.look_again():
-            for lane in self.by_stream.values():
+            for lane in self.member.wanting(self.by_stream.values()):
                 self._queue(lane)
 
     def rest(self, lane: Lane, error: Exception) -> None:
@@ -161,7 +161,7 @@ class Lanes:
         """Seconds until a lane that was left alone is tried again; inf when there is none."""
         now = self._clock.monotonic()
         shared = math.inf
-        if self.member.share is not None and not self.idle(include_account=False):
+        if self.member.share is not None and (self.member.lends or not self.idle(include_account=False)):
             shared = self.member.next_look()
         return min([shared, *(max(0.0, lane.rest_until - now) for lane in self._resting.values())])
 

@@ -6,7 +6,7 @@ While no fallback helps, all of this is empty: everybody is owed everything, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from shipper.contracts import StreamKind
 from shipper.intervals import IntervalSet
@@ -18,6 +18,7 @@ from shipper.pump.tools import Tools
 EVERYTHING = IntervalSet([(0, 1 << 62)])  # of a stream that nobody lacks anything of, as nobody gets it
 CLAIM_SECONDS = 10.0  # what is on its way for longer, and for three times as long as usual, others may send too
 CLAIM_LOOK = 0.25  # seconds; how often a pump in a share looks whether what others had claimed is free
+LENT_LOOK = 1.0  # the same in an outage, which may last for days
 
 
 class Membership:
@@ -48,6 +49,11 @@ class Membership:
     def gets(self, stream: str) -> bool:
         """See `Member.gets`."""
         return self._gets(stream)
+
+    def lacks(self, stream: str) -> bool:
+        """See `Member.lacks`."""
+        lane = self._lanes.get(stream)
+        return self._gets(stream) if lane is None else not lane.idle()
 
     def settled_of(self, stream: str) -> IntervalSet:
         """See `Member.settled_of`."""
@@ -99,11 +105,22 @@ class Membership:
     def look_again(self) -> bool:
         """True, once in a while, when it is time to see whether what others had claimed is free."""
         now = self._clock.monotonic()
-        if self.share is None or now < self._looked_at + CLAIM_LOOK:
+        if self.share is None or now < self._looked_at + self._every:
             return False
         self._looked_at = now
         return True
 
     def next_look(self) -> float:
         """Seconds until `look_again` is due."""
-        return max(0.0, self._looked_at + CLAIM_LOOK - self._clock.monotonic())
+        return max(0.0, self._looked_at + self._every - self._clock.monotonic())
+
+    def wanting(self, lanes: Iterable[Lane]) -> list[Lane]:
+        """Those of which there may be something to do, now that it is time to look again."""
+        share = self.share
+        if share is None or not share.repaid:
+            return list(lanes)
+        return [lane for lane in lanes if share.lacking(lane.stream.id)]
+
+    @property
+    def _every(self) -> float:
+        return LENT_LOOK if self.lends else CLAIM_LOOK

@@ -20,6 +20,9 @@ class Member(Protocol):
     def gets(self, stream: str) -> bool:
         """Whether a stream is for it at all."""
 
+    def lacks(self, stream: str) -> bool:
+        """Whether it has not settled all of a stream that it gets."""
+
     def settled_of(self, stream: str) -> IntervalSet:
         """What it needs no more of a stream: acknowledged, or set aside or given up and counted."""
 
@@ -74,6 +77,10 @@ class Share:
         return self._done_for(
             by, stream, lambda member: IntervalSet([*member.settled_of(stream), *member.claims_of(stream)])
         )
+
+    def lacking(self, stream: str) -> bool:
+        """Whether some primary lacks anything of a stream: cheap, as a fallback asks it of all streams time and again."""
+        return any(member.lacks(stream) for member in self._primaries)
 
     def moved(self, by: Member) -> None:
         """``by`` has settled something: the others may be done with that."""

@@ -35,6 +35,9 @@ class Nobody:
     def gets(self, stream: str) -> bool:
         return True
 
+    def lacks(self, stream: str) -> bool:
+        return True
+
     def settled_of(self, stream: str) -> IntervalSet:
         return IntervalSet()
 
