@@ -39,7 +39,7 @@ def encode(request: Request, protocol: Protocol, compression: Compression) -> Ot
 
     Raises ValueError unless its batches are of one life, as the headers name only one.
     """
-    headers = dict(_names(request.batches))
+    headers = dict(names(request.batches))
     data = b"".join([batch.payload for batch in request.batches])
     if protocol == "http/json":
         data = _json(request.signal, data)
@@ -53,7 +53,7 @@ def encode(request: Request, protocol: Protocol, compression: Compression) -> Ot
     return OtlpBody(data, headers, sum(batch.cut.records for batch in request.batches))
 
 
-def _names(batches: Sequence[Batch]) -> dict[str, str]:
+def names(batches: Sequence[Batch]) -> dict[str, str]:
     """The headers by which a Shipper gateway tells what it already has; other receivers ignore them."""
     if not batches:
         raise ValueError("a request has at least one batch")

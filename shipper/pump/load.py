@@ -13,6 +13,7 @@ from shipper.errors import ConfigError, MissingExtra
 
 GROUP = "shipper.exporters"
 DISTRIBUTION = "ephemeral-shipper"
+_EXTRAS = {"confluent_kafka": "kafka"}  # modules that not every sidecar wants
 
 
 def load_exporters() -> dict[str, EntryPoint]:
@@ -48,7 +49,7 @@ def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:
         kind = entry.load()
     except Exception as error:  # a stranger's module may fail in any way, which is no reason to fail with it
         if isinstance(error, ModuleNotFoundError) and entry.dist is not None and entry.dist.name == DISTRIBUTION:
-            raise MissingExtra(f"the exporter {type_!r}", "sidecar") from error
+            raise MissingExtra(f"the exporter {type_!r}", _EXTRAS.get(error.name or "", "sidecar")) from error
         raise ConfigError(path, f"the exporter {type_!r} ({entry.value}) cannot be loaded: {error!r}") from error
     if not (isinstance(kind, type) and issubclass(kind, Exporter)):
         raise ConfigError(path, f"what is installed as exporter {type_!r} ({entry.value}) is no Exporter")
