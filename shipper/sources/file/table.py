@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from shipper.clock import Clock
 from shipper.events import Problem, Reporter
@@ -17,8 +17,9 @@ from shipper.sources.file.content import Content
 from shipper.sources.file.contents import Contents
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
+from shipper.sources.file.families import Families
 from shipper.sources.file.handles import NO_DESCRIPTORS, Descriptors, NotAFile, Replaced, TailedFile, regular
-from shipper.sources.file.identity import Key, rotation_bases
+from shipper.sources.file.identity import Key
 from shipper.sources.file.lease import has_writers
 from shipper.sources.file.packed import Packed
 from shipper.sources.file.parting import Partings
@@ -46,7 +47,7 @@ class FileTable:
         self._report = report
         self._paths: dict[str, TailedFile] = {}
         self._keys: dict[Key, TailedFile] = {}
-        self._families: dict[str, dict[TailedFile, None]] = {}  # by their names, and by what these may be rotated from
+        self._families = Families()
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
@@ -64,8 +65,7 @@ class FileTable:
 
     def originals(self, file: TailedFile, head: bytes) -> list[TailedFile]:
         """The files that ``file``, which begins with ``head``, may be a copy of by its name, in whatever directory."""
-        alike = dict.fromkeys(each for name in _family(file.path) for each in self._families.get(name, ()))
-        return [each for each in alike if each is not file and _begins_so(each, head)]
+        return [each for each in self._families.of(file.path) if each is not file and _begins_so(each, head)]
 
     # Names -------------------------------------------------------------------------------------------------------------
 
@@ -159,8 +159,7 @@ class FileTable:
         if self._paths.get(path) is not file:
             self._drop_name(path)
             self._paths[path] = file
-            for name in _family(path):
-                self._families.setdefault(name, {})[file] = None
+            self._families.add(path, file)
 
     def take_up(self, path: str, key: Key) -> TailedFile | None:
         """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
@@ -225,7 +224,7 @@ class FileTable:
         if file is None:
             return
         del file.paths[path]
-        self._forget_name(path, file, file.paths)
+        self._families.drop(path, file)
         if not file.paths:
             self._nameless.add(file)
         elif not file.wanted:
@@ -353,16 +352,7 @@ class FileTable:
         for path in file.paths:
             if self._paths.get(path) is file:
                 del self._paths[path]
-            self._forget_name(path, file, ())
-
-    def _forget_name(self, path: str, file: TailedFile, others: Iterable[str]) -> None:
-        """``others``: the names that it still has."""
-        for name in _family(path).difference(*map(_family, others)):
-            alike = self._families.get(name, {})
-            if file in alike:
-                del alike[file]
-                if not alike:
-                    del self._families[name]
+        self._families.forget(file)
 
     def retry(self) -> None:
         """Try what could not be opened again, as far as there are descriptors."""
@@ -385,11 +375,6 @@ class FileTable:
             self.look(file)
         self.packed.tick()
         self._settle()
-
-
-def _family(path: str) -> set[str]:
-    """Without their directories: a name, and what it may be a rotated form of."""
-    return {os.path.basename(path), *map(os.path.basename, rotation_bases(path))}
 
 
 def _begins_so(file: TailedFile, head: bytes) -> bool:
