@@ -36,6 +36,7 @@ class Answers:
         self._link = link
         self._server = server
         self._seen = b""  # the beginning of what came
+        self._fed = 0
         self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=MOST)
 
     async def next(self) -> Any:
@@ -53,10 +54,16 @@ class Answers:
                 return value
             data = await self._link.read()
             self._seen = (self._seen + data)[:MOST]
+            self._fed += len(data)
             try:
                 self._unpacker.feed(data)
             except _BROKEN:
                 raise self.strange() from None
+
+    @property
+    def read_all(self) -> bool:
+        """Whether nothing is left of what came."""
+        return bool(self._unpacker.tell() == self._fed)
 
     def strange(self) -> Unusable:
         """The error for an answer that is none."""
@@ -131,6 +138,8 @@ async def deliver(link: Link, server: Server, messages: list[Message], acknowled
             raise Retryable(f"{server}: acknowledged a chunk {known}: {excerpt(chunk, 60)}")
         waiting.remove(chunk)
         acknowledged.add(chunk)
+    if not answers.read_all:
+        link.close()  # what comes next would be read as the answer to something else
 
 
 def _acknowledged(answer: Any, server: Server, answers: Answers) -> str:

@@ -55,6 +55,8 @@ class Journey:
                 if acknowledged > self._windows[number].count:
                     raise Retryable(f"{server}: acknowledged more than was sent")
                 self._done[number] = max(self._done[number], acknowledged)
+        if not answers.read_all:
+            link.close()  # what comes next would be read as the answer to something else
 
 
 class _Answers:
@@ -64,6 +66,11 @@ class _Answers:
         self._link = link
         self._server = server
         self._held = b""
+
+    @property
+    def read_all(self) -> bool:
+        """Whether nothing is left of what came."""
+        return not self._held
 
     async def next(self) -> int:
         """How many documents of the window are taken. Raises `Broken`, and `Unusable` for what is no acknowledgement."""

@@ -63,6 +63,7 @@ class Tcp:
         self._names = Names(context.clock)
         self._passed_over: dict[Server, float] = {}  # until when
         self._kept: list[tuple[Link, Server, float]] = []  # since when; the last is used first, so the others may go
+        self._sweeper: asyncio.Task[None] | None = None
         self._in_use: Server | None = None
         self._open = False
 
@@ -70,12 +71,16 @@ class Tcp:
         """Be ready; connects to nothing."""
         self._open = True
 
-    def aclose(self) -> None:
+    async def aclose(self) -> None:
         """Let go of connections; those in use end with their exchange."""
         self._open = False
         for link, _, _ in self._kept:
             link.close()
         self._kept.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+            self._sweeper = None
 
     @property
     def trusted(self) -> bool:
@@ -139,11 +144,10 @@ class Tcp:
 
     def _take(self, server: Server) -> Link | None:
         """A connection that was kept; those that are of no use any more are closed."""
-        now = self._clock.monotonic()
         taken: Link | None = None
         kept = []
         for link, at, since in self._kept:
-            if not link.usable or now - since > KEPT or (at is not server and self._before(server, at)):
+            if not link.usable or (at is not server and self._before(server, at)):
                 link.close()
             else:
                 kept.append((link, at, since))
@@ -171,10 +175,24 @@ class Tcp:
         except BaseException:
             link.close()
             raise
-        if self._open and link.usable:
-            self._kept.append((link, server, self._clock.monotonic()))
-        else:
+        if not self._open or not link.usable:
             link.close()
+            return
+        self._kept.append((link, server, self._clock.monotonic()))
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Close connections that nobody used for long, as long as there are any."""
+        while self._kept:
+            await self._clock.sleep(min(since for _, _, since in self._kept) + KEPT - self._clock.monotonic())
+            now, kept = self._clock.monotonic(), []
+            for one in self._kept:
+                if now - one[2] < KEPT:
+                    kept.append(one)
+                else:
+                    one[0].close()
+            self._kept = kept
 
     async def _connect(self, server: Server, deadline: Deadline) -> Link:
         """A new connection that can be used. Raises `Retryable` and `Unusable`."""

@@ -75,6 +75,7 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """End it at once; what was not sent is not."""
+        self._ended = True
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

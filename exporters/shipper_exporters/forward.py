@@ -93,4 +93,4 @@ class ForwardExporter(Exporter):
 
     async def aclose(self) -> None:
         """See `Exporter.aclose`."""
-        self._tcp.aclose()
+        await self._tcp.aclose()

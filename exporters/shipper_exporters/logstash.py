@@ -90,7 +90,7 @@ class LogstashExporter(Exporter):
 
     async def aclose(self) -> None:
         """See `Exporter.aclose`."""
-        self._tcp.aclose()
+        await self._tcp.aclose()
 
     def _windows(self, request: Request) -> tuple[Window, ...]:
         """The documents of a request, in order."""

@@ -94,7 +94,7 @@ async def desk(first_up: bool = True) -> AsyncIterator[Desk]:
         try:
             yield Desk(clock, tcp, first, second)
         finally:
-            tcp.aclose()
+            await tcp.aclose()
 
 
 def unused() -> int:
@@ -186,7 +186,7 @@ def test_a_server_that_is_set_up_wrongly_is_passed_over_too() -> None:
         assert desk.asked() == (0, 1)
         desk.second.serve = stranger
         await desk.clock.run(PASSED_OVER + 1)
-        desk.tcp.aclose()
+        await desk.tcp.aclose()
         desk.tcp.open()
         with pytest.raises(Unusable, match=r"a stranger; .*a stranger"):
             await desk.ask()
@@ -234,7 +234,7 @@ def test_a_connection_that_is_not_made_in_time_leaves_time_for_another() -> None
             await clock.run(1)
             await asking
             assert second.asked == 1
-            tcp.aclose()
+            await tcp.aclose()
 
     asyncio.run(run())
 
@@ -259,14 +259,16 @@ def test_silence_is_an_attempt_and_then_another_server_is_used() -> None:
 
 
 def test_idle_connections_are_not_kept_for_ever() -> None:
-    """One that was idle for longer than servers keep theirs is not used again."""
+    """One that was idle for longer than servers keep theirs is closed, though nothing else happens."""
 
     async def tell(desk: Desk) -> None:
         await desk.ask()
         await desk.clock.run(KEPT - 1)
         await desk.ask()
         assert desk.first.connections == 1
+        ((link, _, _),) = desk.tcp._kept
         await desk.clock.run(KEPT + 1)
+        assert not link.usable
         await desk.ask()
         assert desk.first.connections == 2
 
@@ -344,7 +346,7 @@ def test_a_name_is_asked_anew_and_its_last_addresses_are_kept() -> None:
             await tcp.run(ask, Deadline(clock))
             assert (host.connections, answers) == (2, ["logs.example"] * 2)
             assert not tcp.trusted, "it leads to this host"
-            tcp.aclose()
+            await tcp.aclose()
 
     asyncio.run(run())
 
@@ -364,7 +366,7 @@ def test_a_name_that_leads_to_our_own_listener_is_refused() -> None:
             with pytest.raises(Unusable, match="is our own listener"):
                 await tcp.run(ask, Deadline(clock))
             assert not host.connections
-            tcp.aclose()
+            await tcp.aclose()
 
     asyncio.run(run())
 
@@ -379,7 +381,7 @@ def test_an_address_of_the_sixth_version() -> None:
             tcp.open()
             await tcp.run(ask, Deadline(clock))
             assert tcp.describe() == f"[::1]:{port}"
-            tcp.aclose()
+            await tcp.aclose()
 
     asyncio.run(run())
 
@@ -426,7 +428,7 @@ def test_a_slow_server_is_left_to_finish_as_long_as_something_moves() -> None:
                     await asyncio.sleep(0)
                 await clock.settle()
             await sending
-            tcp.aclose()
+            await tcp.aclose()
 
     asyncio.run(run())
 

@@ -42,7 +42,7 @@ async def ask(endpoint: str, **options: str) -> None:
     try:
         await tcp.run(exchange, Deadline(clock))
     finally:
-        tcp.aclose()
+        await tcp.aclose()
 
 
 def test_an_authority_of_its_own_and_a_client_certificate(authority: Authority) -> None:
