@@ -119,13 +119,13 @@ class Client:
         try:
             async with patience, self._session_now() as session:
                 try:
-                    answer = await self._exchange(session, method, url, limit, reused, options)
+                    answer = await self._exchange(session, method, url, limit, reused, options, patience)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     # A kept connection may be closed by the other side just as it is used again; a new one tells more.
                     if not reused:
                         raise
                     repeated = upload is not None and upload.whole
-                    answer = await self._exchange(session, method, url, limit, reused, options)
+                    answer = await self._exchange(session, method, url, limit, reused, options, patience)
                     answer = replace(answer, repeated=repeated)
         except TimeoutError:
             self._network.names.doubt()
@@ -183,9 +183,10 @@ class Client:
         limit: int,
         reused: set[bool],
         options: dict[str, Any],
+        patience: Patience,
     ) -> Answer:
         async with session.request(method, url, allow_redirects=False, trace_request_ctx=reused, **options) as response:
-            return Answer(response.status, response.headers, await read_bounded(response, limit))
+            return Answer(response.status, response.headers, await read_bounded(response, limit, patience.progress))
 
 
 def shown(url: URL) -> str:

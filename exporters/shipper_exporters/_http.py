@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 MAX_WAIT = 86_400.0  # a Retry-After beyond a day is taken as a day
+READ_STEP = 1 << 14
 _SLICE = 1 << 17
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not every build of Python names it
 _UNSENT = 1 << 18
@@ -97,11 +98,18 @@ def retry_after(headers: Mapping[str, str], wall_ns: int) -> float | None:
     return min(max(0.0, seconds), MAX_WAIT)
 
 
-async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body of an answer; one byte more than ``limit`` when it is longer, and the rest is not read."""
+async def read_bounded(
+    response: aiohttp.ClientResponse, limit: int, progress: Callable[[], None] = lambda: None
+) -> bytes:
+    """The body of an answer; one byte more than ``limit`` when it is longer, and the rest is not read.
+
+    ``progress`` is called once for each `READ_STEP` bytes: a long answer over a slow link is waited for, one that drips is not.
+    """
     chunks: list[bytes] = []
     size = 0
     while size <= limit and (chunk := await response.content.read(limit + 1 - size)):
         chunks.append(chunk)
+        if (size + len(chunk)) // READ_STEP > size // READ_STEP:
+            progress()
         size += len(chunk)
     return b"".join(chunks)

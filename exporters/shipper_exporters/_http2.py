@@ -25,6 +25,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
+from shipper_exporters._http import READ_STEP
 from shipper_exporters._words import excerpt
 
 _SLICE = 1 << 17  # bytes that are handed over at once
@@ -63,6 +64,7 @@ class Call:
     number: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
+    progress: Callable[[], None] = lambda: None
 
     def end(self, failure: Exception | None = None) -> None:
         """It is over; the first reason counts."""
@@ -128,11 +130,14 @@ class Http2(asyncio.Protocol):
         """Make a call; what came back is in ``call`` afterwards. Raises `NotHttp2`, `Gone`, `NotTaken` and `Reset`."""
         number = call.number = self._h2.get_next_available_stream_id()
         self._calls[number] = call
+        call.progress = progress
         try:
             self._h2.send_headers(number, list(headers), end_stream=not data)
             self._flush()
-            await self._send(call, data, progress)
+            await self._send(call, data)
             await call.ended.wait()
+        except ProtocolError as error:  # the connection is in no state to send
+            raise Gone(error) from None
         finally:
             self._calls.pop(number, None)
             self._stop(number)
@@ -141,7 +146,7 @@ class Http2(asyncio.Protocol):
         if call.failure is not None:
             raise call.failure
 
-    async def _send(self, call: Call, data: bytes, progress: Callable[[], None]) -> None:
+    async def _send(self, call: Call, data: bytes) -> None:
         view, at = memoryview(data), 0
         while at < len(data) and not call.ended.is_set():
             end = min(len(data), at + _SLICE)
@@ -155,7 +160,7 @@ class Http2(asyncio.Protocol):
             await self._either(self._writable, call)
             if at < end:
                 await self._either(self._room, call)
-            progress()
+            call.progress()
         call.whole = call.whole or not data
 
     def _room_for(self, call: Call) -> int:
@@ -236,7 +241,10 @@ class Http2(asyncio.Protocol):
         elif isinstance(event, TrailersReceived):
             call.trailers = _text(event.headers or ())
         elif isinstance(event, DataReceived):
+            size = len(call.body)
             call.body += event.data or b""
+            if len(call.body) // READ_STEP > size // READ_STEP:
+                call.progress()
             if len(call.body) > call.limit:
                 call.end()
         elif isinstance(event, StreamEnded):

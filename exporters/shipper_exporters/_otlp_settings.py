@@ -17,7 +17,7 @@ Protocol: TypeAlias = Literal["http/protobuf", "http/json", "grpc"]
 Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 
 _OURS = OURS | {"idempotency-key"}
-_OURS_IN_GRPC = _OURS | {"te", "user-agent"}
+_OURS_IN_GRPC = _OURS | {"te", "keep-alive", "proxy-connection", "upgrade"}  # the last three are forbidden in HTTP/2
 _SIGNAL_PATHS = tuple(f"/v1/{signal}" for signal in Signal)
 _EXAMPLES: dict[Protocol, str] = {
     "http/protobuf": "http://gateway.example:4318 or https://otlp.example",

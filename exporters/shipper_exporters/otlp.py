@@ -91,6 +91,7 @@ class OtlpExporter(Exporter):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. With several endpoints it goes to the next, whole, when one is not there."""
         failure: DeliveryError | None = None
+        unsent = True
         for number in self._order.candidates(find_out=deadline.at == math.inf):
             if failure is not None and deadline.expired():
                 break
@@ -100,7 +101,10 @@ class OtlpExporter(Exporter):
                 if not _elsewhere(error):
                     raise
                 failure = failure or error
+                unsent = unsent and isinstance(error, Retryable) and error.unsent
         assert failure is not None
+        if isinstance(failure, Retryable) and failure.unsent and not unsent:
+            raise Retryable(str(failure), failure.wait)  # one of those after it may have it
         raise failure
 
     async def _send_to(self, number: int, prepared: Prepared, deadline: Deadline) -> Accepted:

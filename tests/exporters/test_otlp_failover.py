@@ -176,6 +176,23 @@ def test_a_deadline_ends_the_search() -> None:
     with_two(scenario)
 
 
+def test_what_any_place_may_have_is_not_called_unsent() -> None:
+    """With the first certainly without the request and the second perhaps with it, nothing is certain; with both down it is."""
+
+    async def scenario(exporter: OtlpExporter, first: Sink, second: Sink, clock: FakeClock) -> None:
+        await first.go_down()
+        second.answer = say.hang_up(keep=True)
+        with pytest.raises(Retryable) as caught:
+            await send(exporter, clock)
+        assert not caught.value.unsent
+        await second.go_down()
+        with pytest.raises(Retryable) as caught:
+            await send(exporter, clock)
+        assert caught.value.unsent
+
+    with_two(scenario)
+
+
 def test_what_a_gateway_is_depends_on_the_place_in_use() -> None:
     """With a gateway first and a stranger second, accounts go where the gateway is in use; what it has counts always."""
 
