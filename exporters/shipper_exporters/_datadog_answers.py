@@ -19,6 +19,7 @@ from shipper_exporters._words import excerpt
 MAX_ANSWER = 64 << 10
 MAX_WAIT = 3600.0
 
+_FORM = frozenset({"errors", "status"})  # Datadog says {}, relays of its protocol an empty list of errors
 _LATER = frozenset({408, 425, 429})
 _CONTENT = frozenset({400, 422})
 _WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
@@ -30,7 +31,7 @@ def accepted(answer: Answer, where: str) -> None:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
         said = None
-    if not isinstance(said, dict) or said.get("errors"):
+    if not isinstance(said, dict) or not said.keys() <= _FORM or said.get("errors"):
         raise Unusable(
             f"{where} answered {_named(answer.status)} with something that is not Datadog's: {excerpt(answer.body, 80)}"
         )

@@ -72,6 +72,7 @@ def messages(intake: Intake) -> list[str]:
         (Say(200, PAGE, "text/html"), Unusable, "not Datadog's"),
         (Say(202, b"", "text/plain"), Unusable, "not Datadog's"),
         (Say(200, b'{"errors":["no"]}'), Unusable, "not Datadog's"),
+        (Say(200, b'{"message":"welcome"}'), Unusable, "not Datadog's"),
         (Say(400, b"[" * 100_000), Rejected, "400"),
     ],
     ids=lambda value: f"{value.status}-{value.body[:20]!r}" if isinstance(value, Say) else None,
