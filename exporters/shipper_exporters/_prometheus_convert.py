@@ -130,7 +130,10 @@ class _Walk:
     def __init__(
         self, resource: Callable[[bytes], _Resource], family: Callable[[bytes, bytes, int, bytes], Family]
     ) -> None:
-        self.out = Emitter()
+        self.out = out = Emitter()
+        self._emit: Mapping[int, Callable[..., None]] = {
+            _HISTOGRAM: out.histogram, _EXPONENTIAL: out.exponential, _SUMMARY: out.summary,
+        }  # fmt: skip
         self._resource_of = resource
         self._family_of = family
 
@@ -179,7 +182,7 @@ class _Walk:
         if why:
             self._reject(why, len(found))
             return
-        emit = self._emitting(kind)
+        emit = self._emit.get(kind, self.out.number)
         delta = kind in _TEMPORAL and temporality == _DELTA
         for a, b in found:
             try:
@@ -188,10 +191,6 @@ class _Walk:
                 self._reject(MALFORMED, 1)
                 continue
             self.out.points += 1
-
-    def _emitting(self, kind: int) -> Callable[..., None]:
-        out = self.out
-        return {_HISTOGRAM: out.histogram, _EXPONENTIAL: out.exponential, _SUMMARY: out.summary}.get(kind, out.number)
 
     def _reject(self, reason: str, points: int) -> None:
         """Points are counted whatever becomes of them."""

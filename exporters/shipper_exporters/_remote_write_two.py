@@ -21,25 +21,23 @@ _REFS = tuple(map(varint, range(_FEW)))  # nearly all references that a request 
 _HISTOGRAMS = b"\x1a"  # the tag of a native histogram in a series, 0x22 in 1.0
 
 
-class _Symbols:
-    """The table of texts; the first is the empty one."""
+class _Symbols(dict[str, int]):
+    """The table of texts; the first is the empty one, and a text that is asked for is there from then on."""
 
-    def __init__(self) -> None:
-        self.at: dict[str, int] = {"": 0}
-
-    def ref(self, text: str) -> int:
-        return self.at.setdefault(text, len(self.at))
+    def __missing__(self, text: str) -> int:
+        found = self[text] = len(self)
+        return found
 
     def refs(self, texts: Iterable[str]) -> bytes:
         """The references of names and values by turns, packed as field 1 of a series or an exemplar."""
-        setdefault, at = self.at.setdefault, self.at
-        found = [setdefault(text, len(at)) for text in texts]
-        few = len(at) < 0x80
+        found = list(map(self.__getitem__, texts))
+        few = len(self) < 0x80
         packed = bytes(found) if few else b"".join([_REFS[ref] if ref < _FEW else varint(ref) for ref in found])
         return field(1, packed) if packed else b""
 
     def written(self) -> bytes:
-        return b"".join([field(4, text.encode()) for text in self.at])
+        """The fields of the table."""
+        return b"".join([field(4, text.encode()) for text in self])
 
 
 def message(samples: Iterable[Sample]) -> bytes:
@@ -47,7 +45,7 @@ def message(samples: Iterable[Sample]) -> bytes:
 
     A series is written once for each start it has, where its first sample is; and once more if it is also histograms.
     """
-    symbols = _Symbols()
+    symbols = _Symbols({"": 0})
     series: dict[tuple[bytes, int, bool], bytes] = {}
     exemplars: dict[tuple[bytes, int, bool], bytes] = {}
     for _, labels, value, _, more in samples:
@@ -78,8 +76,8 @@ def message(samples: Iterable[Sample]) -> bytes:
 
 
 def _metadata(family: Family, symbols: _Symbols) -> bytes:
-    help_ref, unit_ref = symbols.ref(family.help), symbols.ref(family.unit)
-    return field(5, varint_field(1, family.type) + varint_field(3, help_ref) + varint_field(4, unit_ref))
+    help_ref, unit_ref = varint_field(3, symbols[family.help]), varint_field(4, symbols[family.unit])
+    return field(5, varint_field(1, family.type) + help_ref + unit_ref)
 
 
 def _measured(one: Exemplar) -> bytes:
