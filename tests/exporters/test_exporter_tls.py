@@ -23,8 +23,9 @@ from shipper_exporters._files import TlsFiles
 from shipper_exporters._otlp_settings import Protocol
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import GrpcSink
+from tests.exporters.tcp_kit import serving
 from tests.exporters.tls_kit import Authority
-from tests.exporters.tls_refusal import listen
+from tests.exporters.tls_refusal import refusing
 
 both = pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 
@@ -144,10 +145,8 @@ def refused(protocol: Protocol, tls: ssl.SSLContext, **options: Any) -> str:
 
     async def run() -> str:
         clock = FakeClock()
-        server = await listen(tls)
-        async with asyncio.timeout(60), server:
-            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-            settings = OtlpSettings(endpoint=url, protocol=protocol, **options)
+        async with asyncio.timeout(60), serving(refusing(tls)) as port:
+            settings = OtlpSettings(endpoint=f"https://localhost:{port}", protocol=protocol, **options)
             exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test"))
             await exporter.start()
             try:
