@@ -2,80 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import tempfile
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import BinaryIO
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.sources.file_kit import Sink, Tail, tailing
+from tests.sources.file_history import HOLD, NAME, History, unlinked
+from tests.sources.file_kit import Tail, tailing
 
-NAME = "app.log"
-HOLD = 0.5
+__all__ = ["HOLD", "NAME", "Writing"]
 
 
-class Writing(RuleBasedStateMachine):
+class Writing(History):
     """One service with a rotated log, a tailer that comes and goes, a destination that may be blocked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="tail-"))
-        self.logs = self.root / "logs"
-        self.logs.mkdir()
-        self.loop = asyncio.new_event_loop()
-        self.sink = Sink(limit=4096)
         self.files: dict[str, BinaryIO] = {}
-        self.old: list[BinaryIO] = []
-        self.unfinished: dict[int, bytes] = {}  # by descriptor
-        self.expected: list[str] = []
-        self.number = 0
-        self.running: AbstractAsyncContextManager[Tail] | None = None
-        self.tail: Tail | None = None
 
-    # Plumbing
+    def tailing(self) -> AbstractAsyncContextManager[Tail]:
+        return tailing(self.logs, NAME + "*", sink=self.sink, hold=HOLD)
 
-    def do(self, coroutine: object) -> object:
-        return self.loop.run_until_complete(coroutine)  # type: ignore[arg-type]
+    def writers(self) -> list[BinaryIO]:
+        return [*self.files.values(), *self.old]
 
     @initialize()
     def begin(self) -> None:
         self.start()
 
-    def start(self) -> None:
-        self.running = tailing(self.logs, NAME + "*", sink=self.sink, hold=HOLD)
-        self.tail = self.do(self.running.__aenter__())  # type: ignore[assignment]
-
-    def stop(self) -> None:
-        assert self.running is not None
-        self.do(self.running.__aexit__(None, None, None))
-        self.running = self.tail = None
-
-    def noticed(self) -> None:
-        """The tailer, if it runs, has seen everything up to now."""
-        if self.tail is not None:
-            self.do(self.tail.settle())
-
-    def read(self) -> None:
-        self.noticed()
-        self.do(self.take_all())
-
-    async def take_all(self) -> None:
-        self.sink.take_all()
-
     def file(self) -> BinaryIO:
         if NAME not in self.files:
             self.files[NAME] = (self.logs / NAME).open("ab", buffering=0)
         return self.files[NAME]
-
-    def line(self) -> bytes:
-        self.number += 1
-        return b"line %d of the log" % self.number + b"." * (self.number % 7 * 40)
 
     # What the service does
 
@@ -90,22 +52,9 @@ class Writing(RuleBasedStateMachine):
             for _ in range(count):
                 self.end_line(file, self.line())
 
-    def end_line(self, file: BinaryIO, text: bytes) -> None:
-        begun = self.unfinished.pop(file.fileno(), b"")
-        file.write(text + b"\n")
-        self.expected.append((begun + text).decode())
-
     @rule()
     def write_part_of_a_line(self) -> None:
-        text = self.line()
-        file = self.file()
-        self.unfinished[file.fileno()] = self.unfinished.get(file.fileno(), b"") + text
-        file.write(text)
-
-    def finish_lines(self) -> None:
-        for file in [*self.files.values(), *self.old]:
-            if file.fileno() in self.unfinished:
-                self.end_line(file, b" end")
+        self.begin_line(self.file(), self.line())
 
     @precondition(lambda self: NAME in self.files)
     @rule(goes_on=st.booleans())
@@ -153,12 +102,6 @@ class Writing(RuleBasedStateMachine):
         while self.old:
             self.close(self.old.pop())
 
-    def close(self, file: BinaryIO) -> None:
-        begun = self.unfinished.pop(file.fileno(), b"")
-        if begun:
-            self.expected.append(begun.decode())
-        file.close()
-
     # What happens around it
 
     @precondition(lambda self: self.tail is not None)
@@ -181,11 +124,12 @@ class Writing(RuleBasedStateMachine):
     @precondition(lambda self: self.tail is not None)
     @rule()
     def tailer_is_killed(self) -> None:
-        for file in [file for file in self.old if not os.fstat(file.fileno()).st_nlink]:
+        for file in [file for file in self.old if unlinked(file)]:
             self.old.remove(file)  # what is written to a deleted file that nobody has open is gone with the writer
             self.close(file)
         self.read()
-        self.do(self.tail.source._write_down())  # type: ignore[union-attr]
+        assert self.tail is not None
+        self.do(self.tail.source._write_down())
         self.stop()
 
     @precondition(lambda self: self.tail is None)
@@ -195,19 +139,6 @@ class Writing(RuleBasedStateMachine):
 
     # The oracle
 
-    def arrived(self) -> list[str]:
-        lines: dict[str, list[str]] = {}
-        for line in self.sink.lines:
-            mine = lines.setdefault(line.stream, [])
-            if line.attributes.get("shipper.line.continued"):
-                mine[-1] += line.body
-            else:
-                mine.append(line.body)
-        for mine in lines.values():
-            numbers = [int(text.split()[1]) for text in mine]
-            assert numbers == sorted(numbers), "a stream is out of order"
-        return [text for mine in lines.values() for text in mine]
-
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
         assert not self.sink.lost
@@ -216,18 +147,8 @@ class Writing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.tail is None:
-                self.start()
-            for file in [*self.files.values(), *self.old]:
-                self.close(file)
-            assert self.tail is not None
-            self.read()
-            self.do(self.tail.pass_time(3))
-            self.read()
+            self.everything_closed()
             assert sorted(self.arrived()) == sorted(self.expected)
             self.nothing_is_lost_or_doubled()
         finally:
-            if self.running is not None:
-                self.stop()
-            self.loop.close()
-            shutil.rmtree(self.root)
+            self.tidy()

@@ -6,22 +6,18 @@ A long search: ``python -m tests.sources.test_file_model EXAMPLES STEPS``.
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -30,65 +26,38 @@ from hypothesis.stateful import (
 )
 
 from shipper.sources.file import FileGroup
-from tests.sources.file_kit import Sink, Tail, tailing
+from tests.sources.file_history import HOLD, NAME, History, unlinked
+from tests.sources.file_kit import Tail, tailing
 
-NAME = "app.log"
-HOLD = 0.5
 PATTERNS = (f"{NAME}*", f"moved/{NAME}*", "links/*.log")
 DESCRIPTORS = 8  # where there are few: idle files are closed, and opened again
 
 
-class World(RuleBasedStateMachine):
+class World(History):
     """A service with a rotated log, one behind a link that is switched, a tailer that comes and goes, and a destination."""
 
     format: ClassVar[Literal["auto", "plain"]] = "plain"
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="tail-"))
-        self.logs = self.root / "logs"
         for name in ("moved", "links", "pods"):
-            (self.logs / name).mkdir(parents=True)
-        self.loop = asyncio.new_event_loop()
-        self.sink = Sink(limit=4096)
+            (self.logs / name).mkdir()
         self.few = False  # descriptors; then everything is read at once, or they would all be needed
         self.file: BinaryIO | None = None  # of the log under its name
         self.pod: BinaryIO | None = None  # of the file that the link leads to
-        self.old: list[BinaryIO] = []  # writers that go on with what was rotated
-        self.unfinished: dict[int, bytes] = {}  # by descriptor
-        self.expected: list[str] = []
         self.deleted: set[str] = set()  # lines that only an open descriptor leads to
         self.risked: set[str] = set()  # lines that were destroyed while nobody looked, or that a kill cut off
         self.counted: set[str] = set()  # lines that were destroyed after they were seen
-        self.number = 0
-        self.running: AbstractAsyncContextManager[Tail] | None = None
-        self.tail: Tail | None = None
-
-    # Plumbing
-
-    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(coroutine)
 
     @initialize(few=st.booleans())
     def begin(self, few: bool) -> None:
         self.few = few
         self.start()
 
-    def start(self) -> None:
+    def tailing(self) -> AbstractAsyncContextManager[Tail]:
         group = FileGroup(tuple(str(self.logs / pattern) for pattern in PATTERNS), hold=HOLD, format=self.format)
         limits = {"max_open_files": DESCRIPTORS if self.few else 1000, "rescan_interval": 2.0}
-        self.running = tailing(self.logs, groups=(group,), sink=self.sink, limits=limits)
-        self.tail = self.do(self.running.__aenter__())
-
-    def stop(self) -> None:
-        assert self.running is not None
-        self.do(self.running.__aexit__(None, None, None))
-        self.running = self.tail = None
-
-    def noticed(self) -> None:
-        """The tailer, if it runs, has seen everything up to now."""
-        if self.tail is not None:
-            self.do(self.tail.settle())
+        return tailing(self.logs, groups=(group,), sink=self.sink, limits=limits)
 
     async def _unpacked(self) -> None:
         assert self.tail is not None
@@ -97,23 +66,15 @@ class World(RuleBasedStateMachine):
         await running.source.settled()
 
     def read(self) -> None:
-        self.noticed()
-        self.do(self.take_all())
+        super().read()
         if self.tail is not None:
             self.do(self._unpacked())
             self.do(self.take_all())
-
-    async def take_all(self) -> None:
-        self.sink.take_all()
 
     def log(self) -> BinaryIO:
         if self.file is None:
             self.file = (self.logs / NAME).open("ab", buffering=0)
         return self.file
-
-    def line(self) -> bytes:
-        self.number += 1
-        return b"line %d of the log" % self.number + b"." * (self.number % 7 * 40)
 
     def rotated(self, *, packed: bool = False) -> list[Path]:
         """What was rotated, and moved, compressed or not."""
@@ -150,28 +111,18 @@ class World(RuleBasedStateMachine):
                 self.end_line(file, self.line())
 
     def end_line(self, file: BinaryIO, text: bytes) -> None:
-        begun = self.unfinished.pop(file.fileno(), b"")
-        file.write(text + b"\n")
-        self.expected.append((begun + text).decode())
+        super().end_line(file, text)
         if self.unreachable(file):
             self.deleted.add(self.expected[-1])
 
     def unreachable(self, file: BinaryIO) -> bool:
         """Whether only descriptors lead to a file: it was deleted, or the link leads elsewhere now."""
         path = os.readlink(f"/proc/self/fd/{file.fileno()}")
-        return not os.fstat(file.fileno()).st_nlink or ("/pods/" in path and file is not self.pod)
+        return unlinked(file) or ("/pods/" in path and file is not self.pod)
 
     @rule()
     def write_part_of_a_line(self) -> None:
-        text = self.line()
-        file = self.log()
-        self.unfinished[file.fileno()] = self.unfinished.get(file.fileno(), b"") + text
-        file.write(text)
-
-    def finish_lines(self) -> None:
-        for file in self.writers():
-            if file.fileno() in self.unfinished:
-                self.end_line(file, b" end")
+        self.begin_line(self.log(), self.line())
 
     def writers(self) -> list[BinaryIO]:
         return [file for file in (self.file, self.pod, *self.old) if file is not None]
@@ -313,12 +264,9 @@ class World(RuleBasedStateMachine):
             self.close(self.old.pop())
 
     def close(self, file: BinaryIO) -> None:
-        begun = self.unfinished.pop(file.fileno(), b"")
-        if begun:
-            self.expected.append(begun.decode())
-            if self.unreachable(file):
-                self.deleted.add(self.expected[-1])
-        file.close()
+        if file.fileno() in self.unfinished and self.unreachable(file):
+            self.deleted.add(self.unfinished[file.fileno()].decode())
+        super().close(file)
 
     # What happens around it
 
@@ -361,19 +309,6 @@ class World(RuleBasedStateMachine):
 
     # The oracle
 
-    def arrived(self) -> list[str]:
-        lines: dict[str, list[str]] = {}
-        for line in self.sink.lines:
-            mine = lines.setdefault(line.stream, [])
-            if line.attributes.get("shipper.line.continued"):
-                mine[-1] += line.body
-            else:
-                mine.append(line.body)
-        for mine in lines.values():
-            numbers = [int(text.split()[1]) for text in mine]
-            assert numbers == sorted(numbers), "a stream is out of order"
-        return [text for mine in lines.values() for text in mine]
-
     @invariant()
     def nothing_is_doubled_and_nothing_given_up_that_was_there(self) -> None:
         assert not self.sink.lost or self.risked or self.counted
@@ -383,14 +318,7 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.tail is None:
-                self.start()
-            for file in self.writers():
-                self.close(file)
-            assert self.tail is not None
-            self.read()
-            self.do(self.tail.pass_time(3))
-            self.read()
+            self.everything_closed()
             self.nothing_is_doubled_and_nothing_given_up_that_was_there()
             arrived = set(self.arrived())
             missing = set(self.expected) - arrived
@@ -400,10 +328,7 @@ class World(RuleBasedStateMachine):
             destroyed = sum(len(text) + 1 for text in missing - self.risked) - sum(map(len, cut_off))
             assert destroyed <= sum(end - start for _, start, end in self.sink.lost)
         finally:
-            if self.running is not None:
-                self.stop()
-            self.loop.close()
-            shutil.rmtree(self.root)
+            self.tidy()
 
 
 def _settings(examples: int, steps: int, *, search: bool = False) -> settings:
