@@ -30,6 +30,22 @@ _LABELS = {
 _IMAGES = ("container.image.repo_digests", "oci.manifest.digest", "container.image.name", "host.image.id")
 """Where the image is looked for; all of them stay in ``resource`` beside it."""
 
+RESERVED = frozenset(
+    {
+        *_LABELS.values(),
+        "image",
+        "logger",
+        "logger_version",
+        "scope",
+        "resource",
+        "severity",
+        "severity_number",
+        "event",
+    }
+    | {"trace_id", "span_id", "trace_flags", "attributes"}
+)
+"""Keys that mean something else than a text or an id."""
+
 _SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _SECOND = 1_000_000_000
 _TIME = struct.Struct(">BBII").pack  # fixext 8, type 0 (EventTime), seconds, nanoseconds

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from shipper_exporters._forward_records import RESERVED
 from shipper_exporters._http_settings import wrong
 from shipper_exporters._tcp_settings import TcpSettings
 
@@ -49,6 +50,9 @@ def check(destination: str, settings: ForwardSettings) -> None:
         raise wrong(destination, "username", "needs shared_key_file: users are asked for only where there is one")
     if not settings.message_key:
         raise wrong(destination, "message_key", "is empty")
+    for option, key in (("message_key", settings.message_key), ("id_key", settings.id_key)):
+        if key in RESERVED:
+            raise wrong(destination, option, f"is a key that records have for something else: {key}")
     if settings.id_key == settings.message_key:
         raise wrong(destination, "id_key", "is the same as message_key")
     parse_tag(destination, settings.tag)

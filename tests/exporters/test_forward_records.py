@@ -239,6 +239,8 @@ def test_any_record_comes_out_as_it_went_in(given_rows: list[Any], about: dict[s
         ({"tag": "{service:>9}"}, "tag: is no template"),
         ({"tag": "a b"}, "tag: has characters other than"),
         ({"message_key": ""}, "message_key: is empty"),
+        ({"message_key": "host"}, "message_key: is a key that records have for something else: host"),
+        ({"id_key": "event"}, "id_key: is a key that records have for something else: event"),
         ({"id_key": "message"}, "id_key: is the same as message_key"),
         ({"username": "u"}, "username: username and password_file are given together"),
         ({"password_file": "/p"}, "password_file: username and password_file are given together"),
