@@ -50,11 +50,6 @@ class Reply:
     repeated: bool = False
 
 
-def framed(message: bytes, *, compressed: bool) -> bytes:
-    """A message as it goes over the wire."""
-    return _PREFIX.pack(compressed, len(message)) + message
-
-
 class _Pool:
     """The connections to one place."""
 
@@ -98,7 +93,7 @@ class Grpc:
     async def call(
         self, url: URL, method: str, message: bytes, deadline: Deadline, limit: int, metadata: Mapping[str, str]
     ) -> Reply:
-        """One call of ``method`` (``/package.Service/Method``) with a message that is `framed`.
+        """One call of ``method`` (``/package.Service/Method``) with a message as `shipper_exporters._otlp_request.framed` makes it.
 
         Of an answer's message no more than ``limit`` bytes and few more are read. Raises `Retryable` or `Unusable` for what fails
         below gRPC.
@@ -207,7 +202,7 @@ def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusa
         failure = network_failure(cause, where, unsent=unsent)
         if isinstance(failure, (Retryable, Unusable)):
             return failure
-    said = f": {plain(cause)}" if isinstance(cause, Exception) else " without an answer"
+    said = f": {plain(cause) if isinstance(cause, Exception) else cause}" if cause else " without an answer"
     return Retryable(f"{where}: closed the connection{said}", unsent=unsent)
 
 

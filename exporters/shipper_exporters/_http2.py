@@ -37,7 +37,7 @@ class NotHttp2(Exception):
 
 
 class Gone(Exception):
-    """The connection is closed, or was never one. The cause, if there is one, is the exception's."""
+    """The connection is closed, or was never one. The cause, an exception or words, is its argument."""
 
 
 class NotTaken(Exception):
@@ -92,6 +92,7 @@ class Http2(asyncio.Protocol):
         """No further call may be made on it."""
         self._heard = asyncio.Event()  # the other side began to speak, or is gone
         self._failure: Exception | None = None
+        self._answered = False  # to a call, at least once
 
     @property
     def calls(self) -> int:
@@ -219,7 +220,8 @@ class Http2(asyncio.Protocol):
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
-            self._fail(NotHttp2(excerpt(str(error), 80)))
+            said = excerpt(f"{type(error).__name__}: {error}", 80)
+            self._fail(Gone(said) if self._answered else NotHttp2(said))
             self.close()
             return
         for event in events:
@@ -237,6 +239,7 @@ class Http2(asyncio.Protocol):
         if call is None:
             return
         if isinstance(event, ResponseReceived):
+            self._answered = True
             call.headers = _text(event.headers or ())
         elif isinstance(event, TrailersReceived):
             call.trailers = _text(event.headers or ())

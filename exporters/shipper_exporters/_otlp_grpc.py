@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from shipper.clock import Clock, Deadline
 from shipper.contracts import Accepted, Signal
 from shipper.errors import DeliveryError
-from shipper_exporters._grpc import Grpc, Reply, framed
+from shipper_exporters._grpc import Grpc, Reply
 from shipper_exporters._otlp_answers import MAX_ANSWER
 from shipper_exporters._otlp_grpc_answers import UNIMPLEMENTED, failure, passing, success
 from shipper_exporters._otlp_place import GATEWAY_HEADER, Place, Said
-from shipper_exporters._otlp_request import OtlpBody
+from shipper_exporters._otlp_request import OtlpBody, framed
 from shipper_exporters._otlp_settings import Address
 
 EXPORT = {

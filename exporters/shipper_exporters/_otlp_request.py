@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,6 @@ from isal import isal_zlib
 
 from shipper.contracts import Batch, Request, Signal, StreamKind
 from shipper.otlp.decode import to_json
-from shipper_exporters._grpc import framed
 from shipper_exporters._jsonlines import json_lines
 from shipper_exporters._otlp_settings import Compression, Protocol
 
@@ -74,6 +74,11 @@ def _name(batch: Batch) -> str:
     cut = batch.cut
     name = f"{batch.stream}:{cut.start}-{cut.end}:{len(batch.payload)}:{cut.records}"
     return name if batch.kind is StreamKind.DATA else f"{name}:{batch.kind}"
+
+
+def framed(message: bytes, *, compressed: bool) -> bytes:
+    """A message as gRPC has it on the wire (grpc/grpc doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message)."""
+    return struct.pack(">BI", compressed, len(message)) + message
 
 
 def _json(signal: Signal, data: bytes) -> bytes:

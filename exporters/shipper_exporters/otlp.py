@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge
 from shipper.intervals import IntervalSet
+from shipper_exporters._addresses import Addresses
 from shipper_exporters._client import Client
-from shipper_exporters._grpc import Grpc
 from shipper_exporters._http import SecretFile
 from shipper_exporters._http_settings import check_literal
 from shipper_exporters._otlp_answers import Busy
 from shipper_exporters._otlp_failover import Order
-from shipper_exporters._otlp_grpc import GrpcPlace
 from shipper_exporters._otlp_http import HttpPlace
 from shipper_exporters._otlp_place import ACCOUNTS_KNOWN_AFTER, GATEWAY_HEADER, Place
 from shipper_exporters._otlp_request import OtlpBody, encode
@@ -31,6 +30,17 @@ __all__ = ["ACCOUNTS_KNOWN_AFTER", "GATEWAY_HEADER", "OtlpBody", "OtlpExporter",
 
 _SPOKEN = {"http/protobuf": "OTLP/HTTP", "http/json": "OTLP/HTTP with JSON", "grpc": "OTLP/gRPC"}
 _LONG_WAIT = 30.0  # seconds: who wants more time than this is as good as not there, where there is another
+
+
+class _Client(Protocol):
+    """What this file needs of `Client`, and of the one for gRPC."""
+
+    @property
+    def addresses(self) -> Addresses: ...
+
+    def open(self) -> None: ...
+
+    async def aclose(self) -> None: ...
 
 
 class OtlpExporter(Exporter):
@@ -53,9 +63,13 @@ class OtlpExporter(Exporter):
             max_in_flight=settings.max_in_flight,
         )
         self._token = SecretFile(settings.token_file) if settings.token_file else None
-        self._client: Client | Grpc
+        self._client: _Client
         self._places: Sequence[Place]
         if settings.protocol == "grpc":
+            # HTTP/2 takes memory, which most hosts can keep
+            from shipper_exporters._grpc import Grpc
+            from shipper_exporters._otlp_grpc import GrpcPlace
+
             self._client = grpc = Grpc.of(settings, context)
             self._places = [GrpcPlace(at, grpc, self._headers, context.clock, context.life) for at in found]
         else:
