@@ -159,6 +159,20 @@ def test_halves_hold_what_the_route_takes(tmp_path: Path, answer: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_cut_is_halved_by_its_own_records_until_one_is_left() -> None:
+    """The counts of the halves are those of the whole; one record among others' is not looked for any further."""
+    stream = OtlpStream("one", b"".join(b"%s n%d\n" % (word, at) for at, word in enumerate([b"error", b"info"] * 4)))
+    view = route(at_least(17)).view(stream)
+    batch = view.cut(0, 0, 1000, 1)
+    assert batch is not None
+    halves = view.halve(batch.cut)
+    assert halves is not None
+    assert [(half.records, half.filtered) for half in halves] == [(3, 2), (1, 2)]
+    single = replace(batch.cut, start=0, end=stream.data.find(b"\n", 10) + 1)
+    assert view.reread(single).cut.records == 1
+    assert view.halve(view.reread(single).cut) is None
+
+
 def test_what_was_in_flight_is_sent_again_as_it_was(tmp_path: Path) -> None:
     """After a kill the same bytes go under the same key; and where the route is another now, the books follow it."""
 
