@@ -6,7 +6,7 @@ that byte replaced by all that stands between two texts, which is the same for a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -16,6 +16,7 @@ from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
 from shipper_exporters._splunk_fields import Head, Placement
 
 _HEADS = 1024
+_AT_A_TIME = 256  # what is made of so many stays in the processor's cache, which is twice as fast
 _SEPARATORS = ("\x7f", "\ufdd0", "\ufdd1")  # JSON escapes none of them; the last two are no characters at all
 _encode = msgspec.json.encode
 
@@ -32,15 +33,21 @@ class LogEvents:
 
         self._head = head
 
-    def encode(self, payloads: Iterable[bytes]) -> bytes:
-        """The events of Export requests, each with a line feed behind it. Raises `MalformedOtlp`."""
-        return b"".join([self._block(block) for payload in payloads for block in log_blocks(payload)])
+    def encode(self, payloads: Iterable[bytes]) -> Iterator[bytes]:
+        """The events of Export requests, each with a line feed behind it, some at a time. Raises `MalformedOtlp`."""
+        for payload in payloads:
+            for block in log_blocks(payload):
+                yield from self._block(block)
 
-    def _block(self, block: LogBlock) -> bytes:
-        head = self._head(block.envelope)
-        if block.lines is not None:
-            return _lines(head, block.lines, block.observed_ns)
-        return b"".join([_row(head, row) for row in block.rows()])
+    def _block(self, block: LogBlock) -> Iterator[bytes]:
+        head, lines = self._head(block.envelope), block.lines
+        if lines is None:
+            rows = block.rows()
+            for at in range(0, len(rows), _AT_A_TIME):
+                yield b"".join([_row(head, row) for row in rows[at : at + _AT_A_TIME]])
+            return
+        for at in range(0, len(lines), _AT_A_TIME):
+            yield _lines(head, lines[at : at + _AT_A_TIME], block.observed_ns)
 
 
 def _lines(head: Head, lines: list[bytes], observed_ns: int) -> bytes:

@@ -37,7 +37,7 @@ class Part:
         if not lines:
             for event in events:
                 ends.append((ends[-1] if ends else 0) + len(event))
-        return cls(_packed(body) if zipped else body, len(events), len(body), zipped, query, tuple(ends))
+        return cls(_packed([body]) if zipped else body, len(events), len(body), zipped, query, tuple(ends))
 
     def pieces(self) -> list[bytes]:
         """Its events, each with its line feed."""
@@ -66,16 +66,32 @@ class SplunkBody:
         return sum(len(part.data) for part in self.parts)
 
 
-def cut(events: bytes, most: int, zipped: bool) -> Iterator[Part]:
+def cut(chunks: Iterable[bytes], most: int, zipped: bool) -> Iterator[Part]:
     """Parts of at most ``most`` bytes of events that are a line each; a single event may be larger."""
+    gathered: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        for some in (chunk,) if len(chunk) <= most else _smaller(chunk, most):
+            if gathered and size + len(some) > most:
+                yield _part(gathered, size, zipped)
+                gathered, size = [], 0
+            gathered.append(some)
+            size += len(some)
+    if size:
+        yield _part(gathered, size, zipped)
+
+
+def _smaller(events: bytes, most: int) -> Iterator[bytes]:
     at = 0
     while at < len(events):
-        end = len(events)
-        if end - at > most:
-            end = events.rfind(b"\n", at, at + most) + 1 or events.find(b"\n", at) + 1
-        body = events[at:end]
-        yield Part(_packed(body) if zipped else body, body.count(b"\n"), len(body), zipped)
+        end = events.rfind(b"\n", at, at + most) + 1 or events.find(b"\n", at) + 1
+        yield events[at:end]
         at = end
+
+
+def _part(chunks: Sequence[bytes], size: int, zipped: bool) -> Part:
+    data = _packed(chunks) if zipped else b"".join(chunks)
+    return Part(data, sum([chunk.count(b"\n") for chunk in chunks]), size, zipped)
 
 
 def raw_parts(payloads: Iterable[bytes], placement: Placement, most: int, zipped: bool) -> Iterator[Part]:
@@ -117,6 +133,8 @@ def _raw(row: LogRow) -> bytes:
     return text({**shown, "body": row.body})
 
 
-def _packed(body: bytes) -> bytes:
+def _packed(chunks: Iterable[bytes]) -> bytes:
     compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    return compressor.compress(body) + compressor.flush()
+    packed = [compressor.compress(chunk) for chunk in chunks]
+    packed.append(compressor.flush())
+    return b"".join(packed)

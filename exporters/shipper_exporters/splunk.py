@@ -124,11 +124,11 @@ class SplunkExporter(Exporter):
         records = sum(batch.cut.records for batch in request.batches)
         if request.signal is Signal.METRICS:
             converted = metric_events(payloads, self._metrics)
-            return SplunkBody(tuple(cut(converted.events, most, zipped)), converted.points, converted.left_out)
+            return SplunkBody(tuple(cut([converted.events], most, zipped)), converted.points, converted.left_out)
         if self._settings.api == "raw":
             return SplunkBody(tuple(raw_parts(payloads, self._placement, most, zipped)), records, {})
         spans = request.signal is Signal.TRACES
-        events = span_events(payloads, self._traces) if spans else self._logs.encode(payloads)
+        events = [span_events(payloads, self._traces)] if spans else self._logs.encode(payloads)
         return SplunkBody(tuple(cut(events, most, zipped)), records, {})
 
     async def _post(self, part: Part, deadline: Deadline) -> tuple[Taken | Refused, Pending | None]:
