@@ -16,7 +16,7 @@ from bench.process import cores, cpu_seconds, memory_mb, start, wait_for
 from bench.row import Row, workplace
 
 MB = 1_000_000
-LOGS = ("otlp", "otlp-json", "forward", "logstash", "loki", "elasticsearch", "splunk", "datadog", "file")
+LOGS = ("otlp", "otlp-json", "forward", "logstash", "loki", "elasticsearch", "splunk", "datadog", "kafka", "file")
 
 
 def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, A
         "elasticsearch": {"type": "elasticsearch", "endpoint": url},
         "splunk": {"type": "splunk", "endpoint": url, "token_file": str(secret)},
         "datadog": {"type": "datadog", "logs_endpoint": url, "api_key_file": str(secret)},
+        "kafka": {"type": "kafka", "endpoints": [f"127.0.0.1:{ports['kafka']}"]},
         "file": {"type": "file", "path": str(directory / "out" / "{signal}.jsonl")},
     }[kind]
 
@@ -44,7 +45,9 @@ def null(directory: Path) -> Iterator[dict[str, int]]:
     process = start(["-m", "bench.null", str(port_file)], cores()[1])
     try:
         wait_for(port_file.exists, 10, "the start of the destinations")
-        yield dict(zip(("http", "forward", "lumberjack"), map(int, port_file.read_text().split()), strict=True))
+        yield dict(
+            zip(("http", "forward", "lumberjack", "kafka"), map(int, port_file.read_text().split()), strict=True)
+        )
     finally:
         process.kill()
         process.wait()

@@ -1,7 +1,7 @@
 """Destinations that take everything at once: what an exporter costs is measured against these, each in its own protocol.
 
-``python -m bench.null PORT_FILE`` serves HTTP, forward and lumberjack on three ports until it is ended. Answers are those of a
-server that stored everything; nothing is kept.
+``python -m bench.null PORT_FILE`` serves HTTP, forward, lumberjack and Kafka (librdkafka's broker for tests) on four ports until it is
+ended. Answers are those of a server that stored everything; nothing is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable
 
 import msgpack
+from confluent_kafka import Producer
 
 _JSON = b"application/json"
 _ACK = struct.Struct(">2sI").pack
@@ -149,8 +150,11 @@ async def serve(port_file: str) -> None:
     loop = asyncio.get_running_loop()
     kinds: list[Callable[[], asyncio.Protocol]] = [Http, Forward, Lumberjack]
     servers = [await loop.create_server(kind, "127.0.0.1", 0) for kind in kinds]
+    kafka = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
+    (broker,) = kafka.list_topics(timeout=10).brokers.values()
+    ports = [*(server.sockets[0].getsockname()[1] for server in servers), broker.port]
     with open(f"{port_file}.new", "w", encoding="ascii") as out:
-        out.write(" ".join(str(server.sockets[0].getsockname()[1]) for server in servers))
+        out.write(" ".join(map(str, ports)))
     os.rename(f"{port_file}.new", port_file)
     await asyncio.Event().wait()
 
