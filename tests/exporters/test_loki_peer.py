@@ -294,7 +294,7 @@ def test_too_fast_for_a_stream(loki: Loki) -> None:
                     return
                 except Retryable as error:
                     refusals.append(str(error))
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.05)
 
     asyncio.run(asyncio.wait_for(story(), 60))
     assert refusals
