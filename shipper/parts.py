@@ -98,6 +98,7 @@ class Parts:
             "fallback": self._fallback_status(),
             "destinations": {pump.name: self._destination(pump) for pump in self.every_pump},
             "not_taken": {labels["signal"]: value for labels, value in samples(metrics.not_taken)},
+            "unrouted": {labels["signal"]: value for labels, value in samples(metrics.unrouted)},
             "unparsed": [{**labels, "records": value} for labels, value in samples(metrics.unparsed)],
             "problems": {labels["kind"]: value for labels, value in samples(metrics.problems)},
         }

@@ -45,6 +45,9 @@ def command(as_json: bool, state_dir: str, socket: str) -> None:
     if lost := status.get("not_taken"):
         said = ", ".join(f"{count:,.0f} bytes of {signal}" for signal, count in lost.items())
         click.echo(f"went nowhere in this run, as no destination takes it: {said}")
+    if unrouted := status.get("unrouted"):
+        said = ", ".join(f"{count:,.0f} records of {signal}" for signal, count in unrouted.items())
+        click.echo(f"went nowhere in this run, as no route takes it: {said}")
     if unparsed := status.get("unparsed"):
         said = ", ".join(f"{one['receiver']} {one['cause']} {one['records']:,.0f}" for one in unparsed)
         click.echo(f"not understood, and kept as they came: {said}")

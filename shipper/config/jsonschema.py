@@ -70,7 +70,8 @@ def _write_units(node: Any) -> None:
             node["type"] = ["integer" if unit == "bytes" else "number", "string"]
             node["description"] = f"{node.get('description', '')} ({_UNITS[unit]})".strip()
         elif unit == "several":
-            node["type"] = [node["type"], "string", "number", "boolean"]
+            scalars = ["string", "number", "boolean"]
+            node["type"], node["items"] = ["array", *scalars], {"type": scalars}
         for inner in node.values():
             _write_units(inner)
     elif isinstance(node, list):

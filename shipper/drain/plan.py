@@ -82,7 +82,7 @@ class Plan:
             use = "takes over as well" if self.fallback_used else "only gets the farewell"
             lines.append(f"fallback {self.fallback}: {use}")
         elif any(leg.left for leg in self.legs):
-            lines.append("no fallback is configured (drain.fallback)")
+            lines.append("no fallback is configured (fallback.destination)")
         if self.waiting_for:
             lines.append(f"waits for the end of: {', '.join(self.waiting_for)}")
         if self.holds:

@@ -106,6 +106,8 @@ def test_what_is_for_nobody_is_said_and_counted(tmp_path: Path) -> None:
                 await one.up()
                 await until(lambda: len(data_lines(sink)) == 80, "errors arrive")
                 shown = await asyncio.to_thread(_metrics, admin)
+                status = await asyncio.to_thread(shipper, "status", "--state-dir", str(one.directory / "state"))
+                assert "no route takes it: 160 records of logs" in status.stdout
                 assert 'shipper_unrouted_records_total{signal="logs"} 160.0' in shown
                 assert await one.terminate() == 0, one.said()
 
