@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper_exporters._prometheus_names import label_name, metric_name, number_text
+from shipper_exporters._prometheus_names import label_name, metric_name, number_text, unit_name
 
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -90,3 +90,21 @@ def test_edges_of_buckets(value: float, text: str) -> None:
 def test_edges_keep_their_value(value: float) -> None:
     """The text of a number is the same number."""
     assert float(number_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "expected"),
+    [
+        ("took_seconds", "s", "seconds"),
+        ("io_bytes_total", "By", "bytes"),
+        ("speed_meters_per_second", "m/s", "meters_per_second"),
+        ("share_ratio", "1", "ratio"),
+        ("hits_total", "1", ""),
+        ("hits_total", "{request}", ""),
+        ("seconds_left", "s", ""),
+        ("g", "", ""),
+    ],
+)
+def test_units(name: str, unit: str, expected: str) -> None:
+    """A unit is said only where the name ends in it, as OpenMetrics asks."""
+    assert unit_name(name, unit) == expected
