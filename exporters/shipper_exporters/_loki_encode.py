@@ -30,6 +30,9 @@ OWN = frozenset(
 """Names of what a record has beside its attributes, as Loki's OTLP endpoint gives them (and ``event_name``, which it leaves out)."""
 
 _ENVELOPES = 256
+_KEPT_LENGTH = 128
+_DIGITS = 19  # of a time in ns, from 2001 to 2286
+_OBSERVED = metadata("observed_timestamp", "0" * _DIGITS)[:-_DIGITS]
 _TRACE_ID = metadata("trace_id", "0" * 32)[:-32]
 _SPAN_ID = metadata("span_id", "0" * 16)[:-16]
 
@@ -161,13 +164,10 @@ def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: in
 def _metadata(row: LogRow, shared: _Shared) -> bytes:
     """What a record has beside its line and what it shares."""
     time_ns, observed_ns, severity, severity_text, _, attributes, event_name, trace_id, span_id, flags = row
-    out = [_head(severity, flags)]
-    if severity_text:
-        out.append(metadata("severity_text", severity_text))
-    if event_name:
-        out.append(metadata("event_name", event_name))
+    out = [_head(severity, flags, severity_text, event_name)]
     if time_ns and observed_ns:  # also tells records apart that are the same but for when they were read
-        out.append(pair("observed_timestamp", str(observed_ns)))
+        digits = b"%d" % observed_ns
+        out.append(_OBSERVED + digits if len(digits) == _DIGITS else pair("observed_timestamp", str(observed_ns)))
     if trace_id:
         out.append(_TRACE_ID + trace_id.encode())
     if span_id:
@@ -177,10 +177,22 @@ def _metadata(row: LogRow, shared: _Shared) -> bytes:
     return b"".join(out)
 
 
-@lru_cache(1024)
-def _head(severity: int, flags: int) -> bytes:
-    number = metadata("severity_number", str(severity)) if severity else b""
-    return number + (metadata("flags", str(flags)) if flags else b"")
+def _head(severity: int, flags: int, severity_text: str, event_name: str) -> bytes:
+    kept = len(severity_text) + len(event_name) < _KEPT_LENGTH
+    return (_kept_head if kept else _made_head)(severity, flags, severity_text, event_name)
+
+
+def _made_head(severity: int, flags: int, severity_text: str, event_name: str) -> bytes:
+    values = {
+        "severity_number": str(severity or ""),
+        "severity_text": severity_text,
+        "flags": str(flags or ""),
+        "event_name": event_name,
+    }
+    return b"".join(starmap(metadata, values.items()))
+
+
+_kept_head = lru_cache(1024)(_made_head)
 
 
 def _attributes(attributes: Mapping[str, AttributeValue], shared: _Shared) -> Iterable[bytes]:
