@@ -132,7 +132,7 @@ class Journey:
                 self._lose(sample, refused.reason)
 
     def _refuse_some(self, leg: _Leg, refused: Refused) -> None:
-        """Of what it did not take it says how many, or names one."""
+        """Of what it did not take it says how many, or names one. The oldest are the likeliest: most are refused as late."""
         samples = leg.part.samples
         missing = 1 if refused.missing is None else refused.missing
         if missing < len(samples) or refused.missing is None or refused.old:

@@ -135,6 +135,7 @@ class PrometheusExporter(Exporter):
 
     async def _post(self, part: Part, deadline: Deadline) -> Refused | None:
         version = self._dialect.version
+        unproved_success = False
         while True:
             unproved = self._unproved(part, version)
             if unproved is not None:
@@ -145,8 +146,12 @@ class PrometheusExporter(Exporter):
             other = self._other(answer, version)
             if other is None:
                 break
-            version = other
-        said = with_proof(meaning(answer, shown(self._url), self._context.clock.wall_ns()), answer, part.samples)
+            version, unproved_success = other, answer.status < 300
+        said = meaning(answer, shown(self._url), self._context.clock.wall_ns())
+        if version is Version.TWO:
+            said = with_proof(said, answer, part.samples)
+        if said is not None and unproved_success:
+            said = replace(said, repeated=True)  # it may be there all the same
         if said is not None and said.histograms and self._settings.native_histograms == "always":
             raise Unusable(f"{said.reason} (a Prometheus takes them with {HISTOGRAMS_FLAG})")
         self._dialect.proved(version)
