@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import MalformedOtlp, Rejected, Retryable
+from shipper.errors import MalformedOtlp, Rejected
 from shipper_exporters._forward_records import Fields
 from shipper_exporters._forward_request import Encoder, ForwardBody
 from shipper_exporters._forward_session import Door, deliver
@@ -19,10 +19,9 @@ from shipper_exporters._forward_settings import PORT, ForwardSettings, check, pa
 from shipper_exporters._tcp import Tcp
 from shipper_exporters._tcp_link import Link
 from shipper_exporters._tcp_settings import Server
+from shipper_exporters._tcp_unfinished import Unfinished
 
 __all__ = ["ForwardExporter", "ForwardSettings"]
-
-_REMEMBERED = 64  # requests of which some messages were acknowledged
 
 
 class ForwardExporter(Exporter):
@@ -42,7 +41,7 @@ class ForwardExporter(Exporter):
             parse_tag(name, settings.tag),
             compress=settings.compression == "gzip",
         )
-        self._acknowledged: dict[str, set[str]] = {}  # by request, where not all of it was
+        self._unfinished = Unfinished[set[str]](bool)  # the chunks that were acknowledged
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
             requests_per_second=settings.requests_per_second,
@@ -65,22 +64,13 @@ class ForwardExporter(Exporter):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. Messages that were acknowledged before another failed are not sent again with it."""
         body: ForwardBody = prepared.body
-        acknowledged = self._acknowledged.pop(prepared.request_id, set[str]())
+        with self._unfinished.attempt(prepared.request_id, set[str]) as acknowledged:
 
-        async def exchange(link: Link, server: Server) -> None:
-            left = [message for message in body.messages if message.chunk not in acknowledged]
-            await deliver(link, server, left, acknowledged)
+            async def exchange(link: Link, server: Server) -> None:
+                left = [message for message in body.messages if message.chunk not in acknowledged]
+                await deliver(link, server, left, acknowledged)
 
-        try:
             await self._tcp.run(exchange, deadline)
-        except BaseException as error:
-            if isinstance(error, Retryable):
-                error.unsent = error.unsent and not acknowledged
-            if acknowledged:
-                self._acknowledged[prepared.request_id] = acknowledged
-                while len(self._acknowledged) > _REMEMBERED:
-                    del self._acknowledged[next(iter(self._acknowledged))]
-            raise
         return Accepted()
 
     def trusted(self) -> bool:

@@ -15,18 +15,18 @@ import msgspec
 from shipper import __version__
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import MalformedOtlp, Rejected, Retryable
+from shipper.errors import MalformedOtlp, Rejected
 from shipper.otlp.rows import LogBlock, log_blocks
 from shipper_exporters._ecs import EcsLogs
 from shipper_exporters._lumberjack import Window, Windows
 from shipper_exporters._lumberjack_session import Journey
 from shipper_exporters._lumberjack_settings import PORT, LogstashSettings, check
 from shipper_exporters._tcp import Tcp
+from shipper_exporters._tcp_unfinished import Unfinished
 
 __all__ = ["LogstashExporter", "LogstashSettings"]
 
 _SOME = 128  # lines that become documents at a time
-_REMEMBERED = 64  # requests of which some documents were acknowledged
 
 
 class LogstashExporter(Exporter):
@@ -44,7 +44,7 @@ class LogstashExporter(Exporter):
         self._compress = settings.compression == "zlib"
         about = {"beat": settings.index, "type": "_doc", "version": __version__}
         self._metadata = b'",' + msgspec.json.encode(about)[1:] + b","
-        self._journeys: dict[str, Journey] = {}  # by request, where not all of it was acknowledged
+        self._unfinished = Unfinished[Journey](lambda journey: journey.begun)
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
             requests_per_second=settings.requests_per_second,
@@ -67,17 +67,8 @@ class LogstashExporter(Exporter):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. Documents that were acknowledged before it failed are not sent again with the others."""
         body: tuple[Window, ...] = prepared.body
-        journey = self._journeys.pop(prepared.request_id, None) or Journey(body)
-        try:
+        with self._unfinished.attempt(prepared.request_id, lambda: Journey(body)) as journey:
             await self._tcp.run(journey.go, deadline)
-        except BaseException as error:
-            if isinstance(error, Retryable):
-                error.unsent = error.unsent and not journey.begun
-            if journey.begun:
-                self._journeys[prepared.request_id] = journey
-                while len(self._journeys) > _REMEMBERED:
-                    del self._journeys[next(iter(self._journeys))]
-            raise
         return Accepted()
 
     def trusted(self) -> bool:

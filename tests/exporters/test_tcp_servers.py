@@ -3,113 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
 from shipper.clock import Deadline
-from shipper.contracts import ExporterContext
-from shipper.errors import ConfigError, Retryable, Unusable
+from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper.testing.streams import LIFE
 from shipper_exporters._http import NoAnswer
-from shipper_exporters._resolve import Names
 from shipper_exporters._tcp import CONNECT, KEPT, PASSED_OVER, Tcp
 from shipper_exporters._tcp_link import Link
 from shipper_exporters._tcp_settings import Server, TcpSettings
-from tests.exporters.tcp_kit import Serve, serving
-
-ASK, ANSWER = b"ask\n", b"answer\n"
-
-
-class Host:
-    """A server that answers; ``serve`` is what it does with a connection."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.asked = 0
-        self.serve: Serve = self.answering
-        self.port = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        await self.serve(reader, writer)
-
-    async def answering(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
-            self.asked += 1
-            writer.write(ANSWER)
-
-    async def closing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        self.asked += 1
-
-    async def refusing(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """End it before anything was read, as a server does that is told to."""
-        writer.transport.abort()
-
-    async def silent(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-
-class Desk:
-    """A clock, two servers, and connections to them."""
-
-    def __init__(self, clock: FakeClock, tcp: Tcp, first: Host, second: Host) -> None:
-        self.clock = clock
-        self.tcp = tcp
-        self.first = first
-        self.second = second
-
-    async def ask(self, deadline: Deadline | None = None) -> None:
-        await self.tcp.run(ask, deadline or Deadline(self.clock))
-
-    def asked(self) -> tuple[int, int]:
-        return self.first.asked, self.second.asked
-
-
-async def ask(link: Link, server: Server) -> None:
-    """An exchange."""
-    await link.send(ASK)
-    answer = await link.read()
-    if answer != ANSWER:
-        raise Unusable(f"{server}: a stranger")
-
-
-def context(clock: FakeClock, *own: tuple[str, int]) -> ExporterContext:
-    return ExporterContext(clock, LIFE, 1, "test", frozenset(own))
-
-
-@asynccontextmanager
-async def desk(first_up: bool = True) -> AsyncIterator[Desk]:
-    first, second = Host(), Host()
-    clock = FakeClock()
-    async with asyncio.timeout(60), serving(first) as one, serving(second) as other:
-        first.port, second.port = one if first_up else unused(), other
-        endpoints = [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]
-        tcp = Tcp("t", TcpSettings(endpoints=endpoints), context(clock), port=1)
-        tcp.open()
-        try:
-            yield Desk(clock, tcp, first, second)
-        finally:
-            await tcp.aclose()
-
-
-def unused() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def story(tell: Callable[[Desk], Awaitable[None]], **options: bool) -> None:
-    async def run() -> None:
-        async with desk(**options) as found:
-            await tell(found)
-
-    asyncio.run(run())
+from tests.exporters.tcp_desk import ANSWER, Desk, Host, ask, context, story
+from tests.exporters.tcp_kit import serving
 
 
 def test_the_first_is_used_as_long_as_it_is_well() -> None:
@@ -322,76 +227,6 @@ def test_after_the_deadline_nothing_is_sent() -> None:
         assert not desk.first.connections
 
     story(tell)
-
-
-def test_a_name_is_asked_anew_and_its_last_addresses_are_kept() -> None:
-    """When the resolver dies before the host does, connections go where they went before."""
-    answers: list[object] = []
-
-    def look_up(host: str, port: int) -> list[tuple[object, ...]]:
-        answers.append(host)
-        if len(answers) > 1:
-            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
-        return list(socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM))
-
-    async def run() -> None:
-        clock, host = FakeClock(), Host()
-        async with asyncio.timeout(60), serving(host) as port:
-            tcp = Tcp("t", TcpSettings(endpoint=f"logs.example:{port}"), context(clock), port=1)
-            tcp._names = Names(clock, look_up)
-            tcp.open()
-            assert not tcp.trusted
-            await tcp.run(ask, Deadline(clock))
-            await clock.run(KEPT + 1)
-            await tcp.run(ask, Deadline(clock))
-            assert (host.connections, answers) == (2, ["logs.example"] * 2)
-            assert not tcp.trusted, "it leads to this host"
-            await tcp.aclose()
-
-    asyncio.run(run())
-
-
-def test_a_name_that_leads_to_our_own_listener_is_refused() -> None:
-    """Records would go round in a circle."""
-
-    async def run() -> None:
-        clock, host = FakeClock(), Host()
-        async with asyncio.timeout(60), serving(host) as port:
-            own = context(clock, ("0.0.0.0", port))
-            with pytest.raises(ConfigError, match=r"destinations.t.endpoint: .*is our own listener"):
-                Tcp("t", TcpSettings(endpoint=f"localhost:{port}"), own, port=1)
-            tcp = Tcp("t", TcpSettings(endpoint=f"logs.example:{port}"), own, port=1)
-            tcp._names = Names(clock, lambda _, port: socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM))
-            tcp.open()
-            with pytest.raises(Unusable, match="is our own listener"):
-                await tcp.run(ask, Deadline(clock))
-            assert not host.connections
-            await tcp.aclose()
-
-    asyncio.run(run())
-
-
-def test_an_address_of_the_sixth_version() -> None:
-    """It stands in brackets."""
-
-    async def run() -> None:
-        clock, host = FakeClock(), Host()
-        async with asyncio.timeout(60), serving(host, host="::1") as port:
-            tcp = Tcp("t", TcpSettings(endpoint=f"[::1]:{port}"), context(clock), port=1)
-            tcp.open()
-            await tcp.run(ask, Deadline(clock))
-            assert tcp.describe() == f"[::1]:{port}"
-            await tcp.aclose()
-
-    asyncio.run(run())
-
-
-def test_foreign_addresses_are_trusted_and_local_ones_when_told_to() -> None:
-    """What a server on this host took ends with the host."""
-    clock = FakeClock()
-    assert Tcp("t", TcpSettings(endpoint="203.0.113.7"), context(clock), port=1).trusted
-    assert not Tcp("t", TcpSettings(endpoint="127.0.0.1"), context(clock), port=1).trusted
-    assert Tcp("t", TcpSettings(endpoint="127.0.0.1", trust_local=True), context(clock), port=1).trusted
 
 
 def test_a_slow_server_is_left_to_finish_as_long_as_something_moves() -> None:
