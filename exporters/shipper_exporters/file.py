@@ -134,4 +134,4 @@ def lines_of(
         lines = readable(signal, whole, terminal=terminal) if text else json_lines(signal, whole, most)
     except MalformedOtlp as error:
         raise Rejected(f"{name}: {error}") from None
-    return LinesBody(b"".join(line + b"\n" for line in lines), left_out)
+    return LinesBody(b"\n".join([*lines, b""]), left_out)
