@@ -84,9 +84,9 @@ THERE = Outcome(Fate.THERE)
 
 class _Item(msgspec.Struct):
     status: int = 0
-    id: str = msgspec.field(default="", name="_id")
+    id: str | None = msgspec.field(default="", name="_id")  # null where it never came to making one
     error: Any = None
-    failure_store: str = ""
+    failure_store: str | None = ""
 
 
 class _Bulk(msgspec.Struct):
@@ -119,7 +119,7 @@ def outcomes(answer: Answer, ids: Iterator[tuple[str, str]], count: int, where: 
         raise Unusable(f"{named} for {len(results)} documents where {count} were sent")
     for result, (_, expected) in zip(results, ids, strict=False):
         if result.id != expected:
-            raise Unusable(f"{named} for another document ({excerpt(result.id, 80)}) where {expected} was sent")
+            raise Unusable(f"{named} for another document ({excerpt(str(result.id), 80)}) where {expected} was sent")
     return [_outcome(result) for result in results]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shipper.clock import Deadline
-from shipper.contracts import Accepted, ExporterContext
+from shipper.contracts import Accepted, ExporterContext, Signal
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
@@ -121,6 +121,11 @@ PARSING = (
         (400, "illegal_argument_exception", 'Document contains at least one immense term in field="x"'),
         (500, "fail_processor_exception", "no such service"),
         (500, "script_exception", "runtime error"),
+        (
+            400,
+            "timestamp_error",
+            "the document timestamp [1970-01-01T00:00:00.000Z] is outside of ranges of currently writable indices",
+        ),
     ],
 )
 def test_documents_that_are_refused(judged: Error) -> None:
@@ -186,7 +191,10 @@ def test_documents_there_was_no_room_for(judged: Error) -> None:
         (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
         (400, "index_closed_exception", "closed"),
         (404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] contains [-x*]"),
-        (404, "index_not_found_exception", "no such index [x] and [require_data_stream] request flag is [true]"),
+        (404, "index_not_found_exception", "no such index [x] and the index creation request requires a data stream, but no matching"),
+        (404, "resource_not_found_exception", "[require_data_stream] request flag is [true] and [x] is not a data stream"),
+        (400, "document_parsing_exception", "[1:74] failed to parse: _id must be unset or set to [2tb] but was [abc]"),
+        (400, "document_parsing_exception", "[1:32] Can't find dynamic template for dynamic template name [gauge_long]"),
         (403, "security_exception", "action [indices:admin/auto_create] is unauthorized for API key id [x]"),
         (400, "illegal_argument_exception", "pipeline with id [nix] does not exist"),
         (400, "illegal_argument_exception", "no write index is defined for alias [al]."),
@@ -226,6 +234,21 @@ def test_what_is_there_already() -> None:
             assert await exporter.send(prepared, deadline) == Accepted()
             assert len(node.seen) == 3
             assert len(node.documents()) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_document_that_got_no_id() -> None:
+    """Where the destination makes the ids, one that it refused before that has none."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            error = {"type": "timestamp_error", "reason": "the document timestamp is outside of ranges"}
+            item = {"create": {"_index": "metrics-generic.otel-default", "_id": None, "status": 400, "error": error}}
+            node.answer = Whole(200, {"errors": True, "items": [item]})
+            prepared = exporter.prepare(log_request(log_batch(["one"], signal=Signal.METRICS)))
+            accepted = await exporter.send(prepared, Deadline.after(exporter._context.clock, 600))
+            assert (accepted.rejected, "outside of ranges" in accepted.message) == (1, True)
 
     asyncio.run(scenario())
 
