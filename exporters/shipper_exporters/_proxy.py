@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, Unusable
 from shipper_exporters._files import SecretFile
 
 _SEPARATORS = re.compile(r"[,\s]+")
@@ -40,11 +40,15 @@ class Proxy:
 
 
 class Proxies:
-    """Decides by URL. ``option``: a URL, ``none``, or nothing for the environment. Raises `ConfigError` for what is no proxy."""
+    """Decides by URL. ``option``: a URL, ``none``, or nothing for the environment.
+
+    Raises `ConfigError` for an option that is no proxy. What the environment has is looked at when it is needed: it is everybody's,
+    and what somebody else put there must not keep a sidecar from its start.
+    """
 
     def __init__(self, path: str, option: str, password_file: str, environment: Mapping[str, str]) -> None:
         self._given: Proxy | None = None
-        self._by_scheme: dict[str, Proxy] = {}
+        self._by_scheme: dict[str, tuple[str, str]] = {}  # the variable and what it says
         self._except = _Except("")
         if option == "none":
             return
@@ -58,18 +62,21 @@ class Proxies:
         for scheme in ("http", "https"):
             for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
                 if environment.get(name, "").strip():
-                    self._by_scheme[scheme] = _proxy(name, environment[name].strip(), None, secret=True)
+                    self._by_scheme[scheme] = name, environment[name].strip()
                     break
         self._except = _Except(environment.get("no_proxy") or environment.get("NO_PROXY") or "")
 
     def of(self, url: URL) -> Proxy | None:
-        """The proxy for a URL; None: it is reached directly."""
+        """The proxy for a URL; None: it is reached directly. Raises `Unusable` when the environment has no proxy but nonsense."""
         if self._given is not None:
             return self._given
-        proxy = self._by_scheme.get(url.scheme)
-        if proxy is None or self._except.holds(url.host or "", url.port or 0):
+        found = self._by_scheme.get(url.scheme)
+        if found is None or self._except.holds(url.host or "", url.port or 0):
             return None
-        return proxy
+        try:
+            return _proxy(*found, None, secret=True)
+        except ConfigError as error:
+            raise Unusable(f"{url.origin()}: {error}") from None
 
 
 class _Except:

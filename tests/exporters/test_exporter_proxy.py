@@ -277,23 +277,30 @@ def test_no_proxy(entry: str, url: str, direct: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "password_file", "environment", "path", "words"),
+    ("option", "password_file", "path", "words"),
     [
-        ("socks5://p", "", {}, "d.proxy", "is no URL of an HTTP proxy"),
-        ("http://", "", {}, "d.proxy", "is no URL"),
-        ("http://joe:hush@p", "", {}, "d.proxy", "use proxy_password_file"),
-        ("http://p", "/f", {}, "d.proxy", "no user name in it"),
-        ("", "/f", {}, "d.proxy_password_file", "without proxy"),
-        ("", "", {"HTTPS_PROXY": "socks5://joe:hush@p"}, "HTTPS_PROXY", "is no URL"),
+        ("socks5://p", "", "d.proxy", "is no URL of an HTTP proxy"),
+        ("http://", "", "d.proxy", "is no URL"),
+        ("http://joe:hush@p", "", "d.proxy", "use proxy_password_file"),
+        ("http://p", "/f", "d.proxy", "no user name in it"),
+        ("", "/f", "d.proxy_password_file", "without proxy"),
     ],
 )
-def test_mistakes_about_proxies(
-    option: str, password_file: str, environment: Mapping[str, str], path: str, words: str
-) -> None:
+def test_mistakes_about_proxies(option: str, password_file: str, path: str, words: str) -> None:
     """What is no proxy is refused, without repeating what may be a password."""
     with pytest.raises(ConfigError, match=words) as caught:
-        Proxies("d", option, password_file, environment)
+        Proxies("d", option, password_file, {})
     assert caught.value.path == path
+    assert "hush" not in str(caught.value)
+
+
+def test_a_variable_that_is_no_proxy_matters_only_where_it_counts() -> None:
+    """What others put into the environment keeps nobody from starting; who needs it is told, without the password."""
+    proxies = Proxies("", "", "", {"HTTPS_PROXY": "socks5://joe:hush@p", "NO_PROXY": "b.example"})
+    assert proxies.of(URL("http://a.example")) is None
+    assert proxies.of(URL("https://b.example")) is None
+    with pytest.raises(Unusable, match="HTTPS_PROXY: is no URL of an HTTP proxy") as caught:
+        proxies.of(URL("https://a.example"))
     assert "hush" not in str(caught.value)
     assert "hush" not in repr(Proxies("", "", "", {"HTTP_PROXY": "http://joe:hush@p"}).of(URL("http://a.example")))
 
