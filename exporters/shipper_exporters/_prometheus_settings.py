@@ -35,7 +35,7 @@ class PrometheusSettings(HttpSettings, frozen=True):
             "counts them as rejected elsewhere; always holds everything until the receiver takes them; never rejects them."
         ),
     ] = "auto"
-    bearer_token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
     password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
     timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 30.0
@@ -62,7 +62,7 @@ def check(destination: str, settings: PrometheusSettings) -> URL:
     url = parse_url(destination, "url", settings.url, "http://prometheus.example:9090/api/v1/write")
     if url.path in ("", "/"):
         raise wrong(destination, "url", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
-    token = "bearer_token_file" if settings.bearer_token_file else ""
+    token = "token_file" if settings.token_file else ""
     check_basic(destination, settings.username, settings.password_file, token)
     secret = token or ("username" if settings.username else "")
     check_http(destination, settings, _OURS, secret)

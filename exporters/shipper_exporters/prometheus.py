@@ -52,7 +52,7 @@ class PrometheusExporter(Exporter):
         )
         self._client = Client.of(settings, context)
         check_literal(name, "url", self._url, self._client.addresses)
-        secret = settings.bearer_token_file or settings.password_file
+        secret = settings.token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)
         self._series = Series(settings.max_series)

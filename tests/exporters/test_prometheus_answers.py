@@ -79,7 +79,7 @@ def test_credentials_are_read_again(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with Sink() as sink:
-            async with exporting(sink, bearer_token_file=str(secret)) as exporter:
+            async with exporting(sink, token_file=str(secret)) as exporter:
                 await send(exporter)
                 secret.write_text("the second\n")
                 await send(exporter)
@@ -258,9 +258,9 @@ def test_what_it_is() -> None:
         ({"url": "http://p/w", "key_file": "k"}, "key_file"),
         ({"url": "http://p/w", "username": "me"}, "username"),
         ({"url": "http://p/w", "username": "m:e", "password_file": "p"}, "username"),
-        ({"url": "http://p/w", "username": "me", "password_file": "p", "bearer_token_file": "t"}, "username"),
+        ({"url": "http://p/w", "username": "me", "password_file": "p", "token_file": "t"}, "username"),
         ({"url": "http://p/w", "headers": {"Content-Type": "x"}}, "headers.Content-Type"),
-        ({"url": "http://p/w", "bearer_token_file": "t", "headers": {"Authorization": "x"}}, "headers.Authorization"),
+        ({"url": "http://p/w", "token_file": "t", "headers": {"Authorization": "x"}}, "headers.Authorization"),
         ({"url": "http://p/w", "external_labels": {"a-b": "x"}}, "external_labels.a-b"),
         ({"url": "http://p/w", "external_labels": {"le": "x"}}, "external_labels.le"),
         ({"url": "http://p/w", "max_series": 0}, "max_series"),
