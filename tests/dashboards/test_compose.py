@@ -124,7 +124,7 @@ def test_the_gateways_configuration_is_right() -> None:
     assert errors == []
     assert loaded is not None
     kinds = {name: destination.type for name, destination in loaded.config.destinations.items()}
-    assert kinds == {"archive": "archive", "prometheus": "prometheus", "loki": "otlp", "tempo": "otlp"}
+    assert kinds == {"archive": "archive", "prometheus": "prometheus", "loki": "loki", "tempo": "otlp"}
 
 
 def test_the_image_is_built_from_what_its_build_context_lets_through() -> None:
