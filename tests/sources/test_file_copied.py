@@ -347,3 +347,32 @@ def test_a_copy_that_is_moved_before_it_was_seen(tmp_path: Path, stopped: bool, 
         assert not sink.lost
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("unread", [False, True], ids=["read", "unread"])
+def test_a_copy_is_made_over_the_one_before(tmp_path: Path, unread: bool) -> None:
+    """Cases 13, 18: ``cp`` writes the copy into the inode of an older one that is followed still: each line once, none lost."""
+
+    async def main() -> None:
+        logs, sink = tmp_path / "logs", Sink()
+        logs.mkdir()
+        path, copy = logs / "a.log", logs / "a.log.1"
+        copy.write_bytes(numbered(0, 50))
+        path.write_bytes(numbered(50, 80))
+        async with tailing(logs, "a.log*", sink=sink) as tail:
+            await tail.lines(80)
+            for turn in range(1, 4):
+                sink.open = not unread
+                with path.open("ab", buffering=0) as file:
+                    file.write(numbered(turn * 100, turn * 100 + 50))
+                await tail.settle()
+                copy.write_bytes(path.read_bytes())
+                os.truncate(path, 0)
+                await tail.settle()
+                await tail.pass_time(2)
+                sink.take_all()
+        wanted = names(0, 80) + [name for turn in range(1, 4) for name in names(turn * 100, turn * 100 + 50)]
+        assert by_number(sink.bodies) == wanted
+        assert not sink.lost
+
+    asyncio.run(main())

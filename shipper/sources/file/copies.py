@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipper.clock import Clock
 from shipper.sources.file.content import Content
-from shipper.sources.file.handles import NO_DESCRIPTORS, TailedFile
+from shipper.sources.file.handles import TailedFile
 from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
 from shipper.sources.file.rotation import holds_content_of, is_prefix_of, named, siblings
 
@@ -167,10 +167,14 @@ class Copies:
                 continue
             file = self._table.of(key)
             if file is not None and file.stream is not None:
-                if not _is_reused(file.stream, path):
+                if file.size == status.st_size and file.changed_ns == status.st_mtime_ns:
                     continue
-                self._table.forget(file)
-                file = None
+                self._table.check(path)  # its inode may be that of another file by now
+                file = self._table.of(key)
+                if file is not None and file.stream is old:
+                    return file
+                if file is not None and file.stream is not None:
+                    continue
             fresh = file is None
             if file is None:
                 file = self._table.take_up(path, key)
@@ -197,19 +201,3 @@ class Copies:
             return holds_content_of(file, size, old)
         except OSError:  # vanished or not readable: then nothing can be read from it either
             return False
-
-
-def _is_reused(content: Content, path: str) -> bool:
-    """Whether the inode of a content that is over and done with holds another file by now, the one at ``path``.
-
-    Raises OSError when no descriptor is left to look.
-    """
-    if not (content.finished and content.idle):
-        return False
-    try:
-        with open(path, "rb") as file:
-            return not content.head.matches(file.read(HEAD_BYTES))
-    except OSError as error:
-        if error.errno in NO_DESCRIPTORS:
-            raise
-        return False  # gone again, or not readable: then nothing can be read from it either

@@ -132,10 +132,20 @@ class TailedFile:
         """Its status, without opening it. Raises OSError; `Replaced` when its name leads elsewhere now."""
         if self.fd >= 0:
             return self._asked(os.fstat)
-        status = regular(self.path or self.real)
-        if (status.st_dev, status.st_ino) != self.key:
-            raise Replaced(errno.ESTALE, "another file has its name", self.path or self.real)
-        return status
+        return self.place()[1]
+
+    def place(self) -> tuple[str, os.stat_result]:
+        """A path that leads to it now. Raises what is wrong with the name that it should be found under."""
+        problem: OSError | None = None
+        for path in filter(None, [self.path, *self.paths, self.real]):
+            try:
+                status = regular(path)
+                if (status.st_dev, status.st_ino) == self.key:
+                    return path, status
+                raise Replaced(errno.ESTALE, "another file has its name", path)
+            except OSError as error:
+                problem = problem or error
+        raise problem or FileNotFoundError(errno.ENOENT, "it has no name", self.origin)
 
     def closable(self) -> bool:
         """Whether nothing is lost by closing it now."""
@@ -175,14 +185,13 @@ class Descriptors:
     def _opened(self, file: TailedFile) -> int:
         if len(self._open) >= self._limit:
             self._make_room()
-        path = file.path or file.real
-        regular(path)  # opening a device could do something
+        path, _ = file.place()  # opening a device could do something
         fd = os.open(path, _FLAGS)
         status = os.fstat(fd)
         if (status.st_dev, status.st_ino) != file.key or not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise Replaced(errno.ESTALE, "another file has its name", path)
-        if not self._admits(path, status):
+        if not self._admits(path if path in file.paths else file.origin, status):
             os.close(fd)
             raise PermissionError(errno.EPERM, "it does not belong to whom its directory belongs to", path)
         self.hold(file, fd)

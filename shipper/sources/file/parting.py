@@ -71,10 +71,16 @@ class Partings:
     def separate(self, old: Content, file: TailedFile | None, because: str = GONE, moved: Iterable[str] = ()) -> None:
         """``old`` is no more in ``file``: it goes on with a copy of it, if there is one; ``moved``: where else that may be."""
         moved = tuple(moved)
+        self._wait(old, _Waiting(because, moved))  # what is looked at meanwhile may be the copy
         try:
-            self.part(old, self.search(old, file, moved), because)
+            copy = self.search(old, file, moved)
         except Unsure:
-            self.seek(old, because, moved)
+            if old in self._waiting:
+                self.seek(old, because, moved)
+            return
+        if old in self._waiting:
+            self._found(old)
+            self.part(old, copy, because)
 
     def search(self, old: Content, file: TailedFile | None, moved: Iterable[str] = ()) -> TailedFile | None:
         """The copy of what ``old`` was reading. Raises `Unsure` when not everything that may be one could be looked into."""
