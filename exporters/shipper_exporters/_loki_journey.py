@@ -19,7 +19,7 @@ from shipper.errors import Rejected, Retryable, TooLarge
 from shipper_exporters._loki_answers import Dropped, Late, Meaning, Refused, Slowed
 from shipper_exporters._loki_wire import Entry, Push
 
-HOPELESS = 32  # refusals of unknown reason more than acceptances: from here on nothing is halved any more
+HOPELESS = 32  # refusals more than acceptances: from here on nothing is halved any more, each part only tried once
 LATE_LABEL = "shipper_late"
 _HOUR_NS = 3600 * 1_000_000_000
 
@@ -89,7 +89,7 @@ class Journey:
 
     def _refuse(self, leg: _Leg, refused: Refused) -> None:
         self._refusals += 1
-        hopeful = refused.large or self._refusals - self._acceptances <= HOPELESS
+        hopeful = self._refusals - self._acceptances <= HOPELESS
         halves = leg.push.halves() if hopeful else None
         if halves is not None:
             self._legs.extendleft(_Leg(half, leg.late) for half in reversed(halves))

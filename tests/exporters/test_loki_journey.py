@@ -218,6 +218,11 @@ def test_too_large_is_halved() -> None:
         assert len(loki.stored) == 11
         with pytest.raises(TooLarge):
             await send(exporter, plain(["b" * 501]))
+        sink.judge = lambda received: refuse(413)
+        tries = len(sink.received)
+        with pytest.raises(Rejected, match="5000 x too_large"):
+            await send(exporter, plain([f"line {n}" for n in range(5000)]))
+        assert len(sink.received) - tries < 100
 
     with_loki(scenario)
 
