@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,7 +21,7 @@ from shipper.clock import Deadline
 from shipper.config.schema import Section
 from shipper.config.units import Seconds, Size
 from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
-from shipper.errors import ConfigError, Retryable, TooLarge, Unusable
+from shipper.errors import ConfigError, MalformedOtlp, Retryable, TooLarge, Unusable
 from shipper.fleet.layout import (
     DEFAULT_PARTITION,
     RANGE_LIST_VERSION,
@@ -43,6 +43,7 @@ from shipper.fleet.store import (
 )
 from shipper.otlp.scan import scan
 from shipper.otlp.wire import LENGTH, field, fields
+from shipper_exporters._archive_parquet import encode_table, parquet_key, require
 from shipper_exporters._http import Patience
 
 MIB = 1 << 20
@@ -60,8 +61,20 @@ class ArchiveSettings(Section, frozen=True):
     partition: Annotated[str, Meta(description="Folders by time: strftime, UTC.")] = DEFAULT_PARTITION
     object_bytes: Annotated[Size, Meta(description="An object of this size is written at once.")] = 16 * MIB
     linger: Annotated[Seconds, Meta(description="An object that is not full is written after this time.")] = 30.0
+    write_once: Annotated[
+        bool, Meta(description="Never overwrite: an object that is already there counts as written.")
+    ] = False
+    storage_class: Annotated[
+        str, Meta(description="Storage class of objects, by the cloud's name for it: STANDARD_IA, NEARLINE, Cool, ...")
+    ] = ""
+    parquet: Annotated[
+        bool, Meta(description="Write each object as Parquet too, below parquet/, for engines that query buckets.")
+    ] = False
     options: Annotated[
-        dict[str, str], Meta(description="For the bucket: region, endpoint, access_key_id, ... (obstore's names).")
+        dict[str, str],
+        Meta(
+            description="For the bucket: region, endpoint, server_side_encryption, sse_kms_key_id, ... (obstore's names)."
+        ),
     ] = msgspec.field(default_factory=dict)
     trust_local: Annotated[
         bool, Meta(description="Count a directory of this host, or a bucket service on it, as off the host.")
@@ -74,6 +87,7 @@ class _Objects:
     data: bytes = attribute(repr=False)
     ranges_key: str
     ranges: RangeList = attribute(repr=False)
+    parquet: bytes | None = attribute(repr=False, default=None)
 
 
 class ArchiveExporter(Exporter):
@@ -84,6 +98,8 @@ class ArchiveExporter(Exporter):
 
     def __init__(self, name: str, settings: ArchiveSettings, context: ExporterContext) -> None:
         _validate(name, settings)
+        if settings.parquet:
+            require()
         self.name = name
         self.limits = Limits(
             max_wire_bytes=settings.object_bytes,
@@ -112,20 +128,33 @@ class ArchiveExporter(Exporter):
             written_ns=0,
             batches=ranges,
         )
-        objects = _Objects(key, data, ranges_key(request.id), listing)
+        parquet = self._table(request) if self._settings.parquet else None
+        objects = _Objects(key, data, ranges_key(request.id), listing, parquet)
         return Prepared(request.id, request.signal, objects, len(data))
 
+    def _table(self, request: Request) -> bytes | None:
+        try:
+            return encode_table(request)
+        except MalformedOtlp:  # what is no OTLP cannot be put in columns, and is kept as it came all the same
+            return None
+
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
-        """Write the object, then its range list; only both together are an acknowledgement."""
+        """Write the object, then its range list; only all together are an acknowledgement."""
         objects: _Objects = prepared.body
         if deadline.expired():
             raise Retryable(f"{self.describe()}: the deadline came before the object could be written")
         try:
             async with Patience(self._context.clock, SEND_SECONDS, deadline):
                 store = self._opened()
-                await store.put(objects.key, objects.data)
+                how: dict[str, Any] = {
+                    "once": self._settings.write_once,
+                    "storage_class": self._settings.storage_class,
+                }
+                await store.put(objects.key, objects.data, **how)
+                if objects.parquet is not None:
+                    await store.put(parquet_key(objects.key), objects.parquet, **how)
                 listing = msgspec.structs.replace(objects.ranges, written_ns=self._context.clock.wall_ns())
-                await store.put(objects.ranges_key, encode_range_list(listing))
+                await store.put(objects.ranges_key, encode_range_list(listing), once=self._settings.write_once)
         except TimeoutError as error:
             raise Retryable(f"{self.describe()} did not take the object in time") from error
         except StoreUnavailable as error:
@@ -162,6 +191,8 @@ def _validate(name: str, settings: ArchiveSettings) -> None:
         )
     if not 64 * 1024 <= settings.object_bytes <= 1024 * MIB:
         raise ConfigError(f"{path}.object_bytes", "must lie between 64 KiB and 1 GiB")
+    if settings.storage_class and local_path(settings.url) is not None:
+        raise ConfigError(f"{path}.storage_class", "is for buckets; a directory has none")
     if not 0 <= settings.linger <= 3600:
         raise ConfigError(f"{path}.linger", "must lie between 0 and 3600 seconds")
     for option, folders in (("partition", settings.partition), ("prefix", settings.prefix)):

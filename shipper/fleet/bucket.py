@@ -12,6 +12,9 @@ from shipper.errors import MissingExtra, ShipperError
 from shipper.fleet.store import Store, Stored, StoredTooLarge, StoreUnavailable, StoreUnusable, Tagged, endpoint_of
 
 GETS_AT_ONCE = 16
+PARTS_FROM = 64 << 20  # bytes from which an object goes in parts, of which only those that fail are sent again
+PART = 16 << 20
+PARTS_AT_ONCE = 4
 _NO_BUCKET_SERVICE = ("redirect", "Unable to extract metadata from headers")  # a wrong region; a login page
 _STATUS = re.compile(r"status code: (\d{3})")
 
@@ -64,11 +67,20 @@ class Bucket(Store):
         with ThreadPoolExecutor(GETS_AT_ONCE) as pool:
             yield from zip(names, pool.map(self.get, names), strict=True)
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, once: bool = False, storage_class: str = "") -> None:
+        """See `Store.put`. One request up to `PARTS_FROM`: billed once, and nothing half-uploaded is left behind by a death."""
+        known = self._obstore.exceptions
+        how: dict[str, Any] = {"attributes": {"Storage-Class": storage_class}} if storage_class else {}
+        if once:  # parts cannot be put on a condition
+            how |= {"mode": "create", "use_multipart": False}
+        else:
+            how |= {"use_multipart": len(data) > PARTS_FROM, "chunk_size": PART, "max_concurrency": PARTS_AT_ONCE}
         try:
-            # one request: atomic, billed once, and nothing half-uploaded is left behind by a death
-            await self._obstore.put_async(self._store, key, data, use_multipart=False)
-        except (self._obstore.exceptions.BaseError, OSError) as error:
+            await self._obstore.put_async(self._store, key, data, **how)
+        except (known.AlreadyExistsError, known.PreconditionError, FileExistsError):
+            if not once:
+                raise
+        except (known.BaseError, OSError) as error:
             raise self._trouble(error) from error
 
     def read(self, key: str) -> Tagged:

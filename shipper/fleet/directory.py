@@ -61,8 +61,8 @@ class Directory(Store):
         except OSError as error:
             raise _file_trouble(error) from error
 
-    async def put(self, key: str, data: bytes) -> None:
-        await asyncio.to_thread(self._write, key, data)
+    async def put(self, key: str, data: bytes, *, once: bool = False, storage_class: str = "") -> None:
+        await asyncio.to_thread(self._write, key, data, once)
 
     def _path(self, key: str) -> str:
         path = os.path.normpath(os.path.join(self._root, key))
@@ -70,8 +70,10 @@ class Directory(Store):
             raise StoreUnusable(f"{key!r} does not lie inside of {self._root}")
         return path
 
-    def _write(self, key: str, data: bytes) -> None:
+    def _write(self, key: str, data: bytes, once: bool) -> None:
         path = self._path(key)
+        if once and os.path.exists(path):  # renaming is atomic, so it is whole
+            return
         temporary = os.path.join(self._root, TEMPORARY, secrets.token_hex(8))
         try:
             _make_directories(os.path.dirname(temporary))

@@ -66,8 +66,11 @@ class Store(ABC):
         return ((key, self.get(key)) for key in keys)
 
     @abstractmethod
-    async def put(self, key: str, data: bytes) -> None:
-        """Write, or overwrite, so that it is all there or not at all; returns when it is durable."""
+    async def put(self, key: str, data: bytes, *, once: bool = False, storage_class: str = "") -> None:
+        """Write, or overwrite, so that it is all there or not at all; returns when it is durable.
+
+        ``once``: what is already there stays, and counts as written. ``storage_class``: a bucket's own name for one.
+        """
 
     @abstractmethod
     def read(self, key: str) -> Tagged:

@@ -22,6 +22,11 @@ class FakeS3:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.puts: list[str] = []
+        self.headers: dict[
+            str, dict[str, str]
+        ] = {}  # of the latest put of each key, or of the request that began its parts
+        self.parts: dict[str, dict[int, bytes]] = {}  # of uploads under way, by id
+        self.most_parts = 0  # that an upload had
         self.fault: Fault | None = None
         self.status = 0  # answer with this status
         self._port = 0
@@ -70,7 +75,7 @@ class FakeS3:
         self._gone_on = asyncio.Event()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        body = await request.content.read()  # of any size
         fault = self.fault
         if self.status or fault in STATUS:
             return web.Response(status=self.status or STATUS[fault], text="<Error><Code>No</Code></Error>")
@@ -83,7 +88,10 @@ class FakeS3:
         if fault is Fault.STRANGER:
             return web.Response(text="<html>Sign in</html>", content_type="text/html")
         key = request.path.removeprefix(f"/{BUCKET}").lstrip("/")
+        if "uploads" in request.query or "uploadId" in request.query:
+            return self._in_parts(request, key, body)
         if request.method == "PUT":
+            self.headers[key] = {name.lower(): value for name, value in request.headers.items()}
             there = _tag(self.objects[key]) if key in self.objects else ""
             match, none_match = request.headers.get("If-Match", ""), request.headers.get("If-None-Match", "")
             if (match and match != there) or (none_match and there):
@@ -93,6 +101,27 @@ class FakeS3:
                 self.puts.append(key)
             return web.Response(headers={"ETag": _tag(body)})
         return self._list(request.query.get("prefix", "")) if not key else self._get(key)
+
+    def _in_parts(self, request: web.BaseRequest, key: str, body: bytes) -> web.Response:
+        """CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload."""
+        if "uploads" in request.query:
+            self.headers[key] = {name.lower(): value for name, value in request.headers.items()}
+            self.parts[name := f"upload-{len(self.parts)}"] = {}
+            return web.Response(
+                text=f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>"
+            )
+        upload = request.query["uploadId"]
+        if request.method == "PUT":
+            self.parts[upload][int(request.query["partNumber"])] = body
+            return web.Response(headers={"ETag": _tag(body)})
+        parts = self.parts.pop(upload)
+        self.most_parts = max(self.most_parts, len(parts))
+        if request.method == "DELETE":
+            return web.Response(status=204)
+        self.objects[key] = b"".join(parts[number] for number in sorted(parts))
+        self.puts.append(key)
+        tag = _tag(self.objects[key])
+        return web.Response(text=f"<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>")
 
     def _get(self, key: str) -> web.Response:
         if key not in self.objects:

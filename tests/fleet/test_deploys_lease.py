@@ -33,7 +33,7 @@ class Shaky(Store):
     def get(self, key: str) -> bytes | None:
         return self._store.get(key)
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, once: bool = False, storage_class: str = "") -> None:
         await self._store.put(key, data)
 
     def read(self, key: str) -> Tagged:
