@@ -117,10 +117,12 @@ def outcomes(answer: Answer, ids: Iterator[tuple[str, str]], count: int, where: 
         ) from None
     if len(results) != count:
         raise Unusable(f"{named} for {len(results)} documents where {count} were sent")
-    for result, (_, expected) in zip(results, ids, strict=False):
-        if result.id != expected:
-            raise Unusable(f"{named} for another document ({excerpt(str(result.id), 80)}) where {expected} was sent")
-    return [_outcome(result) for result in results]
+    expected = [one for _, one in ids]
+    found = [result.id for result in results]
+    if expected and found != expected:
+        sent, got = next((ours, theirs) for ours, theirs in zip(expected, found, strict=True) if ours != theirs)
+        raise Unusable(f"{named} for another document ({excerpt(str(got), 80)}) where {sent} was sent")
+    return [STORED if result.status == 201 and not result.failure_store else _outcome(result) for result in results]
 
 
 def _outcome(result: _Item) -> Outcome:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shipper.contracts import Accepted
 from shipper.errors import Rejected, Retryable, TooLarge, Unusable
 from shipper_exporters._bulk import BulkBody, Part
-from shipper_exporters._bulk_answers import Fate, Outcome
+from shipper_exporters._bulk_answers import STORED, Fate, Outcome
 
 Post = Callable[[bytes, Iterator[tuple[str, str]], int], Awaitable[list[Outcome]]]
 """Sends one body with so many documents of these ids. Raises what `Exporter.send` does."""
@@ -97,6 +97,10 @@ class Journey:
 
     def _note(self, leg: _Leg, found: list[Outcome]) -> None:
         """Keep what has to be sent again; raises when that is anything."""
+        if found.count(STORED) == len(found):
+            self._taken += len(found)
+            self._legs.popleft()
+            return
         again: list[int] = []
         held = later = ""
         for number, outcome in zip(leg.numbers(), found, strict=True):

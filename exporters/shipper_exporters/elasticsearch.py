@@ -1,4 +1,4 @@
-"""Sends to Elasticsearch or OpenSearch by ``_bulk``: logs, traces and metrics, to data streams or to a plain index.
+"""Sends to Elasticsearch or OpenSearch by the bulk API: logs, traces and metrics, to data streams or to a plain index.
 
 How records become documents is in ``_ecs`` and ``_elasticsearch_otel``, which data stream they go to in ``_elasticsearch_names``, what
 is on the wire in ``_bulk``, what answers mean in ``_bulk_answers``, and what is done about documents that were not taken in
