@@ -15,14 +15,14 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, ExporterContext
 from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper.testing.sink import Sink
+from shipper.testing.sink import Sink, held
 from shipper.testing.streams import LIFE, log_batch, log_request
 from shipper_exporters import _resolve
 from shipper_exporters._network import RENEW
 from shipper_exporters._otlp_settings import Protocol
 from shipper_exporters._resolve import FRESH, LONGEST, Names
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
-from tests.exporters.grpc_sink import GrpcSink
+from tests.exporters.grpc_sink import GrpcSink, fault
 
 both = pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 
@@ -154,7 +154,11 @@ def test_an_answer_of_nothing_is_no_answer() -> None:
 
 
 def shipping(
-    protocol: Protocol, resolver: Resolver, story: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    protocol: Protocol,
+    resolver: Resolver,
+    story: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float = 10.0,
 ) -> None:
     """A story with an exporter that knows its sink by a name which only ``resolver`` knows."""
     monkeypatch.setattr("shipper_exporters._network.Names", lambda clock: Names(clock, resolver))
@@ -164,7 +168,7 @@ def shipping(
         clock = FakeClock()
         server = GrpcSink() if protocol == "grpc" else Sink(clock=clock)
         async with asyncio.timeout(30), server as sink:
-            settings = OtlpSettings(endpoint=f"http://gw.example:{sink.port}", protocol=protocol)
+            settings = OtlpSettings(endpoint=f"http://gw.example:{sink.port}", protocol=protocol, timeout=timeout)
             own = frozenset({("127.0.0.9", sink.port)})
             exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "test", own))
             await exporter.start()
@@ -223,6 +227,26 @@ def test_a_busy_host_follows_a_name(protocol: Protocol, monkeypatch: pytest.Monk
         assert resolver.asked == asked + 1
 
     shipping(protocol, resolver, story, monkeypatch)
+
+
+@both
+def test_what_is_under_way_when_connections_are_renewed_is_finished(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that takes long keeps its connection, while others go by a new one."""
+
+    async def story(exporter: OtlpExporter, sink: Any, clock: FakeClock) -> None:
+        sink.script(held() if isinstance(sink, Sink) else fault("held", keep=True))
+        slow = asyncio.create_task(exporter.send(exporter.prepare(log_request(log_batch(["slow"]))), Deadline(clock)))
+        await sink.until_received(1)
+        clock.advance(RENEW)
+        assert await send(exporter, clock) == Accepted()
+        assert not slow.done()
+        sink.release()
+        assert await slow == Accepted()
+        assert len(sink.kept()) == 2
+
+    shipping(protocol, Resolver("127.0.0.1"), story, monkeypatch, timeout=10 * RENEW)
 
 
 @both

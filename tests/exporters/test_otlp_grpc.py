@@ -12,6 +12,8 @@ import pytest
 from google.protobuf.any_pb2 import Any as Detail
 from google.rpc.error_details_pb2 import DebugInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Batch, Cut, ExporterContext, Request, Signal
@@ -34,8 +36,8 @@ def with_sink(scenario: Scenario, *, window: int = 1 << 20, life: str = "", **op
     async def run() -> None:
         clock = FakeClock()
         async with asyncio.timeout(60), GrpcSink(window=window, gateway=life) as sink:
-            settings = OtlpSettings(**{"endpoint": sink.url, "protocol": "grpc", **options})
-            exporter = OtlpExporter("primary", settings, ExporterContext(clock, LIFE, 1, "Shipper/9 test"))
+            chosen = OtlpSettings(**{"endpoint": sink.url, "protocol": "grpc", **options})
+            exporter = OtlpExporter("primary", chosen, ExporterContext(clock, LIFE, 1, "Shipper/9 test"))
             await exporter.start()
             try:
                 await scenario(exporter, sink, clock)
@@ -154,6 +156,17 @@ def details(*found: Any) -> bytes:
 def test_retry_info(given: bytes, wait: float | None) -> None:
     """When to come again is read from the details of a status; nonsense is as if it were not there."""
     assert retry_info(given) == wait
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 100), st.integers(0, 255))
+def test_details_of_any_bytes_are_read(noise: bytes, at: int, byte: int) -> None:
+    """Whatever stands in the details, the status counts: nothing is raised, and no wait is beyond a day."""
+    changed = bytearray(details(RetryInfo(retry_delay={"seconds": 7})))
+    changed[at % len(changed)] = byte
+    for given_details in (noise, bytes(changed), bytes(changed) + noise):
+        wait = retry_info(given_details)
+        assert wait is None or 0 <= wait <= 86_400
 
 
 def test_a_server_that_says_when_is_asked_then() -> None:
