@@ -68,7 +68,9 @@ def tls_failure(error: BaseException, where: str, *, unsent: bool = False) -> De
     if any(word in reason for word in _NOTHING_IN_COMMON):
         return Unusable(f"{where}: no version of TLS or protocol in common, TLS 1.2 is the least: {_said(reason)}")
     if "HANDSHAKE_FAILURE" in reason:  # what TLS 1.2 has for both
-        return Unusable(f"{where}: it ends the handshake: it wants a client certificate, or there is no cipher in common")
+        return Unusable(
+            f"{where}: it ends the handshake: it wants a client certificate, or there is no cipher in common"
+        )
     return Retryable(f"{where}: no TLS connection: {plain(error)}", unsent=unsent)
 
 
