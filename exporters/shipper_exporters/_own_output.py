@@ -2,10 +2,13 @@
 
 What goes to standard output is collected by the container runtime or by journald, and a file may lie where logs are tailed.
 Both come back as records whose body is a line of ours, would be written again, longer each time, and read again. Every line
-names the life that wrote it, and by that it is known.
+names the life it is of, and by that it is known. (On a node a line may be of another pod than the one whose output it is: it
+then goes round once, as a record of that pod.)
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from shipper.contracts import Batch, Signal
 from shipper.otlp.messages import parse
@@ -13,8 +16,9 @@ from shipper.otlp.messages import parse
 WORDS = "records that are output of this destination itself, which is collected as a log: exclude it there"
 
 
-def marks(life: str) -> tuple[bytes, bytes]:
-    """What a line of this life has in it: in JSON, and as readable text."""
+@lru_cache(1024)
+def _marks(life: str) -> tuple[bytes, bytes]:
+    """What a line of a life has in it: in JSON, and as readable text."""
     return f'"shipper.life.id","value":{{"stringValue":"{life}"'.encode(), text_mark(life).encode()
 
 
@@ -23,8 +27,9 @@ def text_mark(life: str) -> str:
     return f" life={life}"
 
 
-def foreign(batch: Batch, own: tuple[bytes, bytes]) -> tuple[bytes, int]:
-    """The payload of a batch without lines that have one of the marks, and how many those were. Raises `MalformedOtlp`."""
+def foreign(batch: Batch) -> tuple[bytes, int]:
+    """The payload of a batch without lines that its life wrote, and how many those were. Raises `MalformedOtlp`."""
+    own = _marks(batch.life)
     if batch.signal is not Signal.LOGS or not any(mark in batch.payload for mark in own):
         return batch.payload, 0
     message = parse(Signal.LOGS, batch.payload)

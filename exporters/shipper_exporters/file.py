@@ -21,7 +21,7 @@ from shipper_exporters._file_rolling import Rolling, RollingFile
 from shipper_exporters._file_settings import FileSettings, paths
 from shipper_exporters._http import Patience
 from shipper_exporters._jsonlines import MOST, json_lines
-from shipper_exporters._own_output import WORDS, foreign, marks
+from shipper_exporters._own_output import WORDS, foreign
 from shipper_exporters._readable import readable
 
 __all__ = ["FileExporter", "FileSettings"]
@@ -44,6 +44,7 @@ class FileExporter(Exporter):
 
     def __init__(self, name: str, settings: FileSettings, context: ExporterContext) -> None:
         self.name = name
+        self.many_lives = "{life}" not in settings.path
         self._settings = settings
         self._context = context
         rolling = Rolling(
@@ -55,7 +56,6 @@ class FileExporter(Exporter):
         }
         # Each request is an fsync, which a slow disk does some tens of in a second; nobody else is burdened.
         self.limits = Limits(max_wire_bytes=4 << 20, requests_per_second=5.0, burst=20, max_in_flight=1)
-        self._own = marks(context.life)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"shipper-{name}")
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
         self._unknown: dict[str, None] = {}  # requests of which nobody knows how far they got
@@ -64,7 +64,7 @@ class FileExporter(Exporter):
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
         text = self._settings.format == "text"
-        body = lines_of(self.name, request, self._own, text=text)
+        body = lines_of(self.name, request, text=text)
         return Prepared(request.id, request.signal, body, len(body.lines))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
@@ -118,15 +118,13 @@ class FileExporter(Exporter):
         self._unknown.pop(request_id, None)
 
 
-def lines_of(
-    name: str, request: Request, own: tuple[bytes, bytes], *, text: bool, terminal: bool = False, most: int = MOST
-) -> LinesBody:
+def lines_of(name: str, request: Request, *, text: bool, terminal: bool = False, most: int = MOST) -> LinesBody:
     """A request as lines; ``most``: bytes of a JSON line. Raises `Rejected` when it is no OTLP."""
     payloads: list[bytes] = []
     left_out = 0
     try:
         for batch in request.batches:
-            payload, ours = foreign(batch, own)
+            payload, ours = foreign(batch)
             payloads.append(payload)
             left_out += ours
         whole = b"".join(payloads)  # which is a request, too

@@ -21,7 +21,7 @@ from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepa
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper_exporters._http import Patience
 from shipper_exporters._http_settings import wrong
-from shipper_exporters._own_output import WORDS, marks
+from shipper_exporters._own_output import WORDS
 from shipper_exporters._stdout_pipe import SharedOutput
 from shipper_exporters.file import LinesBody, lines_of
 
@@ -45,6 +45,7 @@ class StdoutExporter(Exporter):
     """Standard output; see the module."""
 
     Settings: ClassVar[type[Any]] = StdoutSettings
+    many_lives = True  # there is one standard output
     descriptor: ClassVar[int] = 1
     most: ClassVar[int] = 16 << 10  # bytes of a line: container runtimes and journald cut longer ones in pieces
 
@@ -59,13 +60,12 @@ class StdoutExporter(Exporter):
         self._output = SharedOutput(self.descriptor)
         self._terminal = self._output.terminal
         self._text = settings.format == "text" or (settings.format == "auto" and self._terminal)
-        self._own = marks(context.life)
         self._turn = asyncio.Lock()
         self._broken_off: tuple[str, bytes, int] | None = None  # a request, its lines, and how much of them is written
 
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
-        body = lines_of(self.name, request, self._own, text=self._text, terminal=self._terminal, most=self.most)
+        body = lines_of(self.name, request, text=self._text, terminal=self._terminal, most=self.most)
         return Prepared(request.id, request.signal, body, len(body.lines))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:

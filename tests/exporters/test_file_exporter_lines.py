@@ -17,7 +17,7 @@ from shipper.otlp.encode import AttributeValue
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE, log_payload, metric_payload
 from shipper_exporters._jsonlines import json_lines, value_json
-from shipper_exporters._own_output import foreign, marks, text_mark
+from shipper_exporters._own_output import foreign, text_mark
 from shipper_exporters._readable import readable
 from tests.exporters.loki_kit import payload
 
@@ -193,7 +193,7 @@ def test_our_own_output_is_known(text: bool) -> None:
 
     bodies = ["before", written(mine), "between", written(other), written(mine), "after"]
     for data in (log_payload(bodies), payload(*({"body": body, "severity_number": 9} for body in bodies))):
-        kept, left_out = foreign(batch(data), marks(LIFE))
+        kept, left_out = foreign(batch(data))
         assert left_out == 2
         assert [one.body for one in records(Signal.LOGS, kept)] == [bodies[n] for n in (0, 2, 3, 5)]
 
@@ -201,7 +201,7 @@ def test_our_own_output_is_known(text: bool) -> None:
 def test_what_is_not_ours_is_not_touched() -> None:
     """Without a line of ours the bytes stay as they are; other signals are not looked at."""
     data = log_payload([f"about {LIFE}"])
-    assert foreign(batch(data), marks(LIFE)) == (data, 0)
+    assert foreign(batch(data)) == (data, 0)
     numbers = metric_payload([text_mark(LIFE)])
-    assert foreign(batch(numbers, Signal.METRICS), marks(LIFE)) == (numbers, 0)
+    assert foreign(batch(numbers, Signal.METRICS)) == (numbers, 0)
     assert parse(Signal.METRICS, numbers)

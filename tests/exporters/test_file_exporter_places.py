@@ -71,6 +71,13 @@ def test_each_signal_has_a_file(tmp_path: Path) -> None:
     assert lines_of(Signal.METRICS, (root / "metrics.jsonl").read_bytes()) == ("m",)
 
 
+def test_pods_of_a_node_share_a_file() -> None:
+    """One exporter serves all lives, unless each has a file of its own."""
+    context = ExporterContext(FakeClock(), LIFE, 1, "test")
+    assert FileExporter("out", FileSettings(path="/a/{signal}"), context).many_lives
+    assert not FileExporter("out", FileSettings(path="/a/{life}/{signal}"), context).many_lives
+
+
 def test_text(tmp_path: Path) -> None:
     """As text each record is a line that ends with its life."""
     sent(f"{tmp_path}/{{signal}}.log", request_of(payload({"body": "x"}, {"body": "y"})), format="text")
