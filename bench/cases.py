@@ -16,6 +16,7 @@ from bench import (
     exporters,
     fair,
     files,
+    fleet_load,
     forward_receive,
     journal,
     node_pods,
@@ -310,6 +311,7 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "idle-files": lambda size: fair.idle_files("idle-files", 1000, 45),
     "drain-300MB-sink-20MBps": lambda size: drain("drain-300MB-sink-20MBps", size, 20 * MB),
     "drain-300MB-sink-fast": lambda size: drain("drain-300MB-sink-fast", size, 0),
+    "fleet-load": lambda size: fleet_load.rows("fleet-load"),
     "stampede-500-retry-after": lambda size: stampede.rows("stampede-500-retry-after", 500, rate=200, says_when=True),
     "stampede-500-says-nothing": lambda size: stampede.rows(
         "stampede-500-says-nothing", 500, rate=200, says_when=False
