@@ -57,7 +57,7 @@ _JOURNAL_NOTE = """\
 `journal` is a mapping with these, or a list of them; one may also be just a directory. More in [the journal](journald.md).
 `SHIPPER_JOURNAL` is a directory, such as a host's `/var/log/journal` in a container."""
 _ROUTES_NOTE = """\
-An entry of `routes`. More in [routes](routes.md)."""
+An entry of `routes`; they can stand in a file only. More in [routes](routes.md)."""
 _WHEN_NOTE = """\
 `when` of a route, and `not` in it: a mapping with these, or a list of such mappings.
 Texts are globs with `*`, `?` and `[...]`, matched against the whole value as it is written.

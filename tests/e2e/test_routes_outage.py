@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,24 @@ async def audited(*archives: Path, expected: int = 0) -> dict[str, Any]:
     return next(life for life in json.loads(answer.stdout)["lives"] if life["role"] == "sidecar")
 
 
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what takes seconds and is dear to look at, because everything that arrived is read anew for it."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110 - what is waited for is another process
+                await asyncio.sleep(0.25)
+    except TimeoutError:
+        raise AssertionError(f"this did not happen within {PATIENCE} s: {what}") from None
+
+
 async def has(archive: Path, lines: list[str]) -> None:
-    """Wait until an archive has these lines; it is read anew each time, so not too often."""
-    async with asyncio.timeout(PATIENCE):
-        while not set(stored(archive)) >= set(lines):  # noqa: ASYNC110
-            await asyncio.sleep(0.25)  # what is waited for is another process
+    """Wait until an archive has these lines."""
+    await eventually(lambda: set(stored(archive)) >= set(lines), "the archive has it")
 
 
 async def told(archive: Path, size: int, destination: str) -> None:
     """Wait until an account in the archive says that a destination has everything up to there, from somewhere on."""
-    async with asyncio.timeout(PATIENCE):
-        while not _told(archive, size, destination):  # noqa: ASYNC110
-            await asyncio.sleep(0.25)  # what is waited for is another process
+    await eventually(lambda: _told(archive, size, destination), "the account says so")
 
 
 async def helping(one: Shipper) -> None:
@@ -112,7 +119,7 @@ def test_an_outage_is_bridged_and_repaid(tmp_path: Path) -> None:
             await has(tmp_path / "rescue", during)
             assert "before 0" not in stored(tmp_path / "rescue")
             await sink.come_up()
-            await until(lambda: len(data_lines(sink)) >= 205, "the destination gets it, too")
+            await eventually(lambda: len(data_lines(sink)) >= 205, "the destination gets it, too")
             for number in range(40):
                 write(log, f"after {number}", 1)
                 await asyncio.sleep(0.05)
@@ -195,8 +202,77 @@ def test_a_run_that_ends_in_the_outage_says_what_only_the_fallback_has(tmp_path:
             assert farewell["left"] == []
             await sink.come_up()
             await one.start()
-            await until(lambda: len(data_lines(sink)) >= 55, "the next run repays it")
+            await eventually(lambda: len(data_lines(sink)) >= 55, "the next run repays it")
             assert await one.terminate() == 0
+            assert sorted(data_lines(sink)) == sorted([*before, *during])
+
+    asyncio.run(scenario())
+
+
+def test_what_a_limit_takes_before_repayment_only_the_fallback_has(tmp_path: Path) -> None:
+    """A log is deleted in the outage, and there is no room to keep it: the account says who has what of it."""
+
+    async def scenario() -> None:
+        log, rescue = tmp_path / "app.log", tmp_path / "rescue"
+        write(log, "before", 5)
+        settings = with_fallback(tmp_path) | {"SHIPPER_FILE_LIMITS_HELD_MAX": "1MiB"}
+        async with Sink() as sink, sidecar(tmp_path / "host", sink.url, log, **settings) as one:
+            await one.up()
+            await until(lambda: len(data_lines(sink)) == 5, "all is well")
+            await sink.go_down()
+            during = write(log, "x" * 100, 20_000)
+            await helping(one)
+            await has(rescue, during)
+            log.unlink()
+            await until(lambda: "was deleted" in one.said(), "what fits is kept")
+            await one.kill()  # and with it what it had in memory of what it was about to send
+            await sink.come_up()
+            await one.start()
+            await one.up()
+            assert await one.terminate() == 0, one.said()
+            arrived = data_lines(sink)
+            assert during[-1] in arrived
+            assert len(arrived) < 20_000
+            assert len(arrived) == len(set(arrived))
+            farewell = statements(sink)[-1]
+            (stream,) = farewell["streams"]
+            lost = stream["destinations"]["primary"]["lost_ranges"]
+            assert lost
+            assert farewell["left"] == []
+            assert [[gap["start"], gap["end"]] for gap in farewell["lent"]] == lost
+        life = await audited(rescue)
+        assert life["counts"]["missing"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_has_a_fallback_like_any_other(tmp_path: Path) -> None:
+    """What hosts send while its destination is down goes into the archive, under their own ranges, and to the destination later."""
+
+    async def scenario() -> None:
+        log, port, home = tmp_path / "app.log", free_port(), tmp_path / "gateway"
+        before = write(log, "before", 5)
+        helps = {
+            "SHIPPER_DESTINATIONS_ARCHIVE_LINGER": "0.1s",
+            "SHIPPER_FALLBACK_DESTINATION": "archive",
+            "SHIPPER_FALLBACK_AFTER": "1s",
+        }
+        async with (
+            Sink() as sink,
+            gateway(home, port, SHIPPER_DESTINATIONS_MAIN_ENDPOINT=sink.url, **helps) as relay,
+            sidecar(tmp_path / "host", f"http://127.0.0.1:{port}", log, **WITHOUT_SERVICES) as one,
+        ):
+            await one.up()
+            await until(lambda: data_lines(sink) == before, "all is well")
+            await sink.go_down()
+            during = write(log, "during", 50)
+            await helping(relay)
+            await has(home / "archive", during)
+            assert "before 0" not in stored(home / "archive")
+            await sink.come_up()
+            await eventually(lambda: len(data_lines(sink)) >= 55, "the destination gets it, too")
+            assert await one.terminate() == 0, one.said()
+            assert await relay.terminate() == 0, relay.said()
             assert sorted(data_lines(sink)) == sorted([*before, *during])
 
     asyncio.run(scenario())

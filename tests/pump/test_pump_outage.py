@@ -477,7 +477,7 @@ async def history(directory: Path, steps: list[tuple[str, float, int]], seed: in
     host.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(steps=st.lists(STEP, min_size=3, max_size=25), seed=st.integers(0, 2**32))
 def test_through_any_outages_everything_is_accounted_for(steps: list[tuple[str, float, int]], seed: int) -> None:
     """Whoever is down, for however long, and whenever the host dies: each primary ends up with everything, by key once."""

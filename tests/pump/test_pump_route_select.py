@@ -88,7 +88,7 @@ def expected(any_of: tuple[Condition, ...], signal: Signal, message: Any) -> Any
     return message
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data(), signal=signals, any_of=st.lists(conditions(), min_size=1, max_size=2).map(tuple))
 def test_it_takes_what_a_decoder_would(data: st.DataObject, signal: Signal, any_of: tuple[Condition, ...]) -> None:
     """Of any request, for any condition: the same records in the same envelopes, and their right number."""

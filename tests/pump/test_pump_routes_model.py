@@ -150,7 +150,7 @@ async def history(directory: Path, steps: list[tuple[str, float, int]], seed: in
     host.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps=st.lists(STEP, min_size=1, max_size=25), seed=st.integers(0, 2**32))
 def test_each_ends_up_with_just_its_records(steps: list[tuple[str, float, int]], seed: int) -> None:
     """Whatever is answered, and whenever it dies."""
