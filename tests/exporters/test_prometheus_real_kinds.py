@@ -139,11 +139,9 @@ def test_victoria_metrics(tmp_path: Path) -> None:
         get(f"{url}/internal/force_flush")
         lines = get(f"{url}/api/v1/export?match%5B%5D=%7Bservice%3D%22api%22%7D").splitlines()
         found = {one["metric"]["__name__"]: one for one in map(json.loads, lines)}
-        assert {name: repr(one["values"]) for name, one in found.items()} == {
-            "g": "[1.5]",
-            "hits_total": "[3]",
-            "h": "[nan]",
-        }
+        told = {name: one["values"] for name, one in found.items() if name != "h"}
+        assert told == {"g": [1.5], "hits_total": [3]}
+        assert str(found["h"]["values"][0]) in ("None", "nan"), "no number ends a series"
         assert found["g"]["timestamps"] == [at]
         assert found["g"]["metric"] == {"__name__": "g", **IDENTITY}
 
