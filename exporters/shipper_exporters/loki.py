@@ -42,11 +42,11 @@ class LokiExporter(Exporter):
     """Loki; see the module."""
 
     Settings: ClassVar[type[Any]] = LokiSettings
+    signals = frozenset({Signal.LOGS})
     many_lives = True  # every entry says whose it is
 
     def __init__(self, name: str, settings: LokiSettings, context: ExporterContext) -> None:
         self.name = name
-        self.signals = frozenset({Signal.LOGS})
         self._settings = settings
         self._context = context
         self._url = check(name, settings)
