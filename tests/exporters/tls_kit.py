@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import subprocess
 from pathlib import Path
@@ -20,8 +21,11 @@ class Authority:
         )
 
     def issue(self, name: str, names: str = "DNS:localhost,IP:127.0.0.1,IP:::1", days: int = 2) -> Path:
-        """A PEM file of a certificate for ``names`` and its key; with negative ``days`` it has expired."""
+        """A PEM file of a certificate for ``names`` and its key; with negative ``days`` it has expired. Made once."""
+        name = hashlib.sha256(f"{name} {names} {days}".encode()).hexdigest()[:16]
         pem, key, request, extra = (self._directory / f"{name}.{end}" for end in ("pem", "key", "csr", "ext"))
+        if pem.exists():
+            return pem
         extra.write_text(f"subjectAltName={names}\n")
         self._run("req", *self._new(key), "-out", str(request), "-subj", f"/CN={name}")
         signing = ("-CA", str(self.ca), "-CAkey", str(self._key), "-CAcreateserial", "-extfile", str(extra))
