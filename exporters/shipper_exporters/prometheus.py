@@ -40,10 +40,10 @@ class PrometheusExporter(Exporter):
     """Prometheus remote write; see the module."""
 
     Settings: ClassVar[type[Any]] = PrometheusSettings
+    signals = frozenset({Signal.METRICS})
 
     def __init__(self, name: str, settings: PrometheusSettings, context: ExporterContext) -> None:
         self.name = name
-        self.signals = frozenset({Signal.METRICS})
         self._settings = settings
         self._context = context
         self._url = check(name, settings)

@@ -41,11 +41,11 @@ class PrometheusScrapeExporter(Exporter):
     """An exposition for scrapers; see the module."""
 
     Settings: ClassVar[type[Any]] = PrometheusScrapeSettings
+    signals = frozenset({Signal.METRICS})
     many_lives = True  # all pods of a node are on one page
 
     def __init__(self, name: str, settings: PrometheusScrapeSettings, context: ExporterContext) -> None:
         self.name = name
-        self.signals = frozenset({Signal.METRICS})
         # Nothing leaves by itself, so there is nothing to pace. Many wait for one scrape, or what is shown would be as old as
         # the scrape before.
         self.limits = Limits(max_raw_bytes=_MAX_RAW, requests_per_second=100.0, burst=100, max_in_flight=8)

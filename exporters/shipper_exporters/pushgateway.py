@@ -53,10 +53,10 @@ class PushgatewayExporter(Exporter):
     """A Pushgateway; see the module."""
 
     Settings: ClassVar[type[Any]] = PushgatewaySettings
+    signals = frozenset({Signal.METRICS})
 
     def __init__(self, name: str, settings: PushgatewaySettings, context: ExporterContext) -> None:
         self.name = name
-        self.signals = frozenset({Signal.METRICS})
         # Each push carries all series of the host and replaces the one before, so one goes at a time, and seldom: what is
         # scraped every 15 s or more gains nothing by more than one push in 5 s.
         self.limits = Limits(
