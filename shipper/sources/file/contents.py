@@ -92,7 +92,7 @@ class Contents:
     def _look_at_originals(self, file: TailedFile, head: bytes) -> None:
         """Those that ``file`` may be a copy of: they may have been truncated because it is. Raises OSError if one cannot be opened."""
         before = self._pool.refusals
-        for original in self._table.originals(file, head):
+        for original in self._table.copies.originals(file, head):
             self._table.look(original)
         if self._pool.refusals != before:
             raise OSError(errno.EMFILE, "no descriptor is left to look at what it may be a copy of", file.path)

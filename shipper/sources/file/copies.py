@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from shipper.clock import Clock
 from shipper.sources.file.content import Content
 from shipper.sources.file.handles import TailedFile
-from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, rotation_bases
-from shipper.sources.file.rotation import holds_content_of, is_prefix_of, named, siblings
+from shipper.sources.file.identity import HEAD_BYTES, NAME_BYTES, Head, Key, digest, is_related, rotation_bases
+from shipper.sources.file.rotation import CANDIDATES, holds_content_of, is_prefix_of, named, siblings
 
 if TYPE_CHECKING:
     from shipper.sources.file.table import FileTable
@@ -33,14 +33,16 @@ class Copies:
         self.taken: frozenset[Key] = frozenset()  # no copies: an earlier life has read the beginning
         self._table = table
         self._clock = clock
-        self._leads: dict[str, list[TailedFile]] = {}  # by what files begin with, to notice copies under any name
+        self._leads: dict[int, dict[str, list[TailedFile]]] = {}  # by what they begin with: how many bytes, and which
         self._doubtful: set[TailedFile] = set()
 
     def note(self, file: TailedFile, size: int) -> None:
         """``file`` is read by a stream and ``size`` bytes long now: others may turn out to be copies of it."""
-        if not file.lead and size >= NAME_BYTES:
-            file.lead = digest(file.read(NAME_BYTES, 0))
-            self._leads.setdefault(file.lead, []).append(file)
+        length = min(size, NAME_BYTES)
+        if length > file.led_by:
+            self.unnote(file)
+            file.led_by, file.lead = length, digest(file.read(length, 0))
+            self._leads.setdefault(length, {}).setdefault(file.lead, []).append(file)
 
     def remember(self, copy: TailedFile, size: int) -> None:
         """The first ``size`` bytes of ``copy`` are another stream's."""
@@ -66,12 +68,14 @@ class Copies:
 
     def unnote(self, file: TailedFile) -> None:
         """The file does not begin any more as it did."""
-        if file.lead:
-            alike = self._leads[file.lead]
-            alike.remove(file)
-            if not alike:
-                del self._leads[file.lead]
-            file.lead = ""
+        if file.led_by:
+            leads = self._leads[file.led_by]
+            leads[file.lead].remove(file)
+            if not leads[file.lead]:
+                del leads[file.lead]
+            if not leads:
+                del self._leads[file.led_by]
+            file.led_by, file.lead = 0, ""
 
     def doubtful(self) -> Iterable[TailedFile]:
         """Files of which it is not yet decided whether they are copies."""
@@ -104,7 +108,18 @@ class Copies:
 
     def alike(self, lead: str) -> list[TailedFile]:
         """The files with streams whose first bytes have this fingerprint."""
-        return list(self._leads.get(lead, ()))
+        return list(self._leads.get(NAME_BYTES, {}).get(lead, ()))
+
+    def originals(self, file: TailedFile, head: bytes) -> list[TailedFile]:
+        """The files that ``file``, which begins with ``head``, may be a copy of by its beginning and its name, wherever it lies."""
+        alike = [
+            each
+            for length, leads in self._leads.items()
+            if length <= len(head)
+            for each in leads.get(digest(head[:length]), ())
+            if each is not file and each.stream is not None and not each.stream.finished
+        ]
+        return [each for each in alike[:CANDIDATES] if is_related(file.path, each.path or each.origin)]
 
     def doubt(self, file: TailedFile, size: int, head: bytes, *, first_scan: bool) -> bool:
         """Whether ``file``, which no stream reads, must not be read (yet). Raises OSError."""
@@ -119,7 +134,7 @@ class Copies:
         self.drop(file)
         if first_scan or size < NAME_BYTES or self._clock.monotonic() - file.since >= DOUBT:
             return False
-        for other in self._leads.get(digest(head[:NAME_BYTES]), ()):
+        for other in self.alike(digest(head[:NAME_BYTES])):
             if self._is_copy_of(file, size, other):
                 file.copy_of = other.stream
                 self._doubtful.add(file)

@@ -55,6 +55,7 @@ class TailedFile:
         "fd",
         "key",
         "lead",
+        "led_by",
         "origin",
         "paths",
         "pool",
@@ -79,7 +80,8 @@ class TailedFile:
         self.text: GzipText | None = None  # what it holds, when it is compressed
         self.copy_of: Content | None = None  # the stream whose content this repeats
         self.rewritten = False  # it was truncated in place before, and may be again
-        self.lead = ""  # fingerprint of its first 256 bytes, once it has so many
+        self.lead = ""  # fingerprint of its first bytes
+        self.led_by = 0  # of how many: 256, once it has so many
         self.since = 0.0  # monotonic time at which it was first looked at
         self.size = -1  # as of the last look
         self.changed_ns = -1

@@ -17,7 +17,6 @@ from shipper.sources.file.content import Content
 from shipper.sources.file.contents import Contents
 from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
-from shipper.sources.file.families import Families
 from shipper.sources.file.handles import NO_DESCRIPTORS, Descriptors, NotAFile, Replaced, TailedFile, regular
 from shipper.sources.file.identity import Key
 from shipper.sources.file.lease import has_writers
@@ -47,9 +46,9 @@ class FileTable:
         self._report = report
         self._paths: dict[str, TailedFile] = {}
         self._keys: dict[Key, TailedFile] = {}
-        self._families = Families()
         self._nameless: set[TailedFile] = set()
         self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
+        self._real: dict[str, str] = {}  # where directories lie, links followed, as of this batch of events
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
 
     def __iter__(self) -> Iterator[TailedFile]:
@@ -62,10 +61,6 @@ class FileTable:
     def of(self, key: Key) -> TailedFile | None:
         """The followed file with this identity."""
         return self._keys.get(key)
-
-    def originals(self, file: TailedFile, head: bytes) -> list[TailedFile]:
-        """The files that ``file``, which begins with ``head``, may be a copy of by its name, in whatever directory."""
-        return [each for each in self._families.of(file.path) if each is not file and _begins_so(each, head)]
 
     # Names -------------------------------------------------------------------------------------------------------------
 
@@ -159,7 +154,6 @@ class FileTable:
         if self._paths.get(path) is not file:
             self._drop_name(path)
             self._paths[path] = file
-            self._families.add(path, file)
 
     def take_up(self, path: str, key: Key) -> TailedFile | None:
         """Begin to follow an inode; None when it cannot be opened (said; tried again)."""
@@ -184,7 +178,11 @@ class FileTable:
 
     def _wait_unopened(self, file: TailedFile, path: str) -> None:
         """Follow a file that no descriptor can be had for: where it lies is known, whatever its names lead to by then."""
-        real = os.path.realpath(path)
+        directory, name = os.path.split(path)
+        real = self._real.get(directory)
+        if real is None:
+            real = self._real[directory] = os.path.realpath(directory)
+        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(real, name)
         try:
             status = regular(real)
         except OSError:  # gone already
@@ -224,7 +222,6 @@ class FileTable:
         if file is None:
             return
         del file.paths[path]
-        self._families.drop(path, file)
         if not file.paths:
             self._nameless.add(file)
         elif not file.wanted:
@@ -232,6 +229,7 @@ class FileTable:
 
     def _settle(self) -> None:
         """Files that lost their last name, and got no other in the same batch of events, are strays now."""
+        self._real.clear()
         while self._nameless:
             file = self._nameless.pop()
             if not file.paths and (path := self._name_now(file)):
@@ -352,7 +350,6 @@ class FileTable:
         for path in file.paths:
             if self._paths.get(path) is file:
                 del self._paths[path]
-        self._families.forget(file)
 
     def retry(self) -> None:
         """Try what could not be opened again, as far as there are descriptors."""
@@ -375,8 +372,3 @@ class FileTable:
             self.look(file)
         self.packed.tick()
         self._settle()
-
-
-def _begins_so(file: TailedFile, head: bytes) -> bool:
-    content = file.stream
-    return content is not None and not content.finished and content.head.matches(head)
