@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge
+from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable
 from shipper.ids import uuid7
 from shipper_exporters._bulk import NDJSON, BulkBody
 from shipper_exporters._bulk_answers import MAX_ANSWER, Outcome, outcomes
@@ -29,6 +29,7 @@ from shipper_exporters._elasticsearch_product import Product, recognise
 from shipper_exporters._elasticsearch_settings import ElasticsearchSettings, check
 from shipper_exporters._elasticsearch_spans import SpanBodies
 from shipper_exporters._http_settings import check_literal
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["ElasticsearchExporter", "ElasticsearchSettings"]
 
@@ -80,7 +81,7 @@ class ElasticsearchExporter(Exporter):
         }
         self._product: Product | None = None
         self._greeting: asyncio.Task[None] | None = None
-        self._journeys: dict[str, Journey] = {}
+        self._unfinished = Unfinished[Journey](most=_REMEMBERED)
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
 
     async def start(self) -> None:
@@ -99,9 +100,9 @@ class ElasticsearchExporter(Exporter):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was taken of a request before it failed is not sent again with it."""
         body = await self._form(prepared.body, deadline)
-        journey = self._journeys.pop(prepared.request_id, None)
-        if journey is None:
-            journey = Journey(body, doubt=prepared.request_id < self._began)
+
+        def new() -> Journey:
+            return Journey(body, doubt=prepared.request_id < self._began)
 
         async def post(data: bytes, ids: Iterator[tuple[str, str]], count: int) -> list[Outcome]:
             return await self._post(body.index, Content(data, NDJSON), ids, count, deadline)
@@ -109,15 +110,8 @@ class ElasticsearchExporter(Exporter):
         async def look(ids: Collection[tuple[str, str]]) -> Collection[str]:
             return await earlier(self._nodes, ids, deadline) if self._targets.streams else ()
 
-        try:
+        with self._unfinished.attempt(prepared.request_id, new) as journey:
             return await journey.go(post, look)
-        except (TooLarge, Rejected):  # nothing of it was taken; it comes again, if at all, under other ids
-            raise
-        except BaseException:
-            self._journeys[prepared.request_id] = journey
-            while len(self._journeys) > _REMEMBERED:
-                del self._journeys[next(iter(self._journeys))]
-            raise
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a node on this host, unless the settings say so."""

@@ -19,7 +19,7 @@ from shipper_exporters._forward_settings import PORT, ForwardSettings, check, pa
 from shipper_exporters._tcp import Tcp
 from shipper_exporters._tcp_link import Link
 from shipper_exporters._tcp_settings import Server
-from shipper_exporters._tcp_unfinished import Unfinished
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["ForwardExporter", "ForwardSettings"]
 

@@ -22,7 +22,7 @@ from shipper_exporters._lumberjack import Window, Windows
 from shipper_exporters._lumberjack_session import Journey
 from shipper_exporters._lumberjack_settings import PORT, LogstashSettings, check
 from shipper_exporters._tcp import Tcp
-from shipper_exporters._tcp_unfinished import Unfinished
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["LogstashExporter", "LogstashSettings"]
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import MalformedOtlp, Rejected, TooLarge
+from shipper.errors import MalformedOtlp, Rejected
 from shipper_exporters._client import Client, Content, shown
 from shipper_exporters._http import SecretFile
 from shipper_exporters._http_settings import check_literal
@@ -24,11 +24,11 @@ from shipper_exporters._loki_settings import LokiSettings, check
 from shipper_exporters._loki_wire import Push
 from shipper_exporters._otlp_answers import failure, success
 from shipper_exporters._otlp_request import OtlpBody
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["LokiExporter", "LokiSettings"]
 
 _PROTOBUF = "application/x-protobuf"
-_REMEMBERED = 64  # requests that failed and were not sent again yet: as many as may be in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class LokiExporter(Exporter):
         secret = settings.token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
         self._encoder = LokiEncoder(settings.labels, settings.max_push_bytes)
-        self._journeys: dict[str, Journey] = {}
+        self._unfinished = Unfinished[Journey]()
 
     async def start(self) -> None:
         """See `Exporter.start`."""
@@ -84,20 +84,12 @@ class LokiExporter(Exporter):
         body: LokiBody | OtlpBody = prepared.body
         if isinstance(body, OtlpBody):
             return await self._send_otlp(body, deadline)
-        journey = self._journeys.pop(prepared.request_id, None) or Journey(body.pushes)
 
         async def post(push: Push) -> Meaning:
             return await self._post(push, deadline)
 
-        try:
+        with self._unfinished.attempt(prepared.request_id, lambda: Journey(body.pushes)) as journey:
             return await journey.go(post)
-        except (TooLarge, Rejected):  # it comes again, if at all, under other ids
-            raise
-        except BaseException:
-            self._journeys[prepared.request_id] = journey
-            while len(self._journeys) > _REMEMBERED:
-                del self._journeys[next(iter(self._journeys))]
-            raise
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Loki on this host, unless the settings say so."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from shipper.errors import Retryable
+from shipper.errors import Rejected, Retryable, TooLarge
 
 _REMEMBERED = 64  # requests; no more than a few are ever under way
 
@@ -14,10 +14,15 @@ T = TypeVar("T")
 
 
 class Unfinished(Generic[T]):
-    """By request id. ``begun``: whether anything of a request was acknowledged."""
+    """By request id."""
 
-    def __init__(self, begun: Callable[[T], bool]) -> None:
+    def __init__(self, begun: Callable[[T], bool] | None = None, *, most: int = _REMEMBERED) -> None:
+        """``begun``: whether anything was acknowledged, without which there is nothing to remember; None: remember in any case.
+
+        ``most``: requests that are remembered; of more the oldest is forgotten, and goes as a whole if it comes again.
+        """
         self._begun = begun
+        self._most = most
         self._found: dict[str, T] = {}
 
     @contextmanager
@@ -27,11 +32,13 @@ class Unfinished(Generic[T]):
         one = new() if found is None else found
         try:
             yield one
+        except (TooLarge, Rejected):  # it comes again, if at all, under other ids
+            raise
         except BaseException as error:
-            if self._begun(one):
-                if isinstance(error, Retryable):
+            if self._begun is None or self._begun(one):
+                if self._begun is not None and isinstance(error, Retryable):
                     error.unsent = False
                 self._found[request_id] = one
-                while len(self._found) > _REMEMBERED:
+                while len(self._found) > self._most:
                     del self._found[next(iter(self._found))]
             raise
