@@ -72,6 +72,8 @@ def _of_members(any_of: AnyOf, batch: Batch) -> Batch:
         offset += len(taken.payload)
         records += taken.records
     behind = _of_strangers(any_of, batch, done, len(batch.payload))
+    if records + behind.records == batch.cut.records:
+        return batch
     payload = b"".join([*pieces, behind.payload])
     return replace(_less(batch, Taken(payload, records + behind.records)), members=tuple(members))
 

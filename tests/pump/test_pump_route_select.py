@@ -227,6 +227,11 @@ def test_what_strangers_sent_between_members_is_looked_at_too() -> None:
     assert [(one.offset, one.records) for one in taken.members] == [(0, 1)]
     assert (taken.cut.records, taken.cut.filtered) == (2, 2)
     assert taken.payload == own + logs(log(21))
+    nothing = export_logs(resource({}), scope("none"), [])
+    cut = Cut(0, 99, 0, 99, 1, NOW)
+    member = Member("life", "s", 0, 10, 1, len(nothing), len(own), NOW)
+    whole = Batch("g", "s", Signal.LOGS, cut, nothing + own, members=(member,))
+    assert take(only(severity=(17, 24)), whole) is whole, "what has no record stays where all others do"
 
 
 @pytest.mark.parametrize("wrong", [b"\x0a\xff\xff\xff", b"\x0a\x05\x12\x7fabc"])
