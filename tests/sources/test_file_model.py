@@ -48,6 +48,7 @@ class World(History):
         self.deleted: set[str] = set()  # lines that only an open descriptor leads to
         self.risked: set[str] = set()  # lines that were destroyed while nobody looked, or that a kill cut off
         self.counted: set[str] = set()  # lines that were destroyed after they were seen
+        self.beyond: set[BinaryIO] = set()  # writers of files that nobody can open: see `lose_sight_of`
 
     @initialize(few=st.booleans())
     def begin(self, few: bool) -> None:
@@ -112,8 +113,13 @@ class World(History):
 
     def end_line(self, file: BinaryIO, text: bytes) -> None:
         super().end_line(file, text)
+        self.written(file, self.expected[-1])
+
+    def written(self, file: BinaryIO, line: str) -> None:
         if self.unreachable(file):
-            self.deleted.add(self.expected[-1])
+            self.deleted.add(line)
+        if file in self.beyond:
+            self.risked.add(line)
 
     def unreachable(self, file: BinaryIO) -> bool:
         """Whether only descriptors lead to a file: it was deleted, or the link leads elsewhere now."""
@@ -213,10 +219,23 @@ class World(History):
         self.read() if path.suffix == ".gz" else self.noticed()
         if path.exists():
             self.deleted |= self.unread(path)
+            self.lose_sight_of(path)
             path.unlink()
         if not number and self.file is not None:
             self.close(self.file)
             self.file = None
+
+    def lose_sight_of(self, path: Path) -> None:
+        """A file that was closed for want of descriptors, all of it read, is deleted: what its writer goes on to write there
+        no process but that one can ever see.
+        """
+        assert self.tail is not None
+        status = path.stat()
+        followed = self.tail.source._table.of((status.st_dev, status.st_ino))
+        writers = {file for file in self.writers() if os.path.samestat(os.fstat(file.fileno()), status)}
+        if writers and status.st_nlink == 1 and (followed is None or followed.fd < 0):
+            assert self.few
+            self.beyond |= writers
 
     @precondition(lambda self: self.file is not None)
     @rule(size=st.sampled_from(["nothing", "less", "equal", "more"]), read_before=st.booleans())
@@ -264,8 +283,8 @@ class World(History):
             self.close(self.old.pop())
 
     def close(self, file: BinaryIO) -> None:
-        if file.fileno() in self.unfinished and self.unreachable(file):
-            self.deleted.add(self.unfinished[file.fileno()].decode())
+        if file.fileno() in self.unfinished:
+            self.written(file, self.unfinished[file.fileno()].decode())
         super().close(file)
 
     # What happens around it
