@@ -43,14 +43,22 @@ MOMENT = _Moment()
 
 def archive_argument(function: F) -> F:
     """``ARCHIVE`` and what a bucket needs."""
-    function = click.option(
+    return click.argument("archive", metavar="ARCHIVE")(_bucket_option(function))
+
+
+def optional_archive_argument(function: F) -> F:
+    """The same, for a verb that can do without an archive."""
+    return click.argument("archive", metavar="[ARCHIVE]", required=False)(_bucket_option(function))
+
+
+def _bucket_option(function: F) -> F:
+    return click.option(
         "--option",
         "options",
         metavar="KEY=VALUE",
         multiple=True,
         help="For a bucket: region, endpoint, ... (repeatable); credentials come from the usual environment.",
     )(function)
-    return click.argument("archive", metavar="ARCHIVE")(function)
 
 
 def record_filters(function: F) -> F:

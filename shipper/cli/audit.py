@@ -1,19 +1,27 @@
-"""``shipper audit``: what arrived and what did not, for every life of every host."""
+"""``shipper audit``: what arrived and what did not, for every life of every host; in an archive, or by a backend's count."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from shipper.cli.archives import MOMENT, Unusable, archive_argument, pairs, readable_archive
+from shipper.cli.archives import MOMENT, Unusable, optional_archive_argument, pairs, readable_archive
+from shipper.cli.audit_backend import backend_options, chosen, compare
 from shipper.cli.options import SecondsRange
 
 
 @click.command()
-@archive_argument
-@click.option("--json", "as_json", is_flag=True, help="The machine form (shipper.fleet.report says what is in it).")
+@optional_archive_argument
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The machine form (shipper.fleet.report, or .backends.report, says what is in it).",
+)
 @click.option("--host", default="", metavar="NAME", help="Only this host.")
 @click.option("--life", default="", metavar="ID", help="Only this life (its id, or how that begins or ends).")
 @click.option(
@@ -30,7 +38,7 @@ from shipper.cli.options import SecondsRange
     "--destination",
     default="",
     metavar="NAME",
-    help="What the hosts call the way into this archive; default: found out.",
+    help="What the hosts call the way into this archive or backend; default: found out.",
 )
 @click.option(
     "--with",
@@ -44,8 +52,9 @@ from shipper.cli.options import SecondsRange
     type=click.Path(exists=True, dir_okay=False),
     help="JSON file: {subject: records emitted} to compare with.",
 )
+@backend_options
 def command(
-    archive: str,
+    archive: str | None,
     options: tuple[str, ...],
     as_json: bool,
     host: str,
@@ -55,14 +64,31 @@ def command(
     destination: str,
     beside: tuple[str, ...],
     truth: str | None,
+    backend: Mapping[str, Any],
 ) -> None:
-    """Compare what hosts said with what ARCHIVE really holds.
+    """Compare what hosts said with what ARCHIVE really holds, or with what a backend counts.
 
-    ARCHIVE is a directory or s3://, gs://, az://. Exit code 0: nothing is missing; 1: something is missing or damaged,
-    or the host or life asked for was never heard of; 2: the archive cannot be read.
+    ARCHIVE is a directory or s3://, gs://, az://. In its place --loki, --elasticsearch, --splunk or --datadog: what hosts
+    say that it acknowledged is compared with its own count of records, life by life; that says accepted, not proved by
+    range. Exit code 0: nothing is missing; 1: something is missing or damaged, or the host or life asked for was never
+    heard of; 2: the archive cannot be read, the backend cannot be asked.
     """
+    from shipper.fleet.audit import Which
+
+    kind = chosen(backend)
+    if bool(kind) is bool(archive):
+        raise click.UsageError(
+            f"ARCHIVE and --{kind} exclude each other" if kind else "name an ARCHIVE, or a backend such as --loki URL"
+        )
+    if not archive:
+        if options or beside or truth:
+            raise click.UsageError(f"--option, --with and --truth are for an archive, not for --{kind}")
+        which = Which(host, life, since)
+        compare(kind, backend, which, destination=destination, silence=silence, as_json=as_json)
+        return
+
     from shipper.fleet.archive import Archive
-    from shipper.fleet.audit import Which, audit
+    from shipper.fleet.audit import audit
     from shipper.fleet.table import show
 
     emitted = _truth(truth) if truth else None
