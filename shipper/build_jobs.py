@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from shipper.build_shapes import multiline_of, shape_of
-from shipper.config.schema import Config, Shape
+from shipper.config.schema import Config
+from shipper.config.schema_shape import Shape
 from shipper.handoff.jobs import ENDED, STREAMS, is_job, read_job
 from shipper.measure.log_lines import Names, line_format
 from shipper.measure.log_requests import LogRule

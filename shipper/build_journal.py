@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from shipper.build_shapes import shape_of
 from shipper.clock import Clock
-from shipper.config.schema import Config, Journal
+from shipper.config.schema import Config
+from shipper.config.schema_sources import Journal
 from shipper.contracts import Hub
 from shipper.events import Reporter
 from shipper.intervals import IntervalSet

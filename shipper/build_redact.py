@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from shipper.config.schema import Redact
+from shipper.config.schema_shape import Redact
 from shipper.contracts import Stream
 from shipper.errors import ConfigError
 from shipper.events import Redacted, Reporter

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shipper.config.convert import Path, dotted
-from shipper.config.schema import Multiline as MultilineConfig
-from shipper.config.schema import Shape as ShapeConfig
-from shipper.config.schema import ShapeCondition
+from shipper.config.schema_shape import Multiline as MultilineConfig
+from shipper.config.schema_shape import Shape as ShapeConfig
+from shipper.config.schema_shape import ShapeCondition
 from shipper.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from shipper.conductor import Conductor
 from shipper.config import Config
-from shipper.config.schema import Drain, Notices
+from shipper.config.schema_ending import Drain, Notices
 from shipper.drain.state import State
 from shipper.errors import ConfigError
 from shipper.events import Reporter

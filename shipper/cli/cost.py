@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from shipper.config.schema import Requests
+from shipper.config.schema_numbers import Requests
 from shipper.config.units import parse_size
 from shipper.dashboards.config import BoardConfig, load_board_config
 from shipper.dashboards.cost import SERIES_LIMIT, FleetSize, HostSeries, Line, bill

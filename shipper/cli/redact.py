@@ -12,7 +12,7 @@ import click
 from shipper.cli.destinations import located
 from shipper.cli.options import config_option
 from shipper.config import Loaded, convert, load
-from shipper.config.schema import Redact
+from shipper.config.schema_shape import Redact
 from shipper.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,28 +7,11 @@ names, sizes and durations). Needs the ``sidecar`` extra (msgspec, PyYAML).
 from shipper.config.convert import ConfigErrors, FromText, convert
 from shipper.config.layers import Origin
 from shipper.config.load import Loaded, load
-from shipper.config.schema import (
-    Account,
-    Admin,
-    Config,
-    Destination,
-    Drain,
-    FileLimits,
-    Files,
-    Gateway,
-    Labels,
-    Log,
-    Metrics,
-    OtlpReceiver,
-    Quarantine,
-    Receiver,
-    Receivers,
-    Requests,
-    Role,
-    Scrape,
-    Services,
-    Traces,
-)
+from shipper.config.schema import Account, Admin, Config, Destination, Gateway, Labels, Log, Quarantine, Role
+from shipper.config.schema_ending import Drain
+from shipper.config.schema_numbers import Metrics, Requests, Scrape
+from shipper.config.schema_receivers import OtlpReceiver, Receiver, Receivers
+from shipper.config.schema_sources import FileLimits, Files, Services, Traces
 from shipper.config.units import Seconds, Size, parse_seconds, parse_size
 from shipper.config.validate import UNIX, is_loopback, split_address, unix_path, validate
 

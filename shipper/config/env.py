@@ -17,7 +17,8 @@ import msgspec
 
 from shipper.config.convert import FromText, Path, nearest, split_list
 from shipper.config.layers import Layers, Origin
-from shipper.config.schema import Config, Files
+from shipper.config.schema import Config
+from shipper.config.schema_sources import Files
 from shipper.errors import ConfigError
 
 ALIASES: Mapping[str, Path] = {

@@ -14,7 +14,8 @@ from shipper.config.convert import Converter, Path, dotted, raise_all
 from shipper.config.env import apply_env, apply_file_options, otlp_destination
 from shipper.config.layers import Document, Layers, Origin
 from shipper.config.otel import apply_otel
-from shipper.config.schema import Config, Receivers, Role
+from shipper.config.schema import Config, Role
+from shipper.config.schema_receivers import Receivers
 from shipper.config.substitute import substitute
 from shipper.config.validate import LEAST_OPEN_FILES, validate
 from shipper.errors import ConfigError

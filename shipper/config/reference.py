@@ -12,19 +12,12 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from shipper.config.env import ALIASES, file_twins, twins
-from shipper.config.schema import (
-    Config,
-    Destination,
-    Files,
-    Journal,
-    LogRequests,
-    Multiline,
-    Scrape,
-    Section,
-    Shape,
-    ShapeCondition,
-)
+from shipper.config.schema import Config, Destination
+from shipper.config.schema_numbers import LogRequests, Scrape
 from shipper.config.schema_routes import Route, RouteCondition, SeverityRange
+from shipper.config.schema_shape import Multiline, Shape, ShapeCondition
+from shipper.config.schema_sources import Files, Journal
+from shipper.config.section import Section
 
 _BEGINNING = """\
 # Configuration

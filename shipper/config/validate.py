@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from shipper.config.convert import Path, dotted, raise_all
-from shipper.config.schema import Config, ForwardReceiver, LogRequests, Multiline, Receiver, Role, SyslogReceiver
+from shipper.config.schema import Config, Role
+from shipper.config.schema_numbers import LogRequests
+from shipper.config.schema_receivers import ForwardReceiver, Receiver, SyslogReceiver
+from shipper.config.schema_shape import Multiline
 from shipper.config.validate_journal import journal_problems
 from shipper.config.validate_redact import redact_problems
 from shipper.config.validate_routes import fallback_problems, route_problems, route_warnings

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from shipper.config.convert import Path
-from shipper.config.schema import Journal
+from shipper.config.schema_sources import Journal
 from shipper.config.validate_shape import shape_problems
 
 _LEAST_MESSAGE = 64 << 10

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from shipper.config.backtracking import explodes
 from shipper.config.convert import Path
-from shipper.config.schema import Shape, ShapeCondition
+from shipper.config.schema_shape import Shape, ShapeCondition
 
 Problem = tuple[Path, str]
 

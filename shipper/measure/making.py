@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shipper.clock import Clock
-from shipper.config.schema import Metrics, Requests, Scrape
+from shipper.config.schema_numbers import Metrics, Requests, Scrape
 from shipper.contracts import Hub, Source, StreamKind
 from shipper.events import Reporter
 from shipper.labels.identity import Identity

@@ -8,7 +8,7 @@ import pytest
 
 from shipper.build_journal import journal_settings
 from shipper.config import Config, load
-from shipper.config.schema import Journal
+from shipper.config.schema_sources import Journal
 from shipper.errors import ConfigError
 
 

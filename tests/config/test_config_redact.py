@@ -9,7 +9,7 @@ import pytest
 from shipper.build import _shaping
 from shipper.build_redact import make_redaction
 from shipper.config import Config, load
-from shipper.config.schema import Redact
+from shipper.config.schema_shape import Redact
 from shipper.errors import ConfigError
 from shipper.shape.redact_patterns import KINDS
 

@@ -11,7 +11,10 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from shipper.config.env import file_twins, twins
-from shipper.config.schema import Config, Destination, Files, Multiline, Section, Shape
+from shipper.config.schema import Config, Destination
+from shipper.config.schema_shape import Multiline, Shape
+from shipper.config.schema_sources import Files
+from shipper.config.section import Section
 
 PAGE = Path(__file__).parents[2] / "docs/configuration.md"
 

@@ -12,7 +12,7 @@ from shipper.build import _shaping
 from shipper.build_shapes import shape_of, shape_settings
 from shipper.config import Config, load
 from shipper.config.convert import ConfigErrors
-from shipper.config.schema import Shape
+from shipper.config.schema_shape import Shape
 from shipper.config.show import render
 from shipper.errors import ConfigError
 from shipper.shape import PLAIN

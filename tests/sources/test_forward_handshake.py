@@ -141,7 +141,7 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_an_address_that_others_reach_needs_more(tmp_path: Path) -> None:
     """Settings that would let in anybody from anywhere are refused, as are files that hold no secret."""
-    from shipper.config.schema import ForwardReceiver
+    from shipper.config.schema_receivers import ForwardReceiver
     from shipper.sources.forward.making import settings
 
     with pytest.raises(ConfigError, match="reached by other machines"):

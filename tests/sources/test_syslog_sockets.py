@@ -236,7 +236,7 @@ def test_an_address_that_is_taken(tmp_path: Path) -> None:
 
 def test_settings_come_from_the_configuration(tmp_path: Path) -> None:
     """The section becomes what the receiver wants; a zone that does not exist, or an authority's file, is said."""
-    from shipper.config.schema import SyslogReceiver
+    from shipper.config.schema_receivers import SyslogReceiver
     from shipper.sources.syslog.making import settings
 
     made = settings(SyslogReceiver(udp="127.0.0.1:5514", tcp="127.0.0.1:5514", stream_socket="/run/x", zone="UTC"))

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 from shipper.config import split_address
-from shipper.config.schema import ForwardReceiver
+from shipper.config.schema_receivers import ForwardReceiver
 from shipper.errors import ConfigError
 from shipper.sources.forward.handshake import Secrets
 from shipper.sources.forward.settings import ForwardSettings

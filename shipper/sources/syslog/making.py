@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shipper.config import split_address
-from shipper.config.schema import SyslogReceiver
+from shipper.config.schema_receivers import SyslogReceiver
 from shipper.errors import ConfigError
 from shipper.shape.timetext import zone
 from shipper.sources.listen import ListenSettings
