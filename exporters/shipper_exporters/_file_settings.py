@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds, Size
 from shipper.contracts import ExporterContext, Signal
 from shipper_exporters._http_settings import wrong

@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.errors import ConfigError, Unusable
 from shipper_exporters._addresses import Addresses, is_address

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.sources.listen import ListenSettings
 from shipper_exporters._http_settings import wrong

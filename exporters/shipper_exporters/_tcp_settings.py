@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http import Addresses
 from shipper_exporters._http_settings import check_literal, wrong

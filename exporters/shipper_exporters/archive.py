@@ -18,7 +18,7 @@ from isal import isal_zlib
 from msgspec import Meta
 
 from shipper.clock import Deadline
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds, Size
 from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import ConfigError, MalformedOtlp, Retryable, TooLarge, Unusable

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from shipper.clock import Deadline
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import DeliveryError, Retryable, Unusable

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from shipper.config.convert import Converter, raise_all
 from shipper.config.layers import Layers
-from shipper.config.schema import Section
+from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.dashboards import names
 from shipper.dashboards.check import problems
