@@ -82,7 +82,8 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             while not condition():  # noqa: ASYNC110 - what is waited for is another process
-                await asyncio.sleep(0.25)
+                for _ in range(5):
+                    await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"this did not happen within {PATIENCE} s: {what}") from None
 

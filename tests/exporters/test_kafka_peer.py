@@ -37,7 +37,7 @@ async def insist(one: KafkaExporter, prepared: Prepared) -> None:
             await one.send(prepared, Deadline.after(CLOCK, 30))
             return
         except Retryable:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
 
 
 def consumed(port: int, expected: int) -> list[str]:
@@ -101,7 +101,7 @@ def test_the_collector_reads_what_was_sent(tmp_path: Path) -> None:
             end = time.monotonic() + 60
             found: list[str] = []
             while len(found) < 300 and time.monotonic() < end and collector.poll() is None:
-                time.sleep(0.1)
+                time.sleep(0.05)
                 text = out.read_text() if out.exists() else ""
                 found = [part.split('"')[0] for part in text.split('"stringValue":"line ')[1:]]
             assert [f"line {number}" for number in found] == lines, (tmp_path / "collector.log").read_text()[-2000:]
