@@ -100,12 +100,12 @@ class Fields:
     def _rows(self, block: LogBlock, first: int, identify: Number) -> Iterator[tuple[bytes, int]]:
         pack = msgpack.Packer(use_bin_type=True).pack  # one of its own: it is not to be shared between threads
         count, common = self._own(block.envelope)
-        rows = block.rows()
-        for at in range(0, len(rows), _SOME):
+        for rows in block.rows_by_some():
             entries = [
                 self._row(row, count, common, pack, identify(number) if self._id_key else "")
-                for number, row in enumerate(rows[at : at + _SOME], first + at)
+                for number, row in enumerate(rows, first)
             ]
+            first += len(rows)
             for few in _few(entries):
                 yield b"".join(few), len(few)
 

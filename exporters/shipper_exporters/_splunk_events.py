@@ -42,9 +42,8 @@ class LogEvents:
     def _block(self, block: LogBlock) -> Iterator[bytes]:
         head, lines = self._head(block.envelope), block.lines
         if lines is None:
-            rows = block.rows()
-            for at in range(0, len(rows), _AT_A_TIME):
-                yield b"".join([_row(head, row) for row in rows[at : at + _AT_A_TIME]])
+            for rows in block.rows_by_some():
+                yield b"".join([_row(head, row) for row in rows])
             return
         for at in range(0, len(lines), _AT_A_TIME):
             yield _lines(head, lines[at : at + _AT_A_TIME], block.observed_ns)

@@ -53,6 +53,24 @@ def parse(signal: Signal, data: bytes) -> Any:
         raise MalformedOtlp(str(error)) from None
 
 
+@cache
+def _part_class(name: str) -> Any:
+    from opentelemetry.proto.common.v1 import common_pb2
+    from opentelemetry.proto.logs.v1 import logs_pb2
+
+    return getattr(logs_pb2 if name == "LogRecord" else common_pb2, name)
+
+
+def parse_part(name: str, data: bytes) -> Any:
+    """A part of a log request by itself: a LogRecord, KeyValue or AnyValue. Raises `MalformedOtlp`."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return _part_class(name).FromString(data)
+    except DecodeError as error:
+        raise MalformedOtlp(str(error)) from None
+
+
 def check(signal: Signal, data: bytes) -> Scan:
     """As `shipper.otlp.scan.scan`, but every byte of every record is checked too, by the library and so at its speed.
 

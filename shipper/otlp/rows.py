@@ -7,19 +7,23 @@ each record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 from shipper.contracts import Signal
 from shipper.errors import MalformedOtlp
-from shipper.otlp.decode import attributes_of, value_of
+from shipper.otlp.decode import attributes_of
 from shipper.otlp.encode import AttributeValue
 from shipper.otlp.messages import parse
+from shipper.otlp.rowwalk import SOME, LogRow, row_of, walk
 from shipper.otlp.scan import LINES
-from shipper.otlp.wire import LENGTH, expect, fields
+from shipper.otlp.wire import LENGTH, expect, fields, read_tag, skip, utf8
 from shipper.otlp.wire import field as wire_field
+
+__all__ = ["Envelope", "LogBlock", "LogRow", "log_blocks"]
 
 _ENVELOPES = 1024  # resources and scopes kept decoded: a gateway sees as many hosts at a time
 
@@ -34,65 +38,62 @@ class Envelope:
     scope_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-class LogRow(NamedTuple):
-    """One log record. Times in ns since the epoch, 0 for unknown; ids in hex, "" for none; severity is a SeverityNumber."""
-
-    time_ns: int
-    observed_ns: int
-    severity: int
-    severity_text: str
-    body: AttributeValue
-    attributes: Mapping[str, AttributeValue]
-    event_name: str
-    trace_id: str
-    span_id: str
-    flags: int
-
-
 class LogBlock:
     """Log records in a row that share their envelope: either plain lines, or any others."""
 
-    __slots__ = ("_records", "envelope", "lines", "observed_ns")
+    __slots__ = ("_borders", "_data", "_messages", "envelope", "lines", "observed_ns")
 
     def __init__(
-        self, envelope: Envelope, records: Sequence[Any] = (), lines: list[bytes] | None = None, observed_ns: int = 0
+        self,
+        envelope: Envelope,
+        *,
+        lines: list[bytes] | None = None,
+        observed_ns: int = 0,
+        records: tuple[bytes, Sequence[int], Sequence[int]] = (b"", (), ()),
+        messages: Sequence[Any] = (),
     ) -> None:
+        """``records``: bytes, and where in them each record begins and ends; or ``messages``, which are LogRecords."""
         self.envelope = envelope
         self.lines = lines
         """The bodies, UTF-8, when nothing else is known of any record but when it was observed."""
         self.observed_ns = observed_ns
         """When the lines were observed, all of them."""
-        self._records = records
+        self._data, *self._borders = records
+        self._messages = messages
 
     def __len__(self) -> int:
-        return len(self._records) if self.lines is None else len(self.lines)
+        return len(self._borders[0]) + len(self._messages) if self.lines is None else len(self.lines)
 
-    def rows(self) -> list[LogRow]:
-        """Each record by itself, in order."""
+    def rows(self) -> Iterator[LogRow]:
+        """Each record by itself, in order, read when it is asked for.
+
+        Raises `MalformedOtlp` when it comes to a record in which something is broken.
+        """
+        return chain.from_iterable(self.rows_by_some())
+
+    def rows_by_some(self) -> Iterator[list[LogRow]]:
+        """The same, some at a time: what is done with these before the next are asked for is done in the processor's cache."""
         if self.lines is not None:
-            nothing: Mapping[str, AttributeValue] = {}
-            return [
-                LogRow(0, self.observed_ns, 0, "", str(line, "utf-8"), nothing, "", "", "", 0) for line in self.lines
-            ]
+            for at in range(0, len(self.lines), SOME):
+                yield self._plain_rows(at)
+        elif self._messages:
+            yield list(map(row_of, self._messages))
+        else:
+            yield from walk(self._data, *self._borders)
+
+    def _plain_rows(self, at: int) -> list[LogRow]:
+        nothing: Mapping[str, AttributeValue] = {}
         return [
-            LogRow(
-                log.time_unix_nano,
-                log.observed_time_unix_nano,
-                log.severity_number,
-                log.severity_text,
-                (body := log.body).string_value or value_of(body),
-                attributes_of(log.attributes),
-                log.event_name,
-                log.trace_id.hex(),
-                log.span_id.hex(),
-                log.flags,
-            )
-            for log in self._records
+            LogRow(0, self.observed_ns, 0, "", str(line, "utf-8"), nothing, "", "", "", 0)
+            for line in (self.lines or ())[at : at + SOME]
         ]
 
 
 def log_blocks(data: bytes) -> list[LogBlock]:
-    """The records of an ExportLogsServiceRequest, in order. Raises `MalformedOtlp`."""
+    """The records of an ExportLogsServiceRequest, in order.
+
+    Raises `MalformedOtlp` when an envelope is broken; of records that are no plain lines only the borders were looked at then.
+    """
     blocks: list[LogBlock] = []
     for number, wire, at, value, stop in fields(data, 0, len(data)):
         if number == 1:
@@ -119,10 +120,49 @@ def _scope_logs(data: bytes, at: int, end: int, resource: bytes) -> list[LogBloc
     found = _plain(data, first, end) if first < end else None
     if found is not None:
         return [LogBlock(_envelope(resource, scope), lines=found[0], observed_ns=found[1])]
-    message = parse(Signal.LOGS, wire_field(1, wire_field(2, data[at:end]))).resource_logs[0].scope_logs[0]
+    starts, stops = _borders(data, first, end)
+    if starts is None or stops is None:
+        return _library_blocks(data[at:end], resource)
+    if not starts:
+        return []
+    return [LogBlock(_envelope(resource, scope), records=(data, starts, stops))]
+
+
+def _borders(data: bytes, at: int, end: int) -> tuple[list[int], list[int]] | tuple[None, None]:
+    """Where the records of ScopeLogs begin and end; None when its scope stands among them. Raises `MalformedOtlp`."""
+    starts: list[int] = []
+    stops: list[int] = []
+    while at < end:
+        if data[at] == 0x12 and at + 3 <= end and (size := data[at + 1]) < 0x80:
+            value, stop = at + 2, at + 2 + size
+        elif data[at] == 0x12 and at + 3 <= end and data[at + 2] < 0x80:
+            value, stop = at + 3, at + 3 + (size & 0x7F | data[at + 2] << 7)
+        else:
+            number, wire, behind = read_tag(data, at, end)
+            value, stop = skip(data, wire, behind, end)
+            if number == 1:
+                return None, None
+            if number != 2:
+                if number == 3:
+                    expect(wire, LENGTH, "a schema URL", at)
+                    utf8(data, value, stop, "a schema URL")
+                at = stop
+                continue
+            expect(wire, LENGTH, "a record", at)
+        starts.append(value)
+        stops.append(stop)
+        at = stop
+    if at != end:
+        raise MalformedOtlp("a length reaches beyond the end", end)
+    return starts, stops
+
+
+def _library_blocks(content: bytes, resource: bytes) -> list[LogBlock]:
+    message = parse(Signal.LOGS, wire_field(1, wire_field(2, content))).resource_logs[0].scope_logs[0]
     if not message.log_records:
         return []
-    return [LogBlock(_envelope(resource, message.scope.SerializeToString(deterministic=True)), message.log_records)]
+    scope = message.scope.SerializeToString(deterministic=True)
+    return [LogBlock(_envelope(resource, scope), messages=message.log_records)]
 
 
 def _plain(data: bytes, at: int, end: int) -> tuple[list[bytes], int] | None:

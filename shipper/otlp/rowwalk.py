@@ -1,0 +1,278 @@
+"""Reading log records one after the other, for those who want every field of every record and have little time.
+
+The protobuf library is asked about each attribute by itself, and each answer is a new object. But records that stand together
+mostly have the same attributes in the same order, and in front of a value of a certain length always stand the same bytes. So
+the attributes of a record are expected to be those of the record before. One look into a dictionary then tells that they are
+(key, kind, and all three lengths at once) and where the value ends. What is not as expected is read by the library, and what
+stood in front of it is remembered. So the library alone decides what is sound and what it means.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+from shipper.errors import MalformedOtlp
+from shipper.otlp.decode import attributes_of, value_of
+from shipper.otlp.encode import AttributeValue
+from shipper.otlp.messages import parse_part
+from shipper.otlp.wire import field, read_length, read_varint, varint
+
+SOME = 64
+"""Records made at a time: with what is made of them they stay in the processor's cache (measured: 1.5 times faster)."""
+
+_COLUMNS_KEPT = 1024
+_HEADS_KEPT = 1024  # of one key
+_MOST_COLUMNS = 256  # of a record that the next one is expected to have, too
+_DOUBLE = struct.Struct("<d").unpack_from
+_TIME = struct.Struct("<Q").unpack_from
+
+_TEXT, _INTEGER, _FLOAT, _TRUTH, _OTHER = range(5)
+_TAGS = {_TEXT: b"\x0a", _INTEGER: b"\x18", _FLOAT: b"\x21", _TRUTH: b"\x10"}  # of AnyValue's fields
+
+Column: TypeAlias = "tuple[str, int, int, dict[str, int]]"
+"""An attribute as it is expected: its key, its kind, how many bytes stand in front of the value, and for each such bytes
+(as Latin-1) how many the value has."""
+
+
+class LogRow(NamedTuple):
+    """One log record. Times in ns since the epoch, 0 for unknown; ids in hex, "" for none; severity is a SeverityNumber."""
+
+    time_ns: int
+    observed_ns: int
+    severity: int
+    severity_text: str
+    body: AttributeValue
+    attributes: Mapping[str, AttributeValue]
+    event_name: str
+    trace_id: str
+    span_id: str
+    flags: int
+
+
+_row_of_all: Callable[[tuple[Any, ...]], LogRow] = partial(tuple.__new__, LogRow)  # a third of what calling it costs
+
+
+class _Unusual(Exception):
+    """A record that is better read by the library."""
+
+
+def walk(data: bytes, starts: Sequence[int], stops: Sequence[int]) -> Iterator[list[LogRow]]:
+    """The records ``data[start:stop]``, some at a time. Raises `MalformedOtlp` when it comes to one that is broken."""
+    layout: list[Column] = []
+    for at in range(0, len(starts), SOME):
+        base = starts[at]
+        part = data[base : stops[min(at + SOME, len(stops)) - 1]]
+        text = str(part, "latin-1")  # a slice of it is a string already, and is what it should be when it is ASCII
+        rows = []
+        for start, stop in zip(starts[at : at + SOME], stops[at : at + SOME], strict=True):
+            try:
+                rows.append(_row(part, text, start - base, stop - base, layout))
+            except (_Unusual, IndexError, struct.error, UnicodeDecodeError):
+                rows.append(row_of(parse_part("LogRecord", data[start:stop])))
+        yield rows
+
+
+def row_of(log: Any) -> LogRow:
+    """A LogRecord message as a row."""
+    return LogRow(
+        log.time_unix_nano,
+        log.observed_time_unix_nano,
+        log.severity_number,
+        log.severity_text,
+        (body := log.body).string_value or value_of(body),
+        attributes_of(log.attributes),
+        log.event_name,
+        log.trace_id.hex(),
+        log.span_id.hex(),
+        log.flags,
+    )
+
+
+def _row(part: bytes, text: str, at: int, end: int, layout: list[Column]) -> LogRow:
+    time_ns = observed_ns = severity = flags = 0
+    severity_text = event_name = trace_id = span_id = ""
+    body: AttributeValue = None
+    attributes: dict[str, AttributeValue] = {}
+    embodied = False
+    while at < end:
+        tag = part[at]
+        if tag == 0x32:
+            at, attributes = _attributes(part, text, at, end, layout, attributes)
+        elif tag == 0x09:
+            (time_ns,) = _TIME(part, at + 1)
+            at += 9
+        elif tag == 0x59:
+            (observed_ns,) = _TIME(part, at + 1)
+            at += 9
+        elif tag == 0x10:
+            severity = part[at + 1]
+            at += 2
+            if severity >= 0x80:
+                raise _Unusual
+        elif tag == 0x45:
+            flags = int.from_bytes(part[at + 1 : at + 5], "little")
+            at += 5
+        else:
+            start, stop = at + 2, at + 2 + part[at + 1]
+            if part[at + 1] >= 0x80:
+                start, stop = _length(part, at + 1)
+            at = stop
+            if tag == 0x2A and not embodied:
+                embodied = True
+                body = _body(part, text, start, stop)
+            elif tag == 0x1A:
+                severity_text = _string(part, text, start, stop)
+            elif tag == 0x4A:
+                trace_id = part[start:stop].hex()
+            elif tag == 0x52:
+                span_id = part[start:stop].hex()
+            elif tag == 0x62:
+                event_name = _string(part, text, start, stop)
+            else:
+                raise _Unusual
+    if at != end:
+        raise _Unusual
+    return LogRow(time_ns, observed_ns, severity, severity_text, body, attributes, event_name, trace_id, span_id, flags)
+
+
+def _attributes(
+    part: bytes, text: str, at: int, end: int, layout: list[Column], before: dict[str, AttributeValue]
+) -> tuple[int, dict[str, AttributeValue]]:
+    """The attributes from ``at`` on, added to those ``before``, and where they end."""
+    found = before
+    for column in layout:
+        name, kind, size, heads = column
+        start = at + size
+        try:
+            at = start + heads[text[at:start]]
+        except KeyError:
+            return _unexpected(part, text, at, end, layout, layout.index(column), found), found
+        if kind == _TEXT:
+            value = text[start:at]
+            found[name] = value if value.isascii() else str(part[start:at], "utf-8")
+        elif kind == _FLOAT:
+            (found[name],) = _DOUBLE(part, start)
+        elif kind == _INTEGER and at - start == 2 and part[start] >= 0x80 > part[start + 1]:
+            found[name] = part[start] & 0x7F | part[start + 1] << 7
+        else:
+            found[name] = _scalar(part, kind, start, at)
+    if at < end and part[at] == 0x32:
+        at = _unexpected(part, text, at, end, layout, len(layout), found)
+    return at, found
+
+
+def _unexpected(
+    part: bytes,
+    text: str,
+    at: int,
+    end: int,
+    layout: list[Column],
+    count: int,
+    found: dict[str, AttributeValue],
+) -> int:
+    """Read attributes of which the first is not the one expected behind ``count`` others, and expect these from now on."""
+    columns = layout[:count]
+    while at < end and part[at] == 0x32:
+        length = part[at + 3]
+        column = _SHORT.get(text[at + 3 : at + 5 + length] + text[at + 6 + length])
+        if column is not None:
+            name, kind, size, heads = column
+            start = at + size
+            more = heads.get(text[at:start])
+            if more is not None:
+                at = start + more
+                found[name] = _string(part, text, start, at) if kind == _TEXT else _scalar(part, kind, start, at)
+                columns.append(column)
+                continue
+        start, stop = _length(part, at + 1)
+        pair = parse_part("KeyValue", part[start:stop])
+        value = value_of(pair.value)
+        found[pair.key] = value
+        columns.append(_learned(pair.key, value, part[at:stop]))
+        at = stop
+    layout[:] = columns[:_MOST_COLUMNS]
+    return at
+
+
+_COLUMNS: dict[tuple[str, int, int], Column] = {}
+_SHORT: dict[str, Column] = {}  # by what stands around the key, for the attributes with lengths of one byte
+
+
+def _learned(name: str, value: AttributeValue, encoded: bytes) -> Column:
+    """What to expect in front of a value like this one. ``encoded``: the attribute, as a field of a LogRecord."""
+    kind, size = _kind(value)
+    if kind == _OTHER:
+        return name, kind, 0, {}
+    string = _TAGS[kind] + (varint(size) if kind == _TEXT else b"")
+    inside = b"\x12" + varint(len(string) + size) + string
+    key = field(1, name.encode())
+    head = b"".join((b"\x32", varint(len(key) + len(inside) + size), key, inside))
+    if not encoded.startswith(head) or len(head) + size != len(encoded):
+        return name, _OTHER, 0, {}  # some other encoder's, which takes more bytes than it needs
+    known = name, kind, len(head)
+    if known not in _COLUMNS:
+        if len(_COLUMNS) >= _COLUMNS_KEPT:
+            _COLUMNS.clear()
+            _SHORT.clear()
+        column: Column = (name, kind, len(head), {})
+        _COLUMNS[known] = column
+        if len(encoded) < 0x80:
+            _SHORT[str(key[1:] + b"\x12" + _TAGS[kind], "latin-1")] = column
+    column = _COLUMNS[known]
+    if len(column[3]) < _HEADS_KEPT:
+        column[3][str(head, "latin-1")] = size
+    return column
+
+
+def _kind(value: AttributeValue) -> tuple[int, int]:
+    """A value's kind, and how many bytes hold it."""
+    if isinstance(value, str):
+        return _TEXT, len(value.encode())
+    if isinstance(value, bool):
+        return _TRUTH, 1
+    if isinstance(value, int):
+        return _INTEGER, len(varint(value))
+    return (_FLOAT, 8) if isinstance(value, float) else (_OTHER, 0)
+
+
+def _scalar(part: bytes, kind: int, start: int, stop: int) -> AttributeValue:
+    """The number or truth value in ``part[start:stop]``."""
+    if kind == _FLOAT:
+        number: float = _DOUBLE(part, start)[0]
+        return number
+    value = part[start]
+    if stop - start > 1 or value >= 0x80:
+        value, behind = read_varint(part, start, stop)
+        if behind != stop:
+            raise _Unusual
+    if kind == _TRUTH:
+        return value != 0
+    return value if value < 1 << 63 else value - (1 << 64)
+
+
+def _body(part: bytes, text: str, start: int, stop: int) -> AttributeValue:
+    if start < stop and part[start] == 0x0A:
+        at, end = start + 2, start + 2 + part[start + 1]
+        if part[start + 1] >= 0x80:
+            at, end = _length(part, start + 1)
+        if end == stop:
+            return _string(part, text, at, stop)
+    return value_of(parse_part("AnyValue", part[start:stop]))
+
+
+def _string(part: bytes, text: str, start: int, stop: int) -> str:
+    value = text[start:stop]
+    return value if value.isascii() else str(part[start:stop], "utf-8")
+
+
+def _length(part: bytes, at: int) -> tuple[int, int]:
+    """Where what the length at ``at`` belongs to begins and ends."""
+    if part[at + 1] < 0x80 <= part[at]:
+        return at + 2, at + 2 + (part[at] & 0x7F | part[at + 1] << 7)
+    try:
+        return read_length(part, at, len(part))
+    except MalformedOtlp:
+        raise _Unusual from None
