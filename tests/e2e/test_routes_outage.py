@@ -81,7 +81,7 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait for what takes seconds and is dear to look at, because everything that arrived is read anew for it."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - what is waited for is another process
+            while not condition():
                 for _ in range(5):
                     await asyncio.sleep(0.05)
     except TimeoutError:
