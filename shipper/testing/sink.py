@@ -20,7 +20,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import TracebackType
 from typing import Literal
 
 import cramjam
@@ -32,9 +31,15 @@ from shipper.contracts import Signal
 from shipper.intervals import IntervalSet
 from shipper.otlp.answer import encode_response, encode_status
 from shipper.otlp.decode import from_json
+from shipper.testing.http_server import HttpServer, break_off
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
+_BROKEN: Mapping[str, bytes] = {
+    "cut off": b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\n\n",
+    "not http": b"\x00\x00\x18\x04\x00\x00\x00\x00\x00 this is no HTTP\r\n\r\n",
+}
+"""What it says before it closes the connection; nothing when it hangs up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ class Received:
         return [record.body.string_value for scope in scopes for record in scope.log_records]
 
 
-class Sink:
+class Sink(HttpServer):
     """The server. ``answer`` is what every request gets that has no answer scripted; `url` is its base URL.
 
     With ``gateway`` set to a life id it says that it is a Shipper gateway of that life, and tells from ``intervals``
@@ -172,6 +177,7 @@ class Sink:
         bytes_per_second: float = 0.0,
         paths: Mapping[str, Signal] | None = None,
     ) -> None:
+        super().__init__(tls=tls)
         self.answer = accept()
         self.judge: Callable[[Received], Answer] | None = None  # decides by content, in place of ``answer``
         self.gateway = gateway
@@ -180,55 +186,20 @@ class Sink:
         self._paths = {f"/v1/{signal}": signal for signal in Signal} | dict(paths or {})
         self.received: list[Received] = []
         self.asked: list[str] = []  # paths of GET requests
-        self.host, self.port = "127.0.0.1", 0
         self._clock = clock or SystemClock()
-        self._tls = tls
         self._script: deque[Answer] = deque()
-        self._released = asyncio.Event()
         self._news = asyncio.Condition()
-        self._runner: web.ServerRunner | None = None
 
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
-
-    async def __aenter__(self) -> Sink:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen (again, on the same port); nothing changes when it listens already."""
-        if self._runner is not None:
-            return
-        self._runner = web.ServerRunner(
-            web.Server(self._serve, auto_decompress=False), handler_cancellation=True, shutdown_timeout=0.01
-        )
-        await self._runner.setup()
-        listener = socket.create_server((self.host, self.port))
+    def listener(self) -> socket.socket:
+        """See `HttpServer.listener`."""
+        listener = super().listener()
         if self.bytes_per_second:  # else the kernel takes megabytes at once, and the sender does not notice
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
-
-    async def go_down(self) -> None:
-        """Close every connection and listen no more: connecting is refused."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        return listener
 
     def script(self, *answers: Answer) -> None:
         """The next requests get these, one each; then it is ``answer`` again."""
         self._script.extend(answers)
-
-    def release(self) -> None:
-        """Let go of all answers that are held, now and from now on."""
-        self._released.set()
 
     async def until_received(self, count: int) -> None:
         """Wait until at least ``count`` requests have come in."""
@@ -251,7 +222,8 @@ class Sink:
         """Keys of batches that were stored more than once, and how often."""
         return {key: count for key, count in Counter(self.keys()).items() if count > 1}
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """See `HttpServer.serve`."""
         if request.method == "GET":
             self.asked.append(request.path)
             return self._tell(request.path)
@@ -278,29 +250,17 @@ class Sink:
         if answer.delay:
             await self._clock.sleep(answer.delay)
         if answer.fault == "held":
-            await self._released.wait()
+            await self.held()
         elif answer.fault == "never":
             await asyncio.Event().wait()
         elif answer.fault:
-            return await self._break(answer, request)
+            return break_off(request, _BROKEN.get(answer.fault, b""))
         body, kind = answer.body, answer.content_type
         if body is None:
             kind = JSON if _is_json(request.headers) else kind  # as it was asked, so it is answered
             body = encode_response(signal, answer.rejected, answer.message, json=kind == JSON)
         headers = {"Content-Type": kind, **self._own_headers(), **answer.headers}
         return web.Response(status=answer.status, body=body, headers=headers)
-
-    async def _break(self, answer: Answer, request: web.BaseRequest) -> web.StreamResponse:
-        transport = request.transport
-        if transport is not None:
-            if answer.fault == "cut off":
-                transport.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\n\n"
-                )
-            elif answer.fault == "not http":
-                transport.write(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00 this is no HTTP\r\n\r\n")
-            transport.close()
-        return web.Response()
 
     def _tell(self, path: str) -> web.Response:
         parts = path.strip("/").split("/")

@@ -13,11 +13,10 @@ import ssl
 import struct
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from shipper.testing.contract import Fault
+from tests.exporters.stream_server import FaultyStreamServer, finish, speak_http
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 Document = dict[str, Any]
@@ -74,88 +73,25 @@ def lose(server: BeatsServer, documents: list[Document], _writer: asyncio.Stream
     return False
 
 
-class BeatsServer:
+class BeatsServer(FaultyStreamServer):
     """Listens on loopback. ``script``: what becomes of the next windows, by number from 0; others are taken."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        self.fault: Fault | None = None
+        super().__init__(tls=tls)
         self.script: dict[int, Act] = {}
         self.taken: list[list[Document]] = []
-        self.violations: list[str] = []
-        self.connections = 0
         self.windows = 0
         self.waiting = 0  # windows that came in and are held
-        self.port = 0
-        self.tls = tls
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._healthy = asyncio.Event()
-
-    @property
-    def endpoint(self) -> str:
-        return f"{'tls://' if self.tls is not None else ''}127.0.0.1:{self.port}"
 
     @property
     def messages(self) -> list[str]:
         """The texts of all that was stored."""
         return [document["message"] for documents in self.taken for document in documents]
 
-    async def __aenter__(self) -> BeatsServer:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-        assert not self.violations or error is not None, self.violations
-
-    async def come_up(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
-            self.port = self._server.sockets[0].getsockname()[1]
-
-    async def go_down(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for writer in self._writers:
-            writer.transport.abort()
-        self._healthy.set()
-        while self._writers:  # noqa: ASYNC110 - they end within the event loop
-            await asyncio.sleep(0)
-
-    async def healthy(self) -> None:
-        await self.come_up()
-        self.fault = None
-        self._healthy.set()
-
-    async def failing(self, fault: Fault) -> None:
-        self.fault = fault
-        self._healthy.clear()
-        if fault is Fault.DOWN:
-            await self.go_down()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        self.connections += 1
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-                await self._talk(reader, writer)
-        except AssertionError as error:
-            self.violations.append(str(error) or repr(error))
-        finally:
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-            self._writers.discard(writer)
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See `StreamServer.talk`."""
         if self.fault is Fault.STRANGER:
-            await reader.read(6)
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-            await writer.drain()
-            await reader.read()
+            await speak_http(reader, writer)
             return
         while True:
             documents = await window(reader)
@@ -167,15 +103,14 @@ class BeatsServer:
         if self.tls is None:  # what is still on its way is read: else the kernel would reset, and what was said be lost
             writer.write_eof()
             await reader.read()
-        writer.close()
-        await writer.wait_closed()
+        await finish(writer)
 
     async def _held(self) -> Fault | None:
         """The fault that stood when a window came; waits as long as that means waiting."""
         fault = self.fault
         if fault in (Fault.STUCK, Fault.SLOW):
             self.waiting += 1
-            await self._healthy.wait()
+            await self._released.wait()
         return fault
 
     def _act(self, number: int, documents: list[Document], writer: asyncio.StreamWriter, fault: Fault | None) -> bool:

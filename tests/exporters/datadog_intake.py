@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from shipper.testing.http_server import HttpServer, break_off
+
 KEY = "0123456789abcdef0123456789abcdef"
 MAX_BODY = 5_000_000
 MAX_LOG = 1_000_000
 _DELTA = 1
+_HALF = b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{"
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class Post:
     body: bytes = field(repr=False)
 
 
-class Intake:
+class Intake(HttpServer):
     """The server. ``entries`` are the logs that it has, ``kept`` the requests that it accepted."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.answer: Say | None = None
         self.received = 0
         self.kept: list[Post] = []
@@ -67,63 +69,21 @@ class Intake:
         self.refuses: frozenset[str] = frozenset()  # messages that make it refuse a request
         self.faults: dict[int, Say] = {}  # by how many requests are kept when they strike, once
         self.max_entries = 1000
-        self.port = 0
-        self._released = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
 
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Intake:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen (again, on the same port)."""
-        if self._runner is not None:
-            return
-        self._runner = web.ServerRunner(
-            web.Server(self._serve, auto_decompress=False), handler_cancellation=True, shutdown_timeout=0.01
-        )
-        await self._runner.setup()
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener).start()
-
-    async def go_down(self) -> None:
-        """Listen no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    def release(self) -> None:
-        """Answer what is held, now and from now on."""
-        self._released.set()
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         wire = await request.read()
         self.received += 1
         say = self.faults.pop(len(self.kept), self.answer)
         if say is None or say.fault in ("held", "cut off"):
             found = self._take(request, wire)
             if say is not None and say.fault == "held":
-                await self._released.wait()
+                await self.held()
             if say is None or say.fault == "held":
                 return _response(found)
         if say.fault == "never":
             await asyncio.Event().wait()
-        transport = request.transport
-        if say.fault and transport is not None:
-            if say.fault == "cut off":
-                transport.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{")
-            transport.close()
+        if say.fault:
+            return break_off(request, _HALF if say.fault == "cut off" else b"")
         return _response(say)
 
     def _take(self, request: web.BaseRequest, wire: bytes) -> Say:

@@ -6,17 +6,17 @@ with their backing indices, rolls them over, and finds an id only in the newest 
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from aiohttp import web
+
+from shipper.testing.http_server import HttpServer, break_off
 
 ES_8 = {
     "name": "one", "cluster_name": "c", "tagline": "You Know, for Search",
@@ -26,6 +26,7 @@ OPENSEARCH_2 = {
     "name": "one", "cluster_name": "c", "tagline": "The OpenSearch Project: https://opensearch.org/",
     "version": {"number": "2.19.1", "distribution": "opensearch", "build_type": "unknown"},
 }  # fmt: skip
+_HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"
 _QUERY = {"filter_path", "pipeline", "refresh"}
 Error = tuple[int, str, str]
 """Status, type and reason of what became of a document."""
@@ -58,10 +59,13 @@ class Bulk:
         return [action.get("_id", "") for action, _ in self.items]
 
 
-class FakeElastic:
+class FakeElastic(HttpServer):
     """``script``: answers to the next bulk requests in place of its own; ``answer``: to all of them from now on."""
 
+    notices_hang_up = False  # as the real ones: what came is stored, whether anybody still waits for the answer or not
+
     def __init__(self, product: Mapping[str, Any] = ES_8) -> None:
+        super().__init__()
         self.product = product
         self.script: deque[Whole] = deque()
         self.answer: Whole | None = None
@@ -72,39 +76,6 @@ class FakeElastic:
         self.streams: dict[str, list[str]] = {}
         self.reading_forbidden = False
         self.asked: list[str] = []  # paths of other requests
-        self.url = ""
-        self.up = False
-        self._port = 0
-        self._released = asyncio.Event()
-
-    async def __aenter__(self) -> FakeElastic:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen; on the same port as before."""
-        self._runner = web.ServerRunner(web.Server(self._serve, auto_decompress=False), shutdown_timeout=0.01)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
-        self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}"
-        self.up = True
-
-    async def go_down(self) -> None:
-        """Stop listening and close every connection."""
-        self.up = False
-        await self._runner.cleanup()
-
-    def release(self) -> None:
-        """Answer what was held back."""
-        self._released.set()
-        self._released = asyncio.Event()
 
     def documents(self) -> list[dict[str, Any]]:
         """All documents, of all indices."""
@@ -114,7 +85,7 @@ class FakeElastic:
         """The stream gets a new index to write to."""
         self.streams[stream].append(f".ds-{stream}-{len(self.streams[stream]) + 1:06d}")
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = wire = await request.read()
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -134,7 +105,7 @@ class FakeElastic:
     async def _scripted(self, request: web.BaseRequest, bulk: Bulk, said: Whole) -> web.StreamResponse:
         answer = self._json(200, self._store(bulk)) if said.store or said.fault == "cut off" else None
         if said.fault == "held":
-            await self._released.wait()
+            await self.held()
             return self._json(200, self._store(bulk))
         if said.fault == "lie":
             items = [{"create": {"_id": one, "status": 201}} for one in bulk.ids]
@@ -144,11 +115,7 @@ class FakeElastic:
                 status=said.status, text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html"
             )
         if said.fault in ("hang up", "cut off"):
-            assert request.transport is not None
-            if said.fault == "cut off":
-                request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")
-            request.transport.close()
-            return web.Response()
+            return break_off(request, _HALF if said.fault == "cut off" else b"")
         if answer is not None and said.status == 200:
             return answer
         body = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()

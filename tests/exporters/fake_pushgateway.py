@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from shipper.testing.contract import Fault
+from shipper.testing.http_server import HttpServer, break_off
 
 
 @dataclass(frozen=True)
@@ -21,46 +22,20 @@ class Call:
     authorization: str = ""
 
 
-class FakePushgateway:
+class FakePushgateway(HttpServer):
     """From ``__aenter__`` to ``__aexit__``. ``groups``: by path, what was pushed last; ``stored``: each push that was taken."""
 
+    unpacks = True
+
     def __init__(self) -> None:
+        super().__init__()
         self.groups: dict[str, str] = {}
         self.stored: list[str] = []  # what was pushed, each time
         self.calls: list[Call] = []
         self.answers: list[web.Response] = []
         self.fault: Fault | None = None
-        self.released = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
-        self._port = 0
 
-    @property
-    def url(self) -> str:
-        """Its endpoint."""
-        return f"http://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> FakePushgateway:
-        await self.come_up()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen, again on the same port."""
-        if self._runner is None:
-            self._runner = web.ServerRunner(web.Server(self._serve), handler_cancellation=True, shutdown_timeout=0.01)
-            await self._runner.setup()
-            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-            self._port = self._runner.addresses[0][1]
-
-    async def go_down(self) -> None:
-        """Listen no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode()
         self.calls.append(Call(request.method, request.raw_path, body, request.headers.get("Authorization", "")))
         if self.fault is not None:
@@ -91,12 +66,10 @@ class FakePushgateway:
         if fault is Fault.STUCK:
             await asyncio.Event().wait()
         if fault is Fault.SLOW:
-            await self.released.wait()
-        if fault is Fault.BROKEN and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-            request.transport.close()
+            await self.held()
+        if fault is Fault.BROKEN:
+            return break_off(request, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
         return {
-            Fault.BROKEN: web.Response(),
             Fault.BUSY: web.Response(status=503, headers={"Retry-After": "7"}),
             Fault.MISCONFIGURED: web.Response(status=401, text="Unauthorized"),
             Fault.STRANGER: web.Response(text="<!DOCTYPE html><html>Sign in</html>", content_type="text/html"),

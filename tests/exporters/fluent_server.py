@@ -12,14 +12,13 @@ import hashlib
 import os
 import ssl
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import msgpack
 
 from shipper.testing.contract import Fault
+from tests.exporters.stream_server import FaultyStreamServer, finish, speak_http
 
 MOST = 6_144_000
 KEY = "correct horse battery staple"
@@ -39,91 +38,24 @@ class Taken:
         return tuple(record[key] for _, record in self.entries)
 
 
-class FluentServer:
+class FluentServer(FaultyStreamServer):
     """Listens on loopback. ``key``: empty for a server without security; ``users``: with passwords."""
 
     def __init__(
         self, *, key: str = "", users: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
+        super().__init__(tls=tls)
         self.key = key
         self.users = users or {}
-        self.fault: Fault | None = None
         self.script: dict[int, str | bytes] = {}
         self.taken: list[Taken] = []
-        self.violations: list[str] = []
-        self.connections = 0
         self.messages = 0
-        self.port = 0
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._healthy = asyncio.Event()
 
-    @property
-    def endpoint(self) -> str:
-        return f"{'tls://' if self._tls is not None else ''}127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> FluentServer:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-        assert not self.violations or error is not None, self.violations
-
-    async def come_up(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
-            self.port = self._server.sockets[0].getsockname()[1]
-
-    async def go_down(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self.hang_up()
-        self._healthy.set()
-        while self._writers:  # noqa: ASYNC110 - they end within the event loop
-            await asyncio.sleep(0)
-
-    def hang_up(self) -> None:
-        """End all connections."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def healthy(self) -> None:
-        await self.come_up()
-        self.fault = None
-        self._healthy.set()
-
-    async def failing(self, fault: Fault) -> None:
-        self.fault = fault
-        self._healthy.clear()
-        if fault is Fault.DOWN:
-            await self.go_down()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        self.connections += 1
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-                await self._talk(reader, writer)
-        except AssertionError as error:
-            self.violations.append(str(error) or repr(error))
-        finally:
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-            self._writers.discard(writer)
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See `StreamServer.talk`."""
         unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=64 << 20)
         if self.fault is Fault.STRANGER:
-            await reader.read(10)
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-            await writer.drain()
-            await reader.read()
+            await speak_http(reader, writer)
             return
         if (self.key or self.fault is Fault.MISCONFIGURED) and not await self._let_in(reader, writer, unpacker):
             return
@@ -137,7 +69,7 @@ class FluentServer:
     async def _answer(self, taken: Taken, step: str | bytes, writer: asyncio.StreamWriter) -> bool:
         fault = self.fault
         if fault in (Fault.STUCK, Fault.SLOW):
-            await self._healthy.wait()
+            await self._released.wait()
         if step == "drop" or fault is Fault.STUCK:
             return False
         if fault not in (Fault.LYING, Fault.BROKEN):
@@ -148,9 +80,7 @@ class FluentServer:
         assert isinstance(ack, bytes)
         if fault is Fault.BROKEN:
             writer.write(ack[: len(ack) // 2])
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+            await finish(writer)
             return False
         writer.write(ack)
         await writer.drain()
@@ -174,9 +104,7 @@ class FluentServer:
             reason = "username/password mismatch"
         if reason:
             writer.write(msgpack.packb(["PONG", False, reason, "", ""]))
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+            await finish(writer)
             return False
         writer.write(msgpack.packb(["PONG", True, "", "fake", _digest(salt.encode(), b"fake", nonce, key)]))
         return True

@@ -10,8 +10,10 @@ import asyncio
 import struct
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass, field
-from types import TracebackType
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.exporters.stream_server import StreamServer, finish
 
 PRODUCE, FETCH, METADATA, API_VERSIONS, INIT_PRODUCER = 0, 1, 3, 18, 22
 _VERSIONS = {PRODUCE: (3, 3), FETCH: (0, 4), METADATA: (0, 1), API_VERSIONS: (0, 0), INIT_PRODUCER: (0, 0)}
@@ -63,76 +65,35 @@ def text(value: str) -> bytes:
     return struct.pack(">h", len(value)) + value.encode()
 
 
-@dataclass
-class KafkaBroker:
+class KafkaBroker(StreamServer):
     """One broker with one partition a topic. ``fault``: "" or what it does with what is produced.
 
     "held" answers when `release` is called, "never" not at all, "cut off" breaks off in its answer, "lie" stores nothing; a number is
     the error code that it answers with.
     """
 
-    topics: frozenset[str] = frozenset({"otlp_logs", "otlp_spans", "otlp_metrics"})
-    fault: str | int = ""
-    stored: list[Stored] = field(default_factory=list)
-    port: int = 0
-
-    def __post_init__(self) -> None:
-        self._server: asyncio.Server | None = None
-        self._released = asyncio.Event()
-        self._connections: set[asyncio.StreamWriter] = set()
+    def __init__(self, topics: Iterable[str] = ("otlp_logs", "otlp_spans", "otlp_metrics")) -> None:
+        super().__init__()
+        self.topics = frozenset(topics)
+        self.fault: str | int = ""
+        self.stored: list[Stored] = []
         self._producers = 0
         self._sequences: dict[tuple[int, str], int] = defaultdict(lambda: -1)
 
-    async def __aenter__(self) -> KafkaBroker:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen, at the same port as before."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26)
-            self.port = self._server.sockets[0].getsockname()[1]
-
-    async def go_down(self) -> None:
-        """Listen no more, and break off what is connected."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._connections):
-                writer.transport.abort()
-            await self._server.wait_closed()
-            self._server = None
-
-    def release(self) -> None:
-        """Answer what was held back."""
-        self._released.set()
-        self._released = asyncio.Event()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
-        try:
-            while True:
-                size = struct.unpack(">i", await reader.readexactly(4))[0]
-                request = Reader(await reader.readexactly(size))
-                answer = await self._answer(request)
-                if answer is None:
-                    continue
-                whole = struct.pack(">i", len(answer)) + answer
-                if self.fault == "cut off" and request.data[:2] == struct.pack(">h", PRODUCE):
-                    writer.write(whole[: len(whole) // 2])
-                    await writer.drain()
-                    break
-                writer.write(whole)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._connections.discard(writer)
-            writer.close()
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See `StreamServer.talk`."""
+        while True:
+            size = struct.unpack(">i", await reader.readexactly(4))[0]
+            request = Reader(await reader.readexactly(size))
+            answer = await self._answer(request)
+            if answer is None:
+                continue
+            whole = struct.pack(">i", len(answer)) + answer
+            if self.fault == "cut off" and request.data[:2] == struct.pack(">h", PRODUCE):
+                writer.write(whole[: len(whole) // 2])
+                await finish(writer)
+                return
+            writer.write(whole)
 
     async def _answer(self, request: Reader) -> bytes | None:
         api, version, correlation = request.take("h"), request.take("h"), request.take("i")

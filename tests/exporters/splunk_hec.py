@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
 from shipper.testing.clock import FakeClock
+from shipper.testing.http_server import HttpServer, break_off
 
 TOKEN = "0f0e0d0c-1111-2222-3333-444455556666"
+_HALF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 ENVELOPE = frozenset({"time", "host", "source", "sourcetype", "index", "event", "fields"})
 TEXTS: Mapping[int, tuple[int, str]] = {
     0: (200, "Success"),
@@ -101,10 +101,11 @@ class Post:
     body: bytes = field(repr=False)
 
 
-class HecServer:
+class HecServer(HttpServer):
     """The collector. ``indexed`` are its events, ``kept`` the requests that were taken whole, as `Post` and events."""
 
     def __init__(self, *, use_ack: bool = False) -> None:
+        super().__init__()
         self.use_ack = use_ack
         self.indexing = True  # False: acknowledgements stay "false"
         self.durable = 0  # how many of ``indexed`` were on disk when ``hold`` was called
@@ -120,45 +121,14 @@ class HecServer:
         self.indexed: list[dict[str, Any]] = []
         self.raw: list[tuple[Mapping[str, str], str]] = []
         self.asked: list[tuple[str, list[int]]] = []
-        self.port = 0
         self._script: deque[Say] = deque()
         self._next: dict[str, int] = defaultdict(int)
         self._unasked: dict[str, set[int]] = defaultdict(set)
-        self._released = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> HecServer:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen (again, on the same port)."""
-        if self._runner is not None:
-            return
-        self._runner = web.ServerRunner(
-            web.Server(self._serve, auto_decompress=False), handler_cancellation=True, shutdown_timeout=0.01
-        )
-        await self._runner.setup()
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener).start()
 
     async def go_down(self) -> None:
         """Listen no more, and forget all acknowledgements, as a restart does."""
         self.forget()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await super().go_down()
 
     def index(self) -> None:
         """All that was taken so far, and is taken from now on, is on disk, and acknowledged."""
@@ -191,11 +161,7 @@ class HecServer:
         """The next requests with events get these, one each."""
         self._script.extend(answers)
 
-    def release(self) -> None:
-        """Answer what is held, now and from now on."""
-        self._released.set()
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         wire = await request.read()
         path = request.path
         if path in ("/services/collector/health", "/services/collector/health/1.0"):
@@ -209,7 +175,7 @@ class HecServer:
             return _response(self.ack_answer or refusal or self._ack(request, wire))
         say = self._script.popleft() if self._script else self.answer
         if say is not None and say.fault == "held":
-            await self._released.wait()
+            await self.held()
         elif say is not None:
             return await self._misbehave(say, request, wire)
         return _response(refusal or self._take(request, wire), self.cookie)
@@ -320,11 +286,8 @@ class HecServer:
             self._unasked[channel].clear()
         else:
             self.posts.append(Post(request.path, request.query.copy(), request.headers.copy(), wire, wire))
-        transport = request.transport
-        if say.fault and transport is not None:
-            if say.fault == "cut off":
-                transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-            transport.close()
+        if say.fault:
+            return break_off(request, _HALF if say.fault == "cut off" else b"")
         return _response(say)
 
 

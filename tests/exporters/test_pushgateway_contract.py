@@ -41,7 +41,7 @@ class PushgatewayDestination(Destination):
     async def healthy(self) -> None:
         await self._server.come_up()
         self._server.fault = None
-        self._server.released.set()
+        self._server.release()
 
     async def failing(self, fault: Fault) -> None:
         if fault is Fault.DOWN:

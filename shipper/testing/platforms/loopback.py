@@ -7,20 +7,20 @@ them: a *trap* takes the place of the answer, or delays it, for one path or for 
 from __future__ import annotations
 
 import asyncio
-import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from aiohttp import web
 
 from shipper.clock import Clock, SystemClock
+from shipper.testing.http_server import HttpServer, break_off
 
 EVERYWHERE = "*"  # as a path: all paths
+_HALF = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n{"
 _PAGE = """<?xml version="1.0" encoding="iso-8859-1"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
 <html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">
@@ -109,53 +109,18 @@ def cut_off() -> Trap:
     return Trap(fault="cut off")
 
 
-class Loopback(ABC):
+class Loopback(HttpServer):
     """The server; an async context manager. ``asked`` records all requests; ``date_skew`` makes the ``Date`` header wrong
     by so many seconds against the clock (None: empty, as good as none)."""
 
     def __init__(self, *, clock: Clock | None = None, ipv6: bool = False) -> None:
+        super().__init__(host="::1" if ipv6 else "127.0.0.1")
         self.asked: list[Asked] = []
         self.date_skew: float | None = 0.0
-        self.port = 0
         self.clock: Clock = clock or SystemClock()
-        self._host = "::1" if ipv6 else "127.0.0.1"
         self._once: defaultdict[str, deque[Trap]] = defaultdict(deque)
         self._always: dict[str, Trap] = {}
         self._news = asyncio.Condition()
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL, without a slash at its end."""
-        return f"http://[{self._host}]:{self.port}" if ":" in self._host else f"http://{self._host}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen (again, on the same port); nothing changes when it listens already."""
-        if self._runner is not None:
-            return
-        self._runner = web.ServerRunner(
-            web.Server(self._serve, access_log=None), handler_cancellation=True, shutdown_timeout=0.01
-        )
-        await self._runner.setup()
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self.port), family=family)
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener).start()
-
-    async def go_down(self) -> None:
-        """Close every connection and listen no more: connecting is refused."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
 
     def trap(self, path: str, *traps: Trap) -> None:
         """The next requests to ``path`` (or `EVERYWHERE`) get these, one each."""
@@ -181,7 +146,8 @@ class Loopback(ABC):
     def reply(self, asked: Asked) -> Reply:
         """The true answer."""
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """See `HttpServer.serve`."""
         body = await request.read()
         asked = Asked(self.clock.monotonic(), request.method, request.path, request.headers.copy(), body)
         self.asked.append(asked)
@@ -195,7 +161,7 @@ class Loopback(ABC):
         if trap.fault == "hang":
             await asyncio.Event().wait()
         if trap.fault:
-            return _break(request, trap.fault)
+            return break_off(request, _HALF if trap.fault == "cut off" else b"")
         return self._give(trap.reply if trap.reply is not None else self.reply(asked))
 
     def _trap_for(self, path: str) -> Trap | None:
@@ -214,12 +180,3 @@ class Loopback(ABC):
         else:
             response.headers["Date"] = formatdate(self.clock.wall_ns() / 1e9 + self.date_skew, usegmt=True)
         return response
-
-
-def _break(request: web.BaseRequest, fault: str) -> web.StreamResponse:
-    transport = request.transport
-    if transport is not None:
-        if fault == "cut off":
-            transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n{")
-        transport.close()
-    return web.Response()

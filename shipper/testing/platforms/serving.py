@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from types import TracebackType
-from typing import Self
 
 from aiohttp import web
 
 from shipper.clock import Clock, SystemClock
+from shipper.testing.http_server import HttpServer, break_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class Asked:
     body: bytes = field(repr=False)
 
 
-class FakeService(ABC):
+class FakeService(HttpServer):
     """An HTTP server on loopback that answers as one platform's service does, on as many connections as there are.
 
     ``fault``: what every request gets, until it is None again; `script` puts faults in front of it, one request each, and
@@ -100,48 +99,16 @@ class FakeService(ABC):
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
+        super().__init__()
         self.clock: Clock = clock or SystemClock()
         self.asked: list[Asked] = []
         self.fault: Fault | None = None
         self.faults: dict[str, Fault] = {}
         self.date_skew = 0.0
         self.date: str | None = None
-        self.host = "127.0.0.1"
-        self.port = 0
         self._script: deque[Fault] = deque()
         self._news = asyncio.Condition()
         self._changed = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL, without a path."""
-        return f"http://{self.host}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self.come_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen (again, on the same port); nothing changes when it listens already."""
-        if self._runner is not None:
-            return
-        self._runner = web.ServerRunner(web.Server(self._serve), handler_cancellation=True, shutdown_timeout=0.01)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def go_down(self) -> None:
-        """Close every connection and listen no more: connecting is refused."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
 
     def script(self, *faults: Fault) -> None:
         """The next requests get these, one each; then it is ``fault`` again."""
@@ -161,7 +128,8 @@ class FakeService(ABC):
     async def answer(self, asked: Asked) -> web.Response:
         """What the real service would say."""
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """See `HttpServer.serve`."""
         body = await request.read()
         asked = Asked(self.clock.monotonic(), request.method, request.path, request.query, request.headers, body)
         fault = self._script.popleft() if self._script else self.faults.get(request.path, self.fault)
@@ -178,8 +146,8 @@ class FakeService(ABC):
             await self.clock.sleep(fault.delay)
         if fault.end == "silence":
             await asyncio.Event().wait()
-        if fault.end == "hang up" and request.transport is not None:
-            request.transport.close()
+        if fault.end == "hang up":
+            return break_off(request)
         if not fault.status and not fault.end:
             return await self.answer(asked)
         headers = {"Content-Type": fault.content_type, **fault.headers}
