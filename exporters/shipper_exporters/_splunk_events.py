@@ -82,6 +82,6 @@ def _row(head: Head, row: LogRow) -> bytes:
 
 def text(body: AttributeValue) -> bytes:
     """The JSON of an event's text. HEC takes no event whose text is blank (code 13), so that is put into an object."""
-    if body is None or (isinstance(body, str) and not body.strip()):
+    if body is None or body == b"" or (isinstance(body, str) and not body.strip()):
         return _encode({"body": body})
     return _encode(body)

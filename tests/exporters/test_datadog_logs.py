@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal
+from shipper.contracts import ExporterContext, Signal
 from shipper.errors import Rejected
-from shipper.otlp.encode import LineEncoder, export_logs, log_record, resource, scope
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE
 from shipper_exporters.datadog import DatadogExporter, DatadogSettings
 from tests.exporters.datadog_intake import KEY, MAX_BODY, MAX_LOG
-
-AT = 1_700_000_000_123_456_789
-IDENTITY: Mapping[str, Any] = {
-    "service.name": "checkout",
-    "service.version": "1.2.3",
-    "deployment.environment.name": "production",
-    "shipper.generation": "g-17",
-    "shipper.life.id": LIFE,
-    "host.name": "ip-10-0-0-1",
-    "host.id": "i-0abc",
-}
+from tests.exporters.vendor_logs import AT, IDENTITY, TEXTS, VALUES, lines, one_batch, row
 
 
 @pytest.fixture(autouse=True)
@@ -38,21 +27,11 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 def bodies(payload: bytes, **options: Any) -> list[bytes]:
     settings = DatadogSettings(compression="none", **options)
     exporter = DatadogExporter("datadog", settings, ExporterContext(FakeClock(), LIFE, 1, "test"))
-    batch = Batch(LIFE, "s", Signal.LOGS, Cut(0, 10, 0, 10, 1000, AT), payload)
-    return [part.data for part in exporter.prepare(Request("id", Signal.LOGS, (batch,))).body.parts]
+    return [part.data for part in exporter.prepare(one_batch(payload)).body.parts]
 
 
 def entries(payload: bytes, **options: Any) -> list[dict[str, Any]]:
     return [entry for body in bodies(payload, **options) for entry in json.loads(body)]
-
-
-def lines(texts: Sequence[str], identity: Mapping[str, Any] = IDENTITY) -> bytes:
-    return LineEncoder(resource(identity), scope("s")).encode([text.encode() for text in texts], AT)
-
-
-def row(identity: Mapping[str, Any] = IDENTITY, **fields: Any) -> bytes:
-    record = log_record(**{"time_ns": AT, "observed_ns": AT + 1, "body": "text", **fields})
-    return export_logs(resource(identity), scope("app"), [record])
 
 
 def tags(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -77,11 +56,7 @@ def test_a_plain_line() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["\x7f", "\ufdd0", '"\\'])
-    )
-)
+@given(TEXTS)
 def test_lines_of_any_text(texts: list[str]) -> None:
     """Each line is one entry with just its text, whatever is in it."""
     with pytest.MonkeyPatch.context() as patch:
@@ -141,18 +116,6 @@ def test_bodies_of_other_kinds(body: Any, message: str) -> None:
     """A body that is no text is the JSON of it, which Datadog parses into attributes."""
     (entry,) = entries(row(body=body))
     assert entry["message"] == message
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats()
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-    | st.binary(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.", max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=100, deadline=None)
@@ -226,6 +189,5 @@ def test_no_otlp(signal: Signal) -> None:
     exporter = DatadogExporter(
         "datadog", DatadogSettings(traces_source="org"), ExporterContext(FakeClock(), LIFE, 1, "t")
     )
-    batch = Batch(LIFE, "s", signal, Cut(0, 10, 0, 10, 1, AT), b"\xff\xff")
     with pytest.raises(Rejected, match="not valid OTLP"):
-        exporter.prepare(Request("id", signal, (batch,)))
+        exporter.prepare(one_batch(b"\xff\xff", signal))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,25 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal
+from shipper.contracts import ExporterContext, Signal
 from shipper.errors import Rejected
-from shipper.otlp.encode import LineEncoder, export_logs, log_record, resource, scope
+from shipper.otlp.encode import resource, scope
 from shipper.otlp.metrics import counter, distribution, export_metrics, gauge, histogram, number, quantiles, summary
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE
 from shipper_exporters.splunk import SplunkExporter, SplunkSettings
 from tests.exporters.splunk_hec import TOKEN, HecServer
-
-AT = 1_700_000_000_123_456_789
-IDENTITY = {
-    "service.name": "checkout",
-    "service.version": "1.2.3",
-    "deployment.environment.name": "production",
-    "shipper.generation": "g-17",
-    "shipper.life.id": LIFE,
-    "host.name": "ip-10-0-0-1",
-    "host.id": "i-0abc",
-}
+from tests.exporters.vendor_logs import AT, IDENTITY, TEXTS, VALUES, lines, one_batch, row
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +29,7 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 def parts(payload: bytes, signal: Signal = Signal.LOGS, **options: Any) -> Any:
     settings = SplunkSettings(endpoint="https://splunk.example:8088", compression="none", **options)
     exporter = SplunkExporter("splunk", settings, ExporterContext(FakeClock(), LIFE, 1, "test"))
-    batch = Batch(LIFE, "s", signal, Cut(0, 10, 0, 10, 1000, AT), payload)
-    return exporter.prepare(Request("id", signal, (batch,))).body
+    return exporter.prepare(one_batch(payload, signal)).body
 
 
 def events(payload: bytes, signal: Signal = Signal.LOGS, **options: Any) -> list[dict[str, Any]]:
@@ -49,19 +37,11 @@ def events(payload: bytes, signal: Signal = Signal.LOGS, **options: Any) -> list
     return [json.loads(line, parse_float=Decimal) for line in body.splitlines()]
 
 
-def lines(texts: Sequence[str], **more: str) -> bytes:
-    encoder = LineEncoder(resource({**IDENTITY, **more}), scope("shipper.file"))
-    return encoder.encode([text.encode() for text in texts], AT)
-
-
-def row(**fields: Any) -> bytes:
-    record = log_record(**{"time_ns": AT, "observed_ns": AT + 1, "body": "text", **fields})
-    return export_logs(resource(IDENTITY), scope("app"), [record])
-
-
 def test_a_plain_line() -> None:
     """A line is an event with its time to the nanosecond, its host, its file as source, and the identity as fields."""
-    (event,) = events(lines(["a line"], **{"log.file.path": "/var/log/a.log"}), index="main", sourcetype="app")
+    (event,) = events(
+        lines(["a line"], {**IDENTITY, "log.file.path": "/var/log/a.log"}), index="main", sourcetype="app"
+    )
     assert event["time"] == Decimal("1700000000.123456789")
     assert (event["host"], event["source"]) == ("ip-10-0-0-1", "/var/log/a.log")
     assert (event["index"], event["sourcetype"]) == ("main", "app")
@@ -70,11 +50,7 @@ def test_a_plain_line() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["\x7f", "\ufdd0", '"\\'])
-    )
-)
+@given(TEXTS)
 def test_lines_of_any_text(texts: list[str]) -> None:
     """Each line is one event with just its text, whatever is in it; one that is blank stands in an object."""
     with pytest.MonkeyPatch.context() as patch:
@@ -142,24 +118,13 @@ def test_an_attribute_named_like_one_of_the_resource() -> None:
         (True, True),
         (None, {"body": None}),
         (" ", {"body": " "}),
+        (b"", {"body": ""}),
     ],
 )
 def test_bodies_of_other_kinds(body: Any, shown: Any) -> None:
     """A body that is no text is the event as it is; HEC takes none that is blank, so that stands in an object."""
     (event,) = events(row(body=body))
     assert event["event"] == shown
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats()
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-    | st.binary(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.", max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=100, deadline=None)
@@ -288,7 +253,7 @@ def test_raw() -> None:
 
 def test_raw_is_cut_between_records() -> None:
     """Parts for the raw endpoint are cut by size and where another resource begins, never inside of a record."""
-    payload = lines(["x" * 600, "y" * 600, "z\nz"]) + lines(["other"], **{"log.file.path": "/b"})
+    payload = lines(["x" * 600, "y" * 600, "z\nz"]) + lines(["other"], {**IDENTITY, "log.file.path": "/b"})
     found = parts(payload, api="raw", max_content_length=1024).parts
     assert [part.data for part in found] == [b"x" * 600 + b"\n", b"y" * 600 + b"\nz\nz\n", b"other\n"]
 
