@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,8 +35,8 @@ class AsRows(LogBlock):
 
     found: list[LogRow]
 
-    def rows(self) -> list[LogRow]:
-        return self.found
+    def rows(self) -> Iterator[LogRow]:
+        return iter(self.found)
 
 
 def block_of(log: dict[str, Any], **resource: str) -> LogBlock:
@@ -77,7 +78,7 @@ def test_plain_lines_are_as_rows(texts: list[str]) -> None:
     for block in blocks:
         assert block.lines is not None
         slow = AsRows(block.envelope, lines=block.lines, observed_ns=block.observed_ns)
-        slow.found, slow.lines = block.rows(), None
+        slow.found, slow.lines = list(block.rows()), None
         for maker in (EcsLogs({"x": 1}), OtelLogs({"x": 1})):
             fast = [json.loads(one) for one in maker.documents(block, 3, 1)]
             assert fast == [json.loads(one) for one in maker.documents(slow, 3, 1)]
