@@ -20,7 +20,7 @@ from shipper.cli.options import SecondsRange
     "--json",
     "as_json",
     is_flag=True,
-    help="The machine form (shipper.fleet.report, or .backends.report, says what is in it).",
+    help="The machine form (shipper.fleet.report says what is in it; backends.report, too).",
 )
 @click.option("--host", default="", metavar="NAME", help="Only this host.")
 @click.option("--life", default="", metavar="ID", help="Only this life (its id, or how that begins or ends).")
