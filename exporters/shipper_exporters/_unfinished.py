@@ -28,8 +28,17 @@ class Unfinished(Generic[T]):
     @contextmanager
     def attempt(self, request_id: str, new: Callable[[], T]) -> Iterator[T]:
         """How far the request got before, for another attempt; remembered when that fails too."""
-        found = self._found.pop(request_id, None)
-        one = new() if found is None else found
+        found = self.take(request_id)
+        with self.kept(request_id, new() if found is None else found) as one:
+            yield one
+
+    def take(self, request_id: str) -> T | None:
+        """How far the request got before, and no more of it remembered; None when that is not known."""
+        return self._found.pop(request_id, None)
+
+    @contextmanager
+    def kept(self, request_id: str, one: T) -> Iterator[T]:
+        """Around an attempt that begins from ``one``, which is remembered when it fails."""
         try:
             yield one
         except (TooLarge, Rejected):  # it comes again, if at all, under other ids

@@ -31,6 +31,7 @@ from shipper_exporters._datadog_tags import Tagging
 from shipper_exporters._files import SecretFile
 from shipper_exporters._http_settings import check_literal
 from shipper_exporters._otlp_answers import success
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["DatadogExporter", "DatadogSettings"]
 
@@ -84,7 +85,7 @@ class DatadogExporter(Exporter):
         self._logs = LogEntries(tagging)
         self._deltas = Deltas(_counted_since(context))
         self._converting = asyncio.Lock()
-        self._journeys: dict[str, tuple[Journey, list[Converted]]] = {}
+        self._unfinished = Unfinished[tuple[Journey, list[Converted]]](most=_REMEMBERED)
 
     async def start(self) -> None:
         """See `Exporter.start`."""
@@ -100,22 +101,17 @@ class DatadogExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was accepted of a request before it failed is not sent again with it."""
-        known = prepared.request_id in self._journeys
-        journey, converted = self._journeys.pop(prepared.request_id) if known else await self._set_out(prepared.body)
+        found = self._unfinished.take(prepared.request_id) or await self._set_out(prepared.body)
 
         async def post(part: Part) -> Accepted:
             return await self._post(part, prepared.signal, deadline)
 
-        try:
-            return await journey.go(post)
-        except (TooLarge, Rejected):  # it comes again, if at all, under other ids
-            self._undo(converted)
-            raise
-        except BaseException:
-            self._journeys[prepared.request_id] = journey, converted
-            while len(self._journeys) > _REMEMBERED:
-                del self._journeys[next(iter(self._journeys))]
-            raise
+        with self._unfinished.kept(prepared.request_id, found) as (journey, converted):
+            try:
+                return await journey.go(post)
+            except (TooLarge, Rejected):  # it comes again, if at all, under other ids
+                self._undo(converted)
+                raise
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a relay on this host, unless the settings say so."""

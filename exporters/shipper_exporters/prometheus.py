@@ -29,11 +29,11 @@ from shipper_exporters._prometheus_settings import PrometheusSettings, authoriza
 from shipper_exporters._remote_write import TWICE, Part, Version, cut
 from shipper_exporters._remote_write_dialect import Dialect, with_proof
 from shipper_exporters._remote_write_journey import Journey, WriteBody
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["PrometheusExporter", "PrometheusSettings"]
 
 _MAX_RAW = 1 << 20  # of OTLP in one request: some thousands of samples, cut into parts of ``max_samples_per_send``
-_REMEMBERED = 64  # requests that failed and were not sent again yet: one waits at a time, unless it was called back
 
 
 class PrometheusExporter(Exporter):
@@ -58,7 +58,7 @@ class PrometheusExporter(Exporter):
         self._series = Series(settings.max_series)
         self._dialect = Dialect(settings.protocol)
         self._sums = Sums(settings.max_series)
-        self._journeys: dict[str, Journey] = {}
+        self._unfinished = Unfinished[Journey]()
         self._there: set[tuple[int, bytes]] = set()  # what was taken of a request that then turned out to be too large
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
 
@@ -84,7 +84,7 @@ class PrometheusExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was taken of a request before it failed is not sent again with it."""
-        journey = self._journeys.pop(prepared.request_id, None)
+        journey = self._unfinished.take(prepared.request_id)
         if journey is None:
             doubt = prepared.request_id < self._began
             body = prepared.body
@@ -96,15 +96,11 @@ class PrometheusExporter(Exporter):
             return await self._post(part, deadline)
 
         try:
-            accepted = await journey.go(post)
+            with self._unfinished.kept(prepared.request_id, journey):
+                accepted = await journey.go(post)
         except (TooLarge, Rejected):  # it comes again, if at all, under other ids
             self._there = {sample[:2] for part in journey.arrived for sample in part.samples}
             self._learn(journey)
-            raise
-        except BaseException:
-            self._journeys[prepared.request_id] = journey
-            while len(self._journeys) > _REMEMBERED:
-                del self._journeys[next(iter(self._journeys))]
             raise
         self._learn(journey)
         return accepted

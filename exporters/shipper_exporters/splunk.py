@@ -26,6 +26,7 @@ from shipper_exporters._splunk_metrics import metric_events
 from shipper_exporters._splunk_request import Part, SplunkBody, cut, raw_parts
 from shipper_exporters._splunk_settings import SplunkSettings, check
 from shipper_exporters._splunk_spans import span_events
+from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["SplunkExporter", "SplunkSettings"]
 
@@ -64,7 +65,7 @@ class SplunkExporter(Exporter):
         self._logs = LogEvents(self._placement)
         seed = f"{context.life}/{context.run}/{name}"
         self._acks = Acks(context.clock, self._hec, seed, settings.ack_interval, settings.ack_timeout)
-        self._journeys: dict[str, Journey] = {}
+        self._unfinished = Unfinished[Journey](most=_REMEMBERED)
         self._unwell: tuple[str, float | None] | None = None
         self._greeting: asyncio.Task[None] | None = None
 
@@ -87,17 +88,15 @@ class SplunkExporter(Exporter):
             raise Retryable(*self._unwell, unsent=True)
         if self._settings.acknowledgement:
             await self._acks.prove(deadline)
-        journey = self._journeys.pop(prepared.request_id, None) or self._journey(prepared)
 
         async def post(part: Part) -> tuple[Taken | Refused, Pending | None]:
             return await self._post(part, deadline)
 
-        try:
+        def new() -> Journey:
+            return Journey(prepared.body, proved=self._settings.acknowledgement)
+
+        with self._unfinished.attempt(prepared.request_id, new) as journey:
             return await journey.go(post, self._acks.wait, deadline)
-        except BaseException as error:
-            if not isinstance(error, DeliveryError) or isinstance(error, Retryable | Unusable):
-                self._remember(prepared.request_id, journey)
-            raise
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Splunk or a relay on this host, unless the settings say so."""
@@ -156,14 +155,6 @@ class SplunkExporter(Exporter):
                 "this token, or set acknowledgement: false"
             )
         return outcome, None
-
-    def _journey(self, prepared: Prepared) -> Journey:
-        return Journey(prepared.body, proved=self._settings.acknowledgement)
-
-    def _remember(self, request: str, journey: Journey) -> None:
-        self._journeys[request] = journey
-        while len(self._journeys) > _REMEMBERED:
-            del self._journeys[next(iter(self._journeys))]
 
     async def _ask_health(self) -> None:
         """Ask until it is not unwell; whoever sends meets any other fault, and is the one to report it."""
