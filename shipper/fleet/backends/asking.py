@@ -163,7 +163,8 @@ class Asker:
         if 300 <= problem.code < 400:
             return f"{self.url} sends us on to {short(problem.headers.get('Location', 'nowhere'))}: give that address"
         try:
-            words = _words(problem.read(_MOST_ERROR)) or str(problem.reason)
+            page = "html" in problem.headers.get("Content-Type", "").lower()
+            words = "a web page" if page else _words(problem.read(_MOST_ERROR)) or str(problem.reason)
         except (OSError, http.client.HTTPException):
             words = str(problem.reason)
         said = f"{self.url} answered {problem.code}: {words}"
