@@ -148,3 +148,8 @@ def run(code: str, *arguments: str | Path, status: int = 0, **more: Any) -> str:
 def descriptors() -> Iterator[int]:
     """Descriptors of this process."""
     return (int(name) for name in os.listdir("/proc/self/fd"))
+
+
+def frames_of(path: Path) -> list[Frame]:
+    """The frames of one segment."""
+    return walk(path.read_bytes()).frames

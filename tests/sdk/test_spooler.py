@@ -31,11 +31,6 @@ from tests.sdk.spool_kit import (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return make_root(tmp_path)
-
-
 def test_nothing_is_left_behind_by_a_process_that_hands_nothing_over(root: Path) -> None:
     """Making a spooler and its series, and asking whether it is usable, makes no file."""
     made = make(root)

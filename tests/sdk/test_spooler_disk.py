@@ -17,11 +17,6 @@ from tests.sdk.spool_kit import all_bodies, make, make_root, only, processes, pu
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return make_root(tmp_path)
-
-
-@pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A root on a file system of 1 MiB."""
     mounted = tmp_path / "small"
