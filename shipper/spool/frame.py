@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from shipper.spool.checksum import crc32
+
 MAGIC = b"\xf5SHP"  # starts with a byte that no UTF-8 text contains, so text payloads rarely look like a frame
 VERSION = 1
 _FIELDS = struct.Struct("<4sBBHIIQ")  # magic, version, flags, zero, header length, payload length, position
@@ -51,7 +53,7 @@ def encode(position: int, header: bytes, payload: bytes) -> tuple[bytes, bytes, 
         raise ValueError("a frame's header and payload are shorter than 4 GiB each")
     fields = _FIELDS.pack(MAGIC, VERSION, 0, 0, len(header), len(payload), position)
     head_check = zlib.crc32(fields)
-    check = zlib.crc32(payload, zlib.crc32(header, head_check))
+    check = crc32(payload, zlib.crc32(header, head_check))
     return fields + _CHECKS.pack(check, head_check), header, payload
 
 
@@ -77,7 +79,7 @@ def intact(data: bytes | memoryview, offset: int, extent: Extent) -> bool:
         return False
     view = memoryview(data)
     start = zlib.crc32(view[offset : offset + _FIELDS.size])
-    return zlib.crc32(view[offset + FIXED : offset + extent.length], start) == extent.checksum
+    return crc32(view[offset + FIXED : offset + extent.length], start) == extent.checksum
 
 
 def cut_out(data: bytes, offset: int, extent: Extent) -> Frame:
