@@ -25,14 +25,17 @@ from shipper.cli.options import SecondsRange
 @click.option("--host", default="", metavar="NAME", help="Only this host.")
 @click.option("--life", default="", metavar="ID", help="Only this life (its id, or how that begins or ends).")
 @click.option(
-    "--since", type=MOMENT, default=0, help="Only lives heard of since (2026-11-23T04:00, or 10m ago as 10m)."
+    "--since",
+    type=MOMENT,
+    default=0,
+    help="Only lives heard of since (2026-11-23T04:00, or 10m ago as 10m); of Loki and Datadog 30d unless said.",
 )
 @click.option(
     "--silence",
     type=SecondsRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds without a word after which a life that said no farewell counts as dead.",
+    help="Seconds without a word after which a life that said no farewell counts as dead, and what is not there as missing.",
 )
 @click.option(
     "--destination",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -32,12 +33,11 @@ _FLAGS = {"indexes": "--index"}
 def backend_options(function: F) -> F:
     """The backends, and what it takes to ask them; the values arrive as one mapping, ``backend``."""
 
+    @functools.wraps(function)
     def wrapped(**given: Any) -> Any:
-        names = ("loki", "elasticsearch", "splunk", "datadog", "tenant", "selector", "indexes", *_COMMON, *_SECRETS)
+        names = (*_TAKES, "tenant", "selector", "indexes", *_COMMON, *_SECRETS)
         return function(backend={name: given.pop(name) for name in names}, **given)
 
-    wrapped.__doc__, wrapped.__name__ = function.__doc__, function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     made: Any = wrapped
     for decorator in reversed(_options()):
         made = decorator(made)
@@ -116,7 +116,7 @@ def compare(
         raise Unusable(str(problem)) from problem
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
-    else:
+    elif report.rows:
         show(report)
     if not report.rows:
         who = which.host or which.life

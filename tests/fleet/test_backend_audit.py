@@ -60,7 +60,8 @@ class Place:
 
 
 @pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shipper.fleet.backends.elasticsearch._PAGE", 7)
     monkeypatch.setenv("DD_API_KEY", KEY)
     monkeypatch.setenv("DD_APP_KEY", APP_KEY)
     monkeypatch.setenv("SPLUNK_HEC_TOKEN", TOKEN)

@@ -85,8 +85,8 @@ class BackendReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing."""
-        return all(row.ok for row in self.rows)
+        """Somebody was heard of, and nothing is missing."""
+        return bool(self.rows) and all(row.ok for row in self.rows)
 
     def totals(self) -> dict[str, int]:
         """Over all lives that were compared."""
