@@ -84,7 +84,9 @@ def verdicts() -> Encoded:
 
 
 def remote(server: Server, path: str = "/api/v1/write") -> ByExporter:
-    return ByExporter("prometheus", "prometheus", {"url": server.url + path}, where="--write", clock=Hasty())
+    return ByExporter(
+        "prometheus", "prometheus", {"url": server.url + path, "protocol": "1.0"}, where="--write", clock=Hasty()
+    )
 
 
 def otlp(server: Server) -> ByOtlp:
