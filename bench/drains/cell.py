@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.drains import lines
+from bench.drains.ending import SHIPPER, Ending, Host, Platform, bare_environment
 from bench.drains.lines import Lines
-from bench.drains.platforms import PLATFORMS, SHIPPER, Ending, Host, Platform, bare_environment
+from bench.drains.platforms import PLATFORMS
 from bench.drains.weather import Weather
 from shipper.contracts import Signal, StreamKind
 from shipper.fleet.archive import Archive, Damage
