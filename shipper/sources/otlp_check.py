@@ -178,17 +178,11 @@ def _runs(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
     """Fields that follow each other, as many as fit in a piece; a larger one by itself. Raises `MalformedOtlp`."""
     start = at
     while at < end:
-        field_at = at
-        # what nearly all of them are: a tag of one byte, a length of one or two
-        if at + 2 < end and data[at] & 0x87 == LENGTH and data[at] > 7:
-            length = data[at + 1]
-            if length < 0x80:
-                at += 2 + length
-            elif data[at + 2] < 0x80:
-                at += 3 + (length & 0x7F) + (data[at + 2] << 7)
-        if at == field_at or at > end:
-            _, wire, behind = read_tag(data, field_at, end)
-            at = skip(data, wire, behind, end)[1]
+        field_at = at = _pass_over(data, at, min(end, start + PIECE))
+        if at == end:
+            break
+        _, wire, behind = read_tag(data, at, end)
+        at = skip(data, wire, behind, end)[1]
         if at - start > PIECE:
             if field_at > start:
                 yield start, field_at
@@ -198,6 +192,28 @@ def _runs(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
                 start = at
     if start < end:
         yield start, end
+
+
+def _pass_over(data: bytes, at: int, end: int) -> int:
+    """Where fields like the one at ``at`` end, as far as all of each lies before ``end`` and its length takes a byte or two.
+
+    That is what nearly all of them are, so this is short.
+    """
+    tag = data[at]
+    if tag & 0x87 != LENGTH or tag < 8:
+        return at
+    while at + 2 < end and data[at] == tag:
+        length = data[at + 1]
+        if length < 0x80:
+            stop = at + 2 + length
+        elif (more := data[at + 2]) < 0x80:
+            stop = at + 3 + (length & 0x7F) + (more << 7)
+        else:
+            break
+        if stop > end:
+            break
+        at = stop
+    return at
 
 
 def _wrapped(depth: int, part: bytes) -> bytes:
