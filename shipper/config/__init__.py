@@ -4,6 +4,7 @@
 names, sizes and durations). Needs the ``sidecar`` extra (msgspec, PyYAML).
 """
 
+from shipper.config.addresses import UNIX, is_loopback, split_address, unix_path
 from shipper.config.convert import ConfigErrors, FromText, convert
 from shipper.config.layers import Origin
 from shipper.config.load import Loaded, load
@@ -13,7 +14,7 @@ from shipper.config.schema_numbers import Metrics, Requests, Scrape
 from shipper.config.schema_receivers import OtlpReceiver, Receiver, Receivers
 from shipper.config.schema_sources import FileLimits, Files, Services, Traces
 from shipper.config.units import Seconds, Size, parse_seconds, parse_size
-from shipper.config.validate import UNIX, is_loopback, split_address, unix_path, validate
+from shipper.config.validate import validate
 
 __all__ = [
     "UNIX",
