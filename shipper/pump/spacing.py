@@ -56,6 +56,12 @@ class Spacing:
             self.begun()
         self._remembered = FORGET
 
+    def hurry(self, longest: float) -> None:
+        """A drain begins: a distance that grew while there was time would outlast it. At most ``longest`` seconds from now on."""
+        if self._distance > longest:
+            self._distance = longest
+            self.begun()
+
     def taken(self) -> None:
         """An attempt was not too many."""
         self._remembered = max(0, self._remembered - 1)

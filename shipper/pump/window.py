@@ -93,6 +93,11 @@ class Window:
         while (seconds := self.wait()) > 0:
             await self._freed.wait(self._clock, seconds)
 
+    def hurry(self, longest: float) -> None:
+        """Attempts are no further apart than ``longest`` seconds from now on."""
+        self._spacing.hurry(longest)
+        self._freed.beat()
+
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Around one attempt, when one `admits`."""

@@ -86,3 +86,31 @@ def test_a_drain_into_a_throttling_destination_is_no_storm(tmp_path: Path, says_
         assert sink.taken + sink.refused <= 2 * sink.taken, (sink.taken, sink.refused)
 
     asyncio.run(main())
+
+
+def test_a_drain_after_an_outage_begins_with_what_is_left_of_time(tmp_path: Path) -> None:
+    """A distance between attempts that grew during an outage does not outlast a short drain once the destination is well."""
+
+    async def main() -> None:
+        host = Host(tmp_path)
+        exporter = ScriptedExporter()
+        exporter.limits = SMALL
+        down = True
+
+        async def answer(prepared: Prepared, deadline: Deadline) -> Accepted:
+            if down:
+                raise Retryable("HTTP 503")
+            return Accepted()
+
+        exporter.answer = answer
+        pump = host.pump(exporter, random=Random(1))
+        host.add(ValuedStream("one", LINES))
+        async with host.running(pump):
+            await host.clock.run(300)
+            down = False
+            pump.deadline = Deadline.after(host.clock, 8)
+            pump.urgent(True)
+            assert await host.drained(pump, 8)
+        host.close()
+
+    asyncio.run(main())
