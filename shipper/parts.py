@@ -145,6 +145,7 @@ class Parts:
             "trusted": exporter.trusted(),
             "standby": not pump.takes_part,
             "failing": pump.failing(),
+            "failure": pump.failure(),
             "backlog_bytes": sum(pump.backlog().values()),
             "oldest_seconds": pump.oldest_unacknowledged(),
             "exposure": asdict(exposure),

@@ -137,6 +137,8 @@ def _print_destination(name: str, figures: Mapping[str, Any]) -> None:
         f"  backlog {figures['backlog_bytes']:,} bytes, oldest unacknowledged {figures['oldest_seconds']:.3f} s, "
         f"acknowledged {figures['acknowledged']:,.0f} records"
     )
+    if failure := figures.get("failure"):
+        click.echo(f"  {failure}")
     exposure = figures["exposure"]
     if exposure["count"]:
         click.echo(

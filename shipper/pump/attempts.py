@@ -133,7 +133,7 @@ class Attempts:
 
     def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
         cause = cause_of(error)
-        self._tools.health.failed()
+        self._tools.health.failed(f"will be tried again: {error}")
         self._count("retryable")
         self._tools.report(Retried(self._name, cause, str(error)))
         if error.wait is not None:
@@ -142,22 +142,20 @@ class Attempts:
             self._tools.gate.plan(backoff, UNREACHABLE if cause == "connection" else math.inf)
 
     def _hold_unusable(self, error: Unusable, backoff: Backoff) -> None:
-        self._tools.health.failed(unusable=True)
+        failure = f"cannot be used as it is set up: {error}"
+        self._tools.health.failed(failure, unusable=True)
         self._count("unusable")
-        self._tools.report(
-            Problem("destination-unusable", f"{self._name} cannot be used as it is set up: {error}", self._name)
-        )
+        self._tools.report(Problem("destination-unusable", f"{self._name} {failure}", self._name))
         slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, floor=0.8)
         slow.attempts = backoff.attempts
         self._tools.gate.hold(self._tools.gate.capped(slow.next()))
         backoff.attempts = slow.attempts
 
     def _survive(self, error: _ExporterFailed, backoff: Backoff) -> None:
-        self._tools.health.failed(unusable=True)
+        failure = f"failed in a way it should not: {error}"
+        self._tools.health.failed(failure, unusable=True)
         self._count("failed")
-        self._tools.report(
-            Problem("exporter-bug", f"the exporter of {self._name} failed in a way it should not: {error}", self._name)
-        )
+        self._tools.report(Problem("exporter-bug", f"the exporter of {self._name} {failure}", self._name))
         slow = Backoff(self._tools.random, first=UNUSABLE_FIRST, longest=2 * LONGEST, floor=0.8)
         slow.attempts = backoff.attempts
         self._tools.gate.plan(slow)

@@ -25,11 +25,13 @@ class Health:
         "_unusable",
         "answers",
         "failed_at",
+        "failure",
     )
 
     def __init__(self, clock: Clock) -> None:
         self.answers = 0  # since the last failure
         self.failed_at = -math.inf
+        self.failure = ""  # what became of the last attempt and why, for people; nothing once one was answered
         self._clock = clock
         self._under_way: list[float] = []  # when each attempt without an answer began, the oldest first
         self._answered_at = clock.monotonic()
@@ -52,11 +54,13 @@ class Health:
         self._answered_at = self._clock.monotonic()
         self._failures = 0
         self._unusable = False
+        self.failure = ""
         self.answers += 1
 
-    def failed(self, *, unusable: bool = False) -> None:
-        """It did neither. ``unusable``: and will not, as it is set up."""
+    def failed(self, failure: str, *, unusable: bool = False) -> None:
+        """It did neither; ``failure`` says what and why. ``unusable``: and will not, as it is set up."""
         self.answers = 0
+        self.failure = failure
         self.failed_at = self._clock.monotonic()
         self._failures += 1
         if self._failures == 1:

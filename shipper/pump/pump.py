@@ -16,6 +16,7 @@ from shipper.clock import Clock, Deadline
 from shipper.contracts import Exporter, Limits, Signal
 from shipper.events import Reporter
 from shipper.ledger import Ledger, LedgerThread
+from shipper.pump.backoff import LONGEST
 from shipper.pump.books import Books
 from shipper.pump.delivery import Courier
 from shipper.pump.dispatch import LOOK_SECONDS, Dispatch
@@ -145,6 +146,7 @@ class Pump:
         self._shortage.urgent = self._feed.urgent = on
         self._unfinished.forget_places()
         self._lanes.order.hurry(self.deadline.remaining() / DRAIN_SHARE)
+        self._tools.window.hurry(self._tools.gate.capped(LONGEST))
         self._tools.gate.hurry()
         self._work.beat()
 
@@ -169,6 +171,10 @@ class Pump:
     def failing(self) -> bool:
         """True while attempts fail in a row, or nothing was answered for seconds."""
         return self._active and self._tools.health.failing(self._tools.window.usual_answer)
+
+    def failure(self) -> str:
+        """What became of the last attempt and why, for people; empty once one was answered."""
+        return self._tools.health.failure
 
     def answers_in_a_row(self) -> int:
         """How many attempts were answered since the last one that failed."""

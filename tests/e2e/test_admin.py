@@ -85,7 +85,7 @@ def settled(process: Shipper) -> None:
 
 
 def test_status_for_people_and_machines(tmp_path: Path) -> None:
-    """State, life, labels, and what each destination has, has not and refused; the raw answer with --json; nobody there is said."""
+    """State, life, labels; what each destination has, has not, refused, and why it fails; --json; nobody there is said."""
 
     async def story() -> None:
         log = tmp_path / "app.log"
@@ -104,6 +104,12 @@ def test_status_for_people_and_machines(tmp_path: Path) -> None:
                 assert "quarantined 1" in said
                 machine = (await ask(process, "status", "--json")).stdout
                 assert '"state": "running"' in machine
+                sink.judge = lambda request: refuse(401, "no such token")
+                log.write_text("one\nPOISON\nthree\n")
+                await until(lambda: "cannot be used as it is set up" in process.said(), "it is said that it is refused")
+                said = (await ask(process, "status")).stdout
+                assert f"cannot be used as it is set up: {sink.url}/v1/logs answered 401" in said
+                sink.judge = lambda request: accept()
                 assert await process.terminate() == 0
             nobody = await ask(process, "status")
             assert nobody.returncode == 1
