@@ -20,7 +20,7 @@ from shipper.clock import Deadline
 from shipper.contracts import ExporterContext
 from shipper.errors import Retryable
 from shipper_exporters._addresses import Addresses
-from shipper_exporters._failures import network_failure, proxy_refusal
+from shipper_exporters._failures import network_failure, proxy_refusal, wants_tls
 from shipper_exporters._http import NoAnswer, Patience, Upload, connect_socket, read_bounded
 from shipper_exporters._http_settings import HttpSettings
 from shipper_exporters._network import KEEP_ALIVE, RENEW, Network
@@ -138,6 +138,8 @@ class Client:
             raise network_failure(error, shown(url), unsent=unsent, proxy=by) from None
         if proxy is not None and answer.status == 407:
             raise proxy_refusal(answer.status, "", shown(url), str(proxy.url))
+        if url.scheme == "http" and (mistaken := wants_tls(answer.status, answer.body, shown(url))):
+            raise mistaken
         return answer
 
     def _options(self, url: URL, headers: Mapping[str, str], proxy: Proxy | None) -> dict[str, Any]:

@@ -18,6 +18,12 @@ _CLIENT_CERTIFICATE = (
     *("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REVOKED"),
     *("UNSUPPORTED_CERTIFICATE", "ALERT_UNKNOWN_CA", "ACCESS_DENIED"),
 )
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+"""OpenSSL's reasons for which what answers is no TLS at all."""
+_WANTS_TLS = (  # what servers say on a TLS port to who speaks plain HTTP: Go, nginx, Apache
+    *(b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port"),
+    b"speaking plain HTTP to an SSL-enabled server port",
+)
 _NOTHING_IN_COMMON = (
     *("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"),
     *("INSUFFICIENT_SECURITY", "NO_APPLICATION_PROTOCOL"),
@@ -67,11 +73,23 @@ def tls_failure(error: BaseException, where: str, *, unsent: bool = False) -> De
         return Unusable(f"{where}: it does not accept our client certificate, or wants one: {_said(reason)}")
     if any(word in reason for word in _NOTHING_IN_COMMON):
         return Unusable(f"{where}: no version of TLS or protocol in common, TLS 1.2 is the least: {_said(reason)}")
+    if reason in NOT_TLS:
+        return Unusable(f"{where}: does not speak TLS; without it the URL begins with http://")
     if "HANDSHAKE_FAILURE" in reason:  # what TLS 1.2 has for both
         return Unusable(
             f"{where}: it ends the handshake: it wants a client certificate, or there is no cipher in common"
         )
     return Retryable(f"{where}: no TLS connection: {plain(error)}", unsent=unsent)
+
+
+def wants_tls(status: int, body: bytes, where: str) -> Unusable | None:
+    """What it means when a server says 400 because TLS is spoken at its port; None when it says anything else.
+
+    As a refusal of the request it would set aside all there is, one record after the other.
+    """
+    if status == 400 and any(words in body for words in _WANTS_TLS):
+        return Unusable(f"{where}: speaks TLS; with it the URL begins with https://")
+    return None
 
 
 def proxy_refusal(status: int, said: str, where: str, proxy: str) -> DeliveryError:

@@ -18,7 +18,7 @@ from shipper_exporters._http import excerpt, retry_after
 MAX_ANSWER = 64 << 10
 _UNREACHABLE = frozenset({502, 503, 504})
 _LATER = frozenset({408, 425, 429})
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
+_MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
 _TOO_LARGE = frozenset({413, 414, 431})
 _BAD_CONTENT = frozenset({400, 422})
 RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ssl
 
 from shipper.errors import DeliveryError, Retryable, Unusable
-from shipper_exporters._failures import tls_failure
+from shipper_exporters._failures import NOT_TLS, tls_failure
 from shipper_exporters._http import NoAnswer, excerpt
 from shipper_exporters._tcp_link import Broken
 from shipper_exporters._words import plain
 
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _TLS_ALERT = b"\x15\x03"
 _HTTP = b"HTTP/"
 
@@ -26,7 +25,7 @@ def failure(error: OSError, where: str, *, unsent: bool = False, silent: bool = 
         perhaps = " (if it always does: does it expect TLS, or not know us?)" if silent else ""
         return Retryable(f"{where}: closed the connection before it acknowledged{perhaps}", unsent=unsent)
     if isinstance(cause, ssl.SSLError):
-        if cause.reason in _NOT_TLS:
+        if cause.reason in NOT_TLS:
             return Unusable(f"{where}: does not speak TLS; without it the endpoint begins with tcp://")
         return tls_failure(cause, where, unsent=unsent)
     return Retryable(f"{where}: the connection broke: {plain(cause)}", unsent=unsent)

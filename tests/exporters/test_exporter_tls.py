@@ -204,7 +204,7 @@ def test_a_client_certificate_is_read_again_when_it_is_renewed(
         ("UNSUPPORTED_PROTOCOL", Unusable),
         ("SSLV3_ALERT_HANDSHAKE_FAILURE", Unusable),
         ("TLSV1_ALERT_INTERNAL_ERROR", Retryable),
-        ("WRONG_VERSION_NUMBER", Retryable),
+        ("WRONG_VERSION_NUMBER", Unusable),
         ("UNEXPECTED_EOF_WHILE_READING", Retryable),
     ],
 )

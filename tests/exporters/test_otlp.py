@@ -86,6 +86,12 @@ RELAYED = (  # as a Collector says that its own destination refused; the interes
         (say.refuse(400, "no such field", json=True), Rejected, "400 Bad Request: no such field"),
         (say.raw(400, b'{"error": "why"}', "application/json"), Rejected, '{"error": "why"}'),
         (say.html(400), Rejected, "Sign in"),
+        (say.raw(400, b"Client sent an HTTP request to an HTTPS server.\n", ""), Unusable, "begins with https://"),
+        (
+            say.raw(400, b"<center>The plain HTTP request was sent to HTTPS port</center>", "text/html"),
+            Unusable,
+            "https://",
+        ),
         (say.refuse(401), Unusable, "401 Unauthorized"),
         (say.refuse(403), Unusable, "403 Forbidden"),
         (say.refuse(404), Unusable, "404 Not Found"),
@@ -94,7 +100,8 @@ RELAYED = (  # as a Collector says that its own destination refused; the interes
         (say.refuse(408), Retryable, "408"),
         (say.refuse(409), Rejected, "409"),
         (say.refuse(413), TooLarge, "413"),
-        (say.refuse(415), Rejected, "415"),
+        (say.refuse(406), Unusable, "406"),
+        (say.refuse(415), Unusable, "415"),
         (say.refuse(422), Rejected, "422"),
         (say.refuse(425), Retryable, "425"),
         (say.refuse(429, "slow down"), Retryable, "429 Too Many Requests: slow down"),
@@ -131,7 +138,7 @@ def test_answers(answer: Answer, error: type[DeliveryError], words: str) -> None
     with_sink(scenario)
 
 
-@pytest.mark.parametrize(("status", "isolate"), [(400, True), (422, True), (409, False), (415, False)])
+@pytest.mark.parametrize(("status", "isolate"), [(400, True), (422, True), (409, False), (410, False)])
 def test_only_bad_content_is_isolated(status: int, isolate: bool) -> None:
     """Halving to find an offender is asked for only by statuses that speak of the content."""
 
@@ -481,7 +488,7 @@ def test_client_certificate(tmp_path: Path) -> None:
 
 
 def test_plain_http_where_tls_is_spoken() -> None:
-    """TLS spoken to a server without it, and the other way round, is said and tried again."""
+    """TLS spoken to a server without it is for a person to mend: the URL or the server."""
 
     async def scenario(exporter: OtlpExporter, sink: Sink, clock: FakeClock) -> None:
         https = OtlpSettings(endpoint=sink.url.replace("http:", "https:"))
@@ -489,8 +496,8 @@ def test_plain_http_where_tls_is_spoken() -> None:
         await other.start()
         try:
             raised = await failure(other, clock)
-            assert isinstance(raised, Retryable)
-            assert "TLS" in str(raised)
+            assert isinstance(raised, Unusable)
+            assert "does not speak TLS; without it the URL begins with http://" in str(raised)
         finally:
             await other.aclose()
 
