@@ -40,6 +40,7 @@ from shipper.fleet.store import (
     is_local,
     local_path,
     open_store,
+    wrong_option,
 )
 from shipper.otlp.scan import scan
 from shipper.otlp.wire import LENGTH, field, fields
@@ -193,6 +194,8 @@ def _validate(name: str, settings: ArchiveSettings) -> None:
         raise ConfigError(f"{path}.object_bytes", "must lie between 64 KiB and 1 GiB")
     if settings.storage_class and local_path(settings.url) is not None:
         raise ConfigError(f"{path}.storage_class", "is for buckets; a directory has none")
+    if problem := wrong_option(settings.options):
+        raise ConfigError(f"{path}.options", problem)
     if not 0 <= settings.linger <= 3600:
         raise ConfigError(f"{path}.linger", "must lie between 0 and 3600 seconds")
     for option, folders in (("partition", settings.partition), ("prefix", settings.prefix)):

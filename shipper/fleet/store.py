@@ -20,6 +20,16 @@ _ENDPOINT_VARIABLES: dict[str, tuple[str, ...]] = dict.fromkeys(
 )
 _ENDPOINT_VARIABLES |= dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), ("AZURE_STORAGE_ENDPOINT",))
 
+_OF_CONNECTIONS = frozenset(
+    {
+        *("allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "proxy_url"),
+        *("proxy_ca_certificate", "proxy_excludes", "pool_idle_timeout", "pool_max_idle_per_host", "timeout"),
+        *("http1_only", "http2_only", "http2_keep_alive_interval", "http2_keep_alive_timeout", "http2_max_frame_size"),
+        *("http2_keep_alive_while_idle", "randomize_addresses", "read_timeout", "user_agent"),
+    }
+)
+"""Options that obstore knows of connections. Among those of a bucket it answers them with a panic instead of an error."""
+
 
 class StoreUnavailable(ShipperError):
     """The place cannot be used now; the same may work later (network, 5xx, disk full)."""
@@ -96,6 +106,8 @@ def open_store(url: str, options: Mapping[str, str] | None = None, *, create: bo
         from shipper.fleet.directory import Directory
 
         return Directory(path, create=create)
+    if problem := wrong_option(options or {}):
+        raise StoreUnusable(f"{url}: {problem}")
     scheme = urlsplit(url).scheme
     if scheme not in BUCKET_SCHEMES:
         raise StoreUnusable(f"{url}: unknown kind of archive {scheme!r}; a directory, file://, s3://, gs:// or az://")
@@ -110,6 +122,14 @@ def local_path(url: str) -> str | None:
         return url
     parts = urlsplit(url)
     return unquote(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
+
+
+def wrong_option(options: Mapping[str, str]) -> str:
+    """What is wrong with the names of a bucket's options, as far as that is known without opening it; empty: nothing."""
+    for name in options:
+        if name.lower() in _OF_CONNECTIONS:
+            return f"{name} is no option of a bucket; for plain HTTP an endpoint that begins with http:// is enough"
+    return ""
 
 
 def is_local(url: str, options: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ from shipper.clock import Deadline
 from shipper.contracts import ExporterContext, Request, Signal
 from shipper.errors import ConfigError
 from shipper.fleet.archive import Archive
+from shipper.fleet.store import StoreUnusable, open_store
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
 from shipper_exporters.archive import ArchiveExporter, ArchiveSettings
@@ -104,6 +105,14 @@ def test_a_directory_has_no_storage_class(tmp_path: Path) -> None:
     """A storage class for a directory is a mistake that is said."""
     with pytest.raises(ConfigError, match="storage_class"):
         exporter(url=str(tmp_path), storage_class="COLD")
+
+
+def test_an_option_that_no_bucket_has_is_said() -> None:
+    """What is an option of connections ends nothing with a panic of the library below."""
+    with pytest.raises(ConfigError, match="allow_http is no option of a bucket"):
+        exporter(url="s3://b", options={"allow_http": "true"})
+    with pytest.raises(StoreUnusable, match="timeout is no option of a bucket"):
+        open_store("gs://b", {"timeout": "5s"})
 
 
 def table(root: Path) -> list[dict[str, object]]:
