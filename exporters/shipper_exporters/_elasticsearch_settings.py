@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from yarl import URL
 
-from shipper.config.units import Seconds, Size
+from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http_settings import OURS, HttpSettings, check_http, parse_url, wrong
 
 _EXAMPLE = "https://elasticsearch.example:9200"
@@ -22,7 +22,7 @@ class ElasticsearchSettings(HttpSettings, frozen=True):
 
     endpoint: Annotated[str, Meta(description="URL of the cluster, with its port.")] = ""
     endpoints: Annotated[
-        list[str], Meta(description="URLs of several nodes of one cluster; another is used when one fails.")
+        list[Word], Meta(description="URLs of several nodes of one cluster; another is used when one fails.")
     ] = field(default_factory=list)
     mapping: Annotated[
         Literal["ecs", "otel"],

@@ -49,6 +49,8 @@ def check(destination: str, settings: PushgatewaySettings, life: str) -> URL:
     if not settings.endpoint:
         raise wrong(destination, "endpoint", f"is missing, for example {_EXAMPLE}")
     url = parse_url(destination, "endpoint", settings.endpoint, _EXAMPLE)
+    if "/metrics/job" in url.path or url.path.rstrip("/").endswith("/metrics"):
+        raise wrong(destination, "endpoint", "is the base URL, /metrics/job is appended; leave that part out")
     if not settings.job:
         raise wrong(destination, "job", "is empty; a Pushgateway wants one")
     for option in ("linger", "expire_after"):

@@ -25,7 +25,11 @@ def command(file: str | None, role: Role, as_json: bool) -> None:
     loaded, errors = examine(file, role)
     warnings = list(loaded.warnings) if loaded else []
     if loaded and not errors:
-        warnings += [*destinations.untaken(loaded), *destinations.idle_routes(loaded)]
+        warnings += [
+            *destinations.untaken(loaded),
+            *destinations.idle_routes(loaded),
+            *destinations.narrow_fallback(loaded),
+        ]
     name = file or (loaded.path if loaded else "") or "configuration"
     if as_json:
         found = [{"path": error.path, "problem": error.problem} for error in errors]

@@ -47,6 +47,16 @@ def idle_routes(loaded: Loaded) -> list[str]:
     return said
 
 
+def narrow_fallback(loaded: Loaded) -> list[str]:
+    """A sentence where the fallback does not take all that those do whom it stands in for."""
+    name, config = loaded.config.standby, loaded.config
+    if not name:
+        return []
+    owed = frozenset[Signal]().union(*(_exporter(loaded, one).signals for one in config.destinations if one != name))
+    lacking = " and ".join(sorted(owed - _exporter(loaded, name).signals))
+    return [f"the fallback {name} takes no {lacking}: in an outage nobody stands in for these"] if lacking else []
+
+
 def _routed(loaded: Loaded, name: str) -> frozenset[Signal]:
     """The signals of which a destination gets anything, as far as routes decide."""
     mine = [route for route in loaded.config.routes if name in route.to]

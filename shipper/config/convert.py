@@ -21,6 +21,7 @@ from shipper.errors import ConfigError
 _WHOLE = re.compile(r"\s*-?\d+\s*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+FEW_KEYS = 8  # so many are named where somebody wrote another one
 T = TypeVar("T")
 Path: TypeAlias = tuple[str | int, ...]
 Locate: TypeAlias = Callable[[Path], str]
@@ -59,25 +60,28 @@ def dotted(path: Path) -> str:
     return text
 
 
-def convert(raw: Any, kind: type[T], where: str = "") -> T:
+def convert(raw: Any, kind: type[T], where: str = "", *, hint: str = "") -> T:
     """Build ``kind`` (a msgspec.Struct) from plain data such as a YAML file holds; ``where`` begins every error's path.
+
+    ``hint``: where the right keys are listed, for a key that is like none of them.
 
     Raises `ConfigError`, or `ConfigErrors` when more than one thing is wrong.
     """
     prefix = f"{where}." if where else ""
     errors: list[ConfigError] = []
-    value = Converter(lambda path: f"{prefix}{dotted(path)}" if path else where, errors).value(raw, kind, ())
+    value = Converter(lambda path: f"{prefix}{dotted(path)}" if path else where, errors, hint).value(raw, kind, ())
     raise_all(errors)
     assert isinstance(value, kind)
     return value
 
 
 class Converter:
-    """One conversion; ``locate`` turns a path into the place named in an error, ``errors`` collects them."""
+    """One conversion; ``locate`` turns a path into the place named in an error, ``errors`` collects them. ``hint``: see `convert`."""
 
-    def __init__(self, locate: Locate, errors: list[ConfigError]) -> None:
+    def __init__(self, locate: Locate, errors: list[ConfigError], hint: str = "") -> None:
         self._locate = locate
         self._errors = errors
+        self._hint = hint
 
     def value(self, raw: Any, kind: Any, path: Path) -> Any:
         """``raw`` as ``kind``; None after an error, which then stands in ``errors``."""
@@ -116,13 +120,17 @@ class Converter:
         for key, item in raw.items():
             field = fields.get(key)
             if field is None:
-                self._wrong((*path, str(key)), f"unknown key{nearest(str(key), fields)}")
+                self._wrong((*path, str(key)), f"unknown key{self._instead(str(key), fields)}")
             elif item is not None:  # a key with nothing behind it is a key not set
                 values[field.name] = self.value(item, field.type, (*path, key))
         for name, field in fields.items():
             if field.required and field.name not in values and raw.get(name) is None:
                 self._wrong((*path, name), "is required")
         return kind(**values) if len(self._errors) == before else None
+
+    def _instead(self, key: str, fields: Mapping[str, Any]) -> str:
+        listed = f"; known are {', '.join(fields)}" if len(fields) <= FEW_KEYS else ""
+        return nearest(key, fields) or (f"; {self._hint}" if self._hint else listed)
 
     def _list(self, raw: Any, kind: Any, item: Any, path: Path) -> Any:
         if isinstance(raw, FromText):

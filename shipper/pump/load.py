@@ -29,7 +29,9 @@ def make_exporter(
     Raises `ConfigError` for an unknown type or wrong settings, `MissingExtra` when a part it needs is not installed.
     """
     kind = exporter_class(type_, where=where)
-    settings = convert(dict(raw_settings), kind.Settings, where)
+    settings = convert(
+        dict(raw_settings), kind.Settings, where, hint=f"`shipper exporters {type_}` lists what it can be told"
+    )
     return kind(name, settings, context)
 
 

@@ -63,6 +63,8 @@ def test_every_mistake_is_a_line_and_the_status_is_1(check, tmp_path: Path) -> N
         ("{endpoint: 'http://x:1', timeout: soon}", "destinations.a.timeout", "expected a duration"),
         ("{endpoint: 'not a url'}", "destinations.a.endpoint", "no URL"),
         ("{type: archive}", "destinations.a.url", "is required"),
+        ("{endpoint: 'http://x:1', tenant: x}", "destinations.a.tenant", "unknown key; `shipper exporters otlp` lists"),
+        ("{type: archive, url: 's3://b', options: {allow_http: x}}", "destinations.a.options", "no option of a bucket"),
     ],
 )
 def test_destinations_are_held_against_their_exporters(check, tmp_path: Path, destination, where, what) -> None:
@@ -71,6 +73,22 @@ def test_destinations_are_held_against_their_exporters(check, tmp_path: Path, de
     assert result.exit_code == 1
     assert f"{tmp_path}/shipper.yaml: {where}: " in result.output
     assert what in result.output
+
+
+def test_several_endpoints_may_stand_in_a_variable(check) -> None:
+    """URLs have colons in them, so they are separated by commas or blanks."""
+    text = "files: [{include: [/x]}]\ndestinations: {a: {type: elasticsearch}}\n"
+    result = check(text, env={"SHIPPER_DESTINATIONS_A_ENDPOINTS": "http://a.example:9200,http://b.example:9200"})
+    assert result.exit_code == 0, result.output
+
+
+def test_a_fallback_that_cannot_take_everything_is_said(check) -> None:
+    """Numbers alone are rescued by a fallback for numbers alone."""
+    main = "main: {endpoint: 'http://127.0.0.1:1'}"
+    other = "other: {type: prometheus, url: 'http://127.0.0.1:1/api/v1/write'}"
+    result = check(f"destinations: {{{main}, {other}}}\nfallback: {{destination: other}}\n")
+    assert result.exit_code == 0, result.output
+    assert "the fallback other takes no logs and traces" in result.output
 
 
 def test_a_variable_is_named_when_it_is_to_blame(check) -> None:

@@ -88,7 +88,7 @@ def test_a_route_is_about_the_signals_that_have_what_it_asks_for(
         ("routes: [{to: datdog}]", "routes[0].to[0]: no destination has the name 'datdog'; did you mean 'datadog'?"),
         ("routes: [{to: []}]", "routes[0].to: name at least one destination"),
         ("routes: [{when: {severity: warn}}]", "routes[0].to: is required"),
-        ("routes: [{to: main, when: {level: warn}}]", "unknown key"),
+        ("routes: [{to: main, when: {level: warn}}]", "unknown key; known are severity, service,"),
         ("routes: [{to: main, when: {severity: loud}}]", "expected one of trace, debug"),
         ("routes: [{to: main, when: {severity: {}}}]", "give at_least, at_most or both"),
         ("routes: [{to: main, when: {severity: {at_least: error, at_most: info}}}]", "at_least is above at_most"),

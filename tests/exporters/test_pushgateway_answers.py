@@ -250,6 +250,8 @@ def test_what_it_is() -> None:
         ({"endpoint": "pushgateway:9091"}, "endpoint"),
         ({"endpoint": "http://me:secret@p:9091"}, "endpoint"),
         ({"endpoint": "http://127.0.0.1:4318"}, "endpoint"),
+        ({"endpoint": "http://p:9091/metrics/job/x"}, "endpoint"),
+        ({"endpoint": "http://p:9091/metrics/"}, "endpoint"),
         ({"endpoint": "http://p:9091", "job": ""}, "job"),
         ({"endpoint": "http://p:9091", "timeout": "0s"}, "timeout"),
         ({"endpoint": "http://p:9091", "linger": -1}, "linger"),
