@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from tests.exporters.datadog_intake import KEY, Intake
@@ -129,8 +130,6 @@ class ElasticQueries:
 
 def _ms(document: Mapping[str, Any]) -> int:
     """A time as Elasticsearch sorts by it with ``numeric_type: date``."""
-    from datetime import datetime
-
     at = document["@timestamp"]
     return round(datetime.fromisoformat(at[:19] + "+00:00").timestamp()) * 1000 + int(at[20:23].ljust(3, "0") or 0)
 
@@ -210,7 +209,7 @@ class SplunkQueries:
         else:
             assert search.startswith("search (index=*) ")
             assert search.endswith(" | fields _raw")
-            names = set(re.findall(r'otel\.log\.name::"([^"]+)"', search))
+            names = set(re.findall(r"otel\.log\.name::([a-z.]+)", search))
             for event in self._hec.indexed:
                 if event.get("fields", {}).get("otel.log.name") in names:
                     yield {"_raw": event["event"]}

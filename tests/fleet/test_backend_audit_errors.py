@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.exporters.datadog_intake import Intake
 from tests.exporters.fake_elastic import FakeElastic
 from tests.exporters.loki_server import FakeLoki
 from tests.exporters.splunk_hec import HecServer
+from tests.exporters.tls_kit import Authority
 from tests.fleet.backend_kit import BORN, NOW, Asked, QueryServer, Reply, life
 from tests.fleet.backend_queries import APP_KEY, DatadogQueries, ElasticQueries, LokiQueries, SplunkQueries
 
@@ -179,6 +181,17 @@ def test_nobody_there() -> None:
         url = server.url
     with pytest.raises(NoAnswer, match=f"{url} cannot be asked: .*refused"):
         list(Loki(url, Secrets()).statements(BORN, NOW))
+
+
+def test_whom_to_trust(tmp_path: Any) -> None:
+    """A backend with certificates of its own is trusted by --ca-file, and else the way out is said."""
+    authority = Authority(tmp_path / "authority")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("loki"))
+    with QueryServer(LokiQueries(FakeLoki(NOW)), tls=context) as server:
+        assert list(Loki(server.url, Secrets(), ca_file=str(authority.ca)).statements(BORN, NOW)) == []
+        with pytest.raises(NoAnswer, match=r"certificate.*; name whom to trust by --ca-file"):
+            list(Loki(server.url, Secrets()).statements(BORN, NOW))
 
 
 def test_more_statements_of_one_moment_than_fit(secrets: Secrets) -> None:

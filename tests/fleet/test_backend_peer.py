@@ -98,6 +98,17 @@ def test_loki_limits(loki: str, monkeypatch: pytest.MonkeyPatch) -> None:
         results(Loki(loki, Secrets(), tenant="test", selector='{a=""}'), lives)
 
 
+def test_loki_between_two_days(loki: str) -> None:
+    """An entry at the very moment at which one question ends and the next begins is counted once."""
+    one = life(250, BORN)
+    border = next(end for _, end in asked_loki._days(BORN - asked_loki._OLDEST, BORN) if end > BORN - 2 * HOUR)
+    assert border == BORN - HOUR
+    near = [text(one, f"at {n}", at_ns=border + n) for n in (-SECOND, -1, 0, 1, SECOND)]
+    whole = [birth(one, born=BORN), *near, farewell(one, stream(5), born=BORN)]
+    asyncio.run(push(LokiExporter("main", LokiSettings(endpoint=loki, tenant="test"), context()), whole))
+    assert results(Loki(loki, Secrets(), tenant="test"), [one]) == [("equal", 0, 0)]
+
+
 @pytest.mark.parametrize("mapping", ["ecs", "otel"])
 def test_logs_and_spans(node: Node, mapping: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts of logs and spans in both mappings, statements over several pages."""

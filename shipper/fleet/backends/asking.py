@@ -79,10 +79,8 @@ class Asker:
         self._mend = mend
         self._patience = patience or Patience()
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        try:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file or None)))
-        except OSError as problem:
-            raise ConfigError("--ca-file", f"{ca_file}: {problem.strerror or problem}") from None
+        if self.url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=_trust(ca_file)))
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, path: str, query: Mapping[str, object]) -> dict[str, Any]:
@@ -177,6 +175,13 @@ class Asker:
         return said
 
 
+def _trust(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as problem:
+        raise ConfigError("--ca-file", f"{ca_file}: {problem.strerror or problem}") from None
+
+
 class _broken:
     """Turns what fails below HTTP into a sentence."""
 
@@ -192,6 +197,8 @@ class _broken:
         reason = getattr(problem, "reason", None) or problem
         if isinstance(problem, TimeoutError) or isinstance(reason, TimeoutError):
             raise NoAnswer(_slow(self._url, self._seconds)) from None
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise NoAnswer(f"{self._url}: {reason.verify_message}; name whom to trust by --ca-file") from None
         if isinstance(problem, OSError | http.client.HTTPException | ValueError):
             raise NoAnswer(f"{self._url} cannot be asked: {reason or type(problem).__name__}") from None
 

@@ -17,7 +17,7 @@ from shipper.fleet.backends.model import EVENTS, HOUR, SECOND, Said, Secrets, Sp
 
 _PATHS = ("/services/search/v2/jobs/export", "/services/search/jobs/export")  # the second: before Splunk 9
 _INDEX = re.compile(r"[a-z0-9*_][a-z0-9*_-]{0,80}")
-_NAMES = " OR ".join(f'otel.log.name::"{name}"' for name in EVENTS)
+_NAMES = " OR ".join(f"otel.log.name::{name}" for name in EVENTS)
 _RAW_NAMES = " OR ".join(f'"{name}"' for name in EVENTS)
 _RAW_ACCOUNT = '"\\"event_name\\":\\"shipper\\\\.(birth|notice|farewell|account)\\""'
 _ASIDE = HOUR
