@@ -60,9 +60,14 @@ def audit_backend(
         else:
             counts = found.get(row.life, {})
             for what in backend.counted:
-                compared = _claimed(told[row.life], backend, what, destination)
-                compared.found = counts.get(what, 0)
-                _judge(compared, told[row.life], row, quiet, kept)
+                name, claims = _claims(told[row.life], backend, what, destination)
+                compared = Compared(what, name, found=counts.get(what, 0))
+                if claims:
+                    compared.acknowledged = sum(one.acknowledged for one in claims)
+                    compared.pending = sum(one.pending for one in claims)
+                    _judge(compared, told[row.life], row, quiet, kept)
+                else:
+                    compared.why = _unstated(told[row.life], name, row)
                 shown.counts.append(compared)
         report.rows.append(shown)
     report.remarks = [*dict.fromkeys(heard.unreadable), *backend.remarks]
@@ -96,8 +101,11 @@ def _span(life: Life, now_ns: int) -> Span:
     return Span(life.id, life.first.born_ns or life.first.at_ns, life.heard_ns if ended else now_ns)
 
 
-def _claimed(life: Life, backend: Backend, what: str, destination: str) -> Compared:
-    """What the life says of its way into this backend. Raises `ConfigError` when it may be one of several."""
+def _claims(life: Life, backend: Backend, what: str, destination: str) -> tuple[str, list[Claims]]:
+    """The life's way into this backend, and what it says of it; nothing where it has no such records, or no such way.
+
+    Raises `ConfigError` when the way may be one of several.
+    """
     signals = backend.counted[what]
     by_name: dict[str, list[Claims]] = {}
     for stream in life.streams.values():
@@ -105,13 +113,7 @@ def _claimed(life: Life, backend: Backend, what: str, destination: str) -> Compa
             for name, claims in stream.destinations.items():
                 by_name.setdefault(name, []).append(claims)
     name = destination or _leading_there(by_name, backend, life)
-    stated = by_name.get(name, [])
-    return Compared(
-        what,
-        name,
-        acknowledged=sum(claims.acknowledged for claims in stated),
-        pending=sum(claims.pending for claims in stated),
-    )
+    return name, by_name.get(name, [])
 
 
 def _leading_there(by_name: dict[str, list[Claims]], backend: Backend, life: Life) -> str:
@@ -131,10 +133,7 @@ def _judge(compared: Compared, life: Life, row: LifeReport, quiet: int, kept: _K
     ended = life.last.what == "farewell"
     compared.missing = max(0, compared.acknowledged - compared.found)
     compared.more = max(0, compared.found - compared.acknowledged)
-    if not compared.destination or not _stated(life, compared.destination):
-        compared.missing = compared.more = 0
-        compared.why = _unstated(life, compared.destination, row)
-    elif compared.missing:
+    if compared.missing:
         if life.heard_ns >= quiet:
             compared.result, compared.why = "not yet", "heard of just now: ask again"
         elif kept.beyond(life):
@@ -153,14 +152,9 @@ def _judge(compared: Compared, life: Life, row: LifeReport, quiet: int, kept: _K
         compared.result = "equal"
 
 
-def _stated(life: Life, destination: str) -> bool:
-    """Whether the life ever said something of that destination."""
-    return any(destination in stream.destinations for stream in life.streams.values())
-
-
 def _unstated(life: Life, destination: str, row: LifeReport) -> str:
     if life.last.what == "farewell" or any(stream.destinations for stream in life.streams.values()):
-        return f"it does not send to {destination}" if destination else "it had nothing to send"
+        return f"it sent none to {destination}" if destination else "it had none to send"
     return "alive, no farewell yet" if row.ended == "alive" else "ended in silence: no farewell"
 
 

@@ -314,7 +314,7 @@ def test_the_way_in(tmp_path: Any) -> None:
         assert (logs(audited(place))[A].destination, logs(audited(place))[A].result) == ("loki-eu", "equal")
         assert logs(audited(place, destination="archive"))[A].missing == 5
         found = logs(audited(place, destination="other"))[A]
-        assert (found.result, found.why) == ("not compared", "it does not send to other")
+        assert (found.result, found.why) == ("not compared", "it sent none to other")
         both["destinations"]["main"] = both["destinations"].pop("loki-eu")
         place.push([farewell(A, both, run=2, after=70)])
         with pytest.raises(ConfigError, match=r"--destination: is needed: .* sends to archive, main"):

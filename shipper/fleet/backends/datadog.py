@@ -27,7 +27,7 @@ _MILLISECOND = 1_000_000
 class Datadog:
     """See `Backend`. ``site``: such as ``datadoghq.eu``, or the URL of what stands before its API."""
 
-    usual: tuple[str, ...] = ("datadog", "dd")
+    usual: tuple[str, ...] = ("datadog",)
     counted: Mapping[str, frozenset[str]] = {"logs": frozenset({"logs"})}
     reach_ns = 30 * DAY
     limits: tuple[str, ...] = (

@@ -26,7 +26,7 @@ _ASIDE = HOUR
 class Splunk:
     """See `Backend`. ``indexes``: those that events are in, with ``*`` for any letters."""
 
-    usual: tuple[str, ...] = ("splunk", "hec")
+    usual: tuple[str, ...] = ("splunk",)
     counted: Mapping[str, frozenset[str]] = {"logs and spans": frozenset({"logs", "traces"})}
     reach_ns = 0
     limits: tuple[str, ...] = (
