@@ -203,7 +203,12 @@ def _scalar(raw: Any, kind: Any, plain: Any) -> Any:
 def _from_text(raw: str, kind: Any, plain: Any) -> Any:
     """Text where a number or a switch is wanted: ``4k``, ``30s``, and what an environment variable can say."""
     if plain is int and not _WHOLE.fullmatch(raw):
-        return msgspec.convert(parse_size(raw), kind)
+        try:
+            return msgspec.convert(parse_size(raw), kind)
+        except msgspec.ValidationError:
+            raise
+        except ValueError:
+            raise ValueError(f"expected a whole number, got {describe(raw)}") from None
     if plain is float and not _NUMBER.fullmatch(raw.strip()):
         raise ValueError(f"expected a number such as 0.5, got {describe(raw)}")
     if plain is bool and isinstance(raw, FromText):

@@ -120,7 +120,9 @@ def apply_env(layers: Layers, env: Mapping[str, str], warnings: list[str]) -> No
         layers.put(("files",), [{"include": split_list(given[TAIL])}], Origin("env", TAIL))
     for name in sorted(given):
         if name.startswith(_DESTINATION):
-            layers.put(_destination_path(layers, name), FromText(given[name]), Origin("env", name))
+            path = _destination_path(layers, name)
+            _warn_new(name, str(path[1]), layers, warnings)
+            layers.put(path, FromText(given[name]), Origin("env", name))
         elif name == ARCHIVE:
             layers.put((*_archive(layers), "url"), FromText(given[name]), Origin("env", name))
         elif name.startswith(OTLP):
@@ -135,6 +137,13 @@ def _warn_unknown(name: str, warnings: list[str]) -> None:
         return
     known = [*twins(), *file_twins(), *ALIASES, TAIL, ARCHIVE, f"{OTLP}ENDPOINT", *_KNOWN_ELSEWHERE]
     warnings.append(f"{name}: no such setting, ignored{nearest(name, known)}")
+
+
+def _warn_new(name: str, destination: str, layers: Layers, warnings: list[str]) -> None:
+    """Say so where a variable makes a destination whose name is nearly that of another one."""
+    known = _destinations(layers)
+    if destination not in known and (meant := nearest(destination, known)):
+        warnings.append(f"{name}: makes a new destination '{destination}'{meant}")
 
 
 def _destinations(layers: Layers) -> dict[str, Any]:

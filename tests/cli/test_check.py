@@ -63,6 +63,11 @@ def test_every_mistake_is_a_line_and_the_status_is_1(check, tmp_path: Path) -> N
         ("{endpoint: 'http://x:1', timeout: soon}", "destinations.a.timeout", "expected a duration"),
         ("{endpoint: 'not a url'}", "destinations.a.endpoint", "no URL"),
         ("{type: archive}", "destinations.a.url", "is required"),
+        (
+            "{endpoint: 'http://x:1', max_in_flight: many}",
+            "destinations.a.max_in_flight",
+            "expected a whole number, got",
+        ),
         ("{endpoint: 'http://x:1', tenant: x}", "destinations.a.tenant", "unknown key; `shipper exporters otlp` lists"),
         ("{type: archive, url: 's3://b', options: {allow_http: x}}", "destinations.a.options", "no option of a bucket"),
     ],

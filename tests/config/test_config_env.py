@@ -164,6 +164,15 @@ def test_destination_options_have_twins(tmp_path: Path) -> None:
     assert str(loaded.origin("destinations.my-sink.token_file")) == "SHIPPER_DESTINATIONS_MY_SINK_TOKEN_FILE"
 
 
+def test_a_destination_that_is_nearly_another_is_said(tmp_path: Path) -> None:
+    """A slip in a variable's name makes a destination of its own: right, but hardly meant."""
+    path = tmp_path / "c.yaml"
+    path.write_text("destinations: {loki: {type: loki, endpoint: 'http://a'}}\n")
+    loaded = from_env(str(path), SHIPPER_DESTINATIONS_LOCKI_TENANT="x", SHIPPER_DESTINATIONS_OTHER_ENDPOINT="http://b")
+    said = "SHIPPER_DESTINATIONS_LOCKI_TENANT: makes a new destination 'locki'; did you mean 'loki'?"
+    assert [warning for warning in loaded.warnings if "new destination" in warning] == [said]
+
+
 def test_archive_variable_makes_or_changes_an_archive_destination(tmp_path: Path) -> None:
     """SHIPPER_ARCHIVE is the URL of the archive of the file, or of a new one."""
     loaded = load(None, env={"SHIPPER_ARCHIVE": "/srv/archive"}, role="gateway")
