@@ -69,7 +69,7 @@ class Resends:
                     "stream-unknown",
                     f"{self._destination}: {len(self._waiting)} unanswered requests stay pending, because no source "
                     f"has announced their streams ({', '.join(streams[:5])}{', ...' if len(streams) > 5 else ''}); "
-                    f"was a pattern removed from the configuration?",
+                    f"if they are files, was a pattern removed from the configuration?",
                 )
             )
         return False
