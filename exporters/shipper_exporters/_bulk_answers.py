@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -19,11 +18,11 @@ import msgspec
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import excerpt, retry_after
+from shipper_exporters._http_answers import is_web_page, phrase
 
 MAX_ANSWER = 64 << 20
 
 _LATER = frozenset({408, 425, 429})
-_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 _HOLD_TYPES = frozenset(
     {
         "cluster_block_exception",  # read-only: by a person, or because the disk is nearly full
@@ -103,7 +102,7 @@ def outcomes(answer: Answer, ids: Iterator[tuple[str, str]], count: int, where: 
     Raises `Retryable`, `Unusable`, `TooLarge` or `Rejected` when none of them was taken, and `Unusable` when the answer is not one to
     this request.
     """
-    named = f"{where} answered {_named(answer.status)}"
+    named = f"{where} answered {phrase(answer.status)}"
     if not 200 <= answer.status < 300:
         raise _failure(answer, named, wall_ns)
     try:
@@ -176,7 +175,7 @@ def _failure(answer: Answer, named: str, wall_ns: int) -> DeliveryError:
     if status in _LATER or status >= 500:
         # One that was too much was not begun; after any other answer some of it may have been stored.
         return Retryable(told, retry_after(answer.headers, wall_ns), unsent=status == 429)
-    if _WEB_PAGE.match(answer.body):
+    if is_web_page(answer):
         page = excerpt(answer.body, 80)
         return Unusable(f"{named} with a web page: something else is there, or in between; it begins: {page}")
     if status == 400 and kind and not _is_held(status, kind, reason):
@@ -190,10 +189,3 @@ def _error(body: bytes) -> Any:
     except msgspec.MsgspecError:
         return None
     return found.get("error") if isinstance(found, dict) else None
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

@@ -8,12 +8,11 @@ period) and, for metrics and traces, the OTLP answers of ``_otlp_answers``.
 from __future__ import annotations
 
 import json
-import re
-from http import HTTPStatus
 
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import retry_after
+from shipper_exporters._http_answers import is_web_page, phrase
 from shipper_exporters._words import excerpt
 
 MAX_ANSWER = 64 << 10
@@ -22,7 +21,6 @@ MAX_WAIT = 3600.0
 _FORM = frozenset({"errors", "status"})  # Datadog says {}, relays of its protocol an empty list of errors
 _LATER = frozenset({408, 425, 429})
 _CONTENT = frozenset({400, 422})
-_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 
 
 def accepted(answer: Answer, where: str) -> None:
@@ -33,7 +31,7 @@ def accepted(answer: Answer, where: str) -> None:
         said = None
     if not isinstance(said, dict) or not said.keys() <= _FORM or said.get("errors"):
         raise Unusable(
-            f"{where} answered {_named(answer.status)} with something that is not Datadog's: {excerpt(answer.body, 80)}"
+            f"{where} answered {phrase(answer.status)} with something that is not Datadog's: {excerpt(answer.body, 80)}"
         )
 
 
@@ -41,17 +39,17 @@ def failure(answer: Answer, where: str, wall_ns: int) -> DeliveryError:
     """What an answer that is not 2xx means."""
     status = answer.status
     said = _said(answer)
-    reason = f"{where} answered {_named(status)}" + (f": {said}" if said else "")
+    reason = f"{where} answered {phrase(status)}" + (f": {said}" if said else "")
     if 300 <= status < 400:
         to = excerpt(answer.headers.get("Location", "")) or "nowhere"
-        return Unusable(f"{where} answered {_named(status)}, which leads to {to}")
+        return Unusable(f"{where} answered {phrase(status)}, which leads to {to}")
     if status == 413:
         return TooLarge(reason)
     if status in _LATER or status >= 500:
         return Retryable(reason, _wait(answer, wall_ns))
     if status in (401, 403):
         return Unusable(f"{reason} (is it an API key, no application key, and one of this site?)")
-    if status in _CONTENT and not _WEB_PAGE.match(answer.body):
+    if status in _CONTENT and not is_web_page(answer):
         return Rejected(reason)
     return Unusable(reason)
 
@@ -77,10 +75,3 @@ def _reason(error: object) -> str:
     if isinstance(error, dict):
         return str(error.get("detail") or error.get("title") or error)
     return str(error)
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

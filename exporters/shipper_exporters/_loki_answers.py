@@ -13,17 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import excerpt, retry_after
+from shipper_exporters._http_answers import is_web_page, phrase
 
 MAX_ANSWER = 4 << 20  # an answer may have a sentence for every entry
 
 _LATER = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
-_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 _GRPC_SIZE = "received message larger than max"  # what a distributor may hand on to an ingester
 
 _STREAM = r"""stream '\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'"""  # with its labels, whose values may say anything
@@ -106,7 +105,7 @@ def meaning(answer: Answer, entries: int, where: str, wall_ns: int) -> Meaning:
     """What became of a push of ``entries`` entries of one stream; None: it is stored. Raises `Retryable` or `Unusable`."""
     status, said = answer.status, excerpt(answer.body)
     words = answer.body.decode("utf-8", "replace")
-    named = f"{where} answered {_named(status)}" + (f": {said}" if said else "")
+    named = f"{where} answered {phrase(status)}" + (f": {said}" if said else "")
     if status == 204 or (status == 200 and not answer.body):
         return None
     if status == 429:
@@ -131,7 +130,7 @@ def _for_a_person(answer: Answer, named: str, words: str) -> DeliveryError | Non
         return Unusable(f"{named}, which leads to {to}; if that is right, make it the endpoint")
     if status >= 500 or status in _LATER:
         return None
-    if 200 <= status < 300 or _is_web_page(answer):
+    if 200 <= status < 300 or is_web_page(answer):
         return Unusable(f"{named}, which is not what Loki says to a push: something else is there, or in between")
     if status == 401 and "no org id" in words:
         return Unusable(f"{named} (it serves several tenants: set tenant)")
@@ -171,15 +170,3 @@ def _times(words: str) -> tuple[int, ...]:
         seconds = calendar.timegm(time.strptime(moment, "%Y-%m-%d %H:%M:%S"))
         found.append(seconds * 1_000_000_000 + int(fraction[1:].ljust(9, "0") if fraction else 0))
     return tuple(found)
-
-
-def _is_web_page(answer: Answer) -> bool:
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

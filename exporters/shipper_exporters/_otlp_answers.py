@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from shipper.contracts import Accepted, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
 from shipper.otlp.answer import parse_response, parse_status
 from shipper_exporters._http import excerpt, retry_after
+from shipper_exporters._http_answers import phrase
 
 MAX_ANSWER = 64 << 10
 _UNREACHABLE = frozenset({502, 503, 504})
@@ -53,11 +53,11 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
     """What an answer that is not 2xx means."""
     message = _message(headers, body)
     said = excerpt(message)
-    reason = f"{where} answered {_named(status)}" + (f": {said}" if said else "")
+    reason = f"{where} answered {phrase(status)}" + (f": {said}" if said else "")
     if 300 <= status < 400:
         to = excerpt(headers.get("Location", "")) or "nowhere"
         return Unusable(
-            f"{where} answered {_named(status)}, which leads to {to}; if that is right, make it the endpoint"
+            f"{where} answered {phrase(status)}, which leads to {to}; if that is right, make it the endpoint"
         )
     if status in _MISCONFIGURED:
         return Unusable(reason)
@@ -91,10 +91,3 @@ def _message(headers: Mapping[str, str], body: bytes) -> str:
         except MalformedOtlp:
             return plain
     return plain
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

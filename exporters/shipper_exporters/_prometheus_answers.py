@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from shipper.errors import DeliveryError, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import excerpt, retry_after
+from shipper_exporters._http_answers import is_web_page, phrase
 
 MAX_ANSWER = 16 << 10
 RECEIVER_FLAG = "--web.enable-remote-write-receiver"
@@ -22,7 +22,6 @@ HISTOGRAMS_FLAG = "--enable-feature=native-histograms"
 
 _LATER = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
-_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 _OLD = re.compile(
     r"out[ -]of[ -]order|out of bounds|too old|too far in the past|duplicate sample|duplicate-timestamp|timestamp-too-old",
     re.IGNORECASE,
@@ -100,17 +99,3 @@ def _advice(status: int) -> str:
     if status == 405:
         return " (nobody can write there: is it a read-only proxy, or the path of another API?)"
     return ""
-
-
-def is_web_page(answer: Answer) -> bool:
-    """Whether something else answered than a receiver of remote writes."""
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
-
-
-def phrase(status: int) -> str:
-    """A status as people know it: ``404 Not Found``."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from shipper.errors import Rejected, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import excerpt, retry_after
-from shipper_exporters._prometheus_answers import is_web_page, phrase
+from shipper_exporters._http_answers import is_web_page, phrase
 
 MAX_ANSWER = 16 << 10
 

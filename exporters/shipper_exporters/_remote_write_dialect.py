@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from shipper.errors import Unusable
 from shipper_exporters._client import Answer
-from shipper_exporters._prometheus_answers import Refused, all_old, is_web_page
+from shipper_exporters._http_answers import is_web_page
+from shipper_exporters._prometheus_answers import Refused, all_old
 from shipper_exporters._prometheus_samples import Sample
 from shipper_exporters._remote_write import Version
 

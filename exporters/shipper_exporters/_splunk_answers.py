@@ -10,14 +10,13 @@ the rest of a batch is sent again without them.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from shipper.errors import DeliveryError, Retryable, TooLarge, Unusable
 from shipper_exporters._client import Answer
 from shipper_exporters._http import retry_after
+from shipper_exporters._http_answers import is_web_page, phrase
 from shipper_exporters._words import excerpt
 
 MAX_ANSWER = 64 << 10
@@ -45,7 +44,6 @@ _ADVICE = {
 }
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
 _LATER = frozenset({408, 425, 429})
-_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 
 
 class ChannelLost(Retryable):
@@ -82,7 +80,7 @@ def meaning(answer: Answer, sent: int, where: str, wall_ns: int) -> Taken | Refu
         return Taken(_number(said.get("ackId", said.get("ackID"))))
     number = _number(said.get("invalid-event-number"))
     if code in _BAD_EVENT:
-        reason = f"{where} answered {_named(answer.status)}: {excerpt(str(said.get('text', '')))} (code {code})"
+        reason = f"{where} answered {phrase(answer.status)}: {excerpt(str(said.get('text', '')))} (code {code})"
         if code == 6 and not number and sent > CLOUD_LIMIT:
             raise TooLarge(f"{reason}, which is how Splunk Cloud says that {sent} bytes are too much")
         return Refused(reason, number, _number(said.get("ackId")))
@@ -97,7 +95,7 @@ def trouble(answer: Answer, where: str, wall_ns: int) -> DeliveryError | Refused
     said = parse(answer)
     code = said.get("code")
     text = str(said.get("text", "")) if said else ""
-    reason = f"{where} answered {_named(answer.status)}: {excerpt(text or answer.body) or 'no reason given'}"
+    reason = f"{where} answered {phrase(answer.status)}: {excerpt(text or answer.body) or 'no reason given'}"
     if isinstance(code, int) and code != answer.status:
         reason += f" (code {code})"
     status = answer.status
@@ -111,13 +109,13 @@ def trouble(answer: Answer, where: str, wall_ns: int) -> DeliveryError | Refused
     if 300 <= status < 400:
         to = excerpt(answer.headers.get("Location", "")) or "nowhere"
         return Unusable(
-            f"{where} answered {_named(status)}, which leads to {to}; if that is right, make it the endpoint"
+            f"{where} answered {phrase(status)}, which leads to {to}; if that is right, make it the endpoint"
         )
     if status == 413:
         return TooLarge(reason)
     if status in _LATER or status >= 500:
         return Retryable(reason, wait)
-    if status in _MISCONFIGURED or _is_web_page(answer) or status < 400:
+    if status in _MISCONFIGURED or is_web_page(answer) or status < 400:
         return Unusable(f"{reason} (is it an HTTP Event Collector?)")
     return Refused(reason)
 
@@ -135,15 +133,3 @@ def parse(answer: Answer) -> dict[str, Any]:
 
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _is_web_page(answer: Answer) -> bool:
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or bool(_WEB_PAGE.match(answer.body))
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

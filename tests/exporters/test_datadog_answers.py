@@ -69,6 +69,7 @@ def messages(intake: Intake) -> list[str]:
         (Say(502, PAGE, "text/html"), Retryable, "502"),
         (Say(302, b"", headers={"Location": "https://elsewhere/login"}), Unusable, "https://elsewhere/login"),
         (Say(400, PAGE, "text/html"), Unusable, "400"),
+        (Say(400, b"Blocked by policy 7", "text/html"), Unusable, "400"),  # a proxy's, in few words
         (Say(200, PAGE, "text/html"), Unusable, "not Datadog's"),
         (Say(202, b"", "text/plain"), Unusable, "not Datadog's"),
         (Say(200, b'{"errors":["no"]}'), Unusable, "not Datadog's"),
