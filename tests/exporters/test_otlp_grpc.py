@@ -15,7 +15,6 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.clock import Deadline
 from shipper.contracts import Accepted, Batch, Cut, ExporterContext, Request, Signal
 from shipper.errors import ConfigError, DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper.intervals import IntervalSet
@@ -27,6 +26,7 @@ from shipper_exporters._otlp_answers import Busy
 from shipper_exporters._otlp_grpc_answers import retry_info
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import EXPORTS, PAGE, Answer, GrpcSink, fault, says
+from tests.exporters.otlp_kit import exporting, failure, send
 from tests.sources.receiver_kit import gateway
 
 Scenario = Callable[[OtlpExporter, GrpcSink, FakeClock], Awaitable[None]]
@@ -36,27 +36,10 @@ def with_sink(scenario: Scenario, *, window: int = 1 << 20, life: str = "", **op
     async def run() -> None:
         clock = FakeClock()
         async with asyncio.timeout(60), GrpcSink(window=window, gateway=life) as sink:
-            chosen = OtlpSettings(**{"endpoint": sink.url, "protocol": "grpc", **options})
-            exporter = OtlpExporter("primary", chosen, ExporterContext(clock, LIFE, 1, "Shipper/9 test"))
-            await exporter.start()
-            try:
+            async with exporting(clock, **{"endpoint": sink.url, "protocol": "grpc", **options}) as exporter:
                 await scenario(exporter, sink, clock)
-            finally:
-                await exporter.aclose()
 
     asyncio.run(run())
-
-
-async def send(exporter: OtlpExporter, clock: FakeClock, request: Request | None = None) -> Accepted:
-    return await exporter.send(exporter.prepare(request or log_request(log_batch(["line"]))), Deadline(clock))
-
-
-async def failure(exporter: OtlpExporter, clock: FakeClock, request: Request | None = None) -> DeliveryError:
-    try:
-        await send(exporter, clock, request)
-    except DeliveryError as error:
-        return error
-    raise AssertionError("nothing was raised")
 
 
 @pytest.mark.parametrize(
