@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 
 from shipper.testing.contract import Fault
+from shipper.testing.http_server import HttpServer
 
 BUCKET = "logs"
 STATUS = {Fault.MISCONFIGURED: 403, Fault.TOO_LARGE: 413}
 
 
-class FakeS3:
-    """Start with `running`; ``objects`` maps keys to bytes. ``fault`` is what goes wrong from now on."""
+class FakeS3(HttpServer):
+    """``objects`` maps keys to bytes. ``fault`` is what goes wrong from now on."""
+
+    unpacks = True
+    notices_hang_up = (
+        False  # as the real one: what has come is stored, whether anybody still waits for the answer or not
+    )
 
     def __init__(self) -> None:
+        super().__init__()
         self.objects: dict[str, bytes] = {}
         self.puts: list[str] = []
         self.headers: dict[
@@ -29,44 +34,22 @@ class FakeS3:
         self.most_parts = 0  # that an upload had
         self.fault: Fault | None = None
         self.status = 0  # answer with this status
-        self._port = 0
         self._gone_on = asyncio.Event()
-        self._runner: web.ServerRunner | None = None
 
     @property
     def options(self) -> dict[str, str]:
         """For an archive's ``options``."""
         return {
-            "endpoint": f"http://127.0.0.1:{self._port}",
+            "endpoint": self.url,
             "access_key_id": "key",
             "secret_access_key": "secret",
             "region": "nowhere-1",
         }
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[FakeS3]:
-        """Serve until the end of the block."""
-        await self.come_up()
-        try:
-            yield self
-        finally:
-            await self.go_down()
-
-    async def come_up(self) -> None:
-        """Listen, again on the same port."""
-        if self._runner is None:
-            self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0)
-            await self._runner.setup()
-            site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
-            await site.start()
-            self._port = self._runner.addresses[0][1]
-
     async def go_down(self) -> None:
-        """Close everything."""
+        """See `HttpServer.go_down`; what is held goes on before."""
         self.mend()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await super().go_down()
 
     def mend(self) -> None:
         """No fault any more; what was held goes on."""
@@ -74,7 +57,7 @@ class FakeS3:
         self._gone_on.set()
         self._gone_on = asyncio.Event()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()  # of any size
         fault = self.fault
         if self.status or fault in STATUS:

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
-from types import TracebackType
 
 import aiohttp
 from aiohttp import web
 
+from shipper.clock import Clock, Deadline
+from shipper.contracts import Accepted, Exporter, Request
+from shipper.errors import Retryable
+from shipper.testing.http_server import HttpServer, break_off
 
-class Relay:
+
+class Relay(HttpServer):
     """Forwards to ``upstream`` (a base URL). ``script``: what the next requests get, one word each; then they are passed on.
 
     ``lose``: passed on, and the connection closed instead of an answer. ``drop``: closed without passing on. A number: answered
     with this status, not passed on. ``page``: a web page. ``pass``: as without a script.
     """
 
+    notices_hang_up = False  # what came is passed on, whether anybody still waits for the answer or not
+
     def __init__(self, upstream: str) -> None:
+        super().__init__()
         self._upstream = upstream
         self.script: deque[str] = deque()
         self.headers: dict[str, str] = {}  # of the answers it makes up
         self.seen: list[dict[str, str]] = []  # the headers of each request
-        self.url = ""
 
-    async def __aenter__(self) -> Relay:
-        self._runner = web.ServerRunner(web.Server(self._serve, auto_decompress=False), shutdown_timeout=0.01)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+    async def come_up(self) -> None:
+        """See `HttpServer.come_up`."""
         self._session = aiohttp.ClientSession()
-        return self
+        await super().come_up()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def go_down(self) -> None:
+        """See `HttpServer.go_down`."""
         await self._session.close()
-        await self._runner.cleanup()
+        await super().go_down()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         self.seen.append(dict(request.headers))
         what = self.script.popleft() if self.script else "pass"
@@ -56,6 +56,14 @@ class Relay:
                 passed.headers["Content-Type"] = answer.headers.get("Content-Type", "text/plain")
             if what == "pass":
                 return passed
-        assert request.transport is not None
-        request.transport.close()
-        return web.Response()
+        return break_off(request)
+
+
+async def until_answered(exporter: Exporter, request: Request, clock: Clock) -> Accepted:
+    """Send it as a pump does: the same again until there is an answer about it."""
+    prepared = exporter.prepare(request)
+    while True:
+        try:
+            return await exporter.send(prepared, Deadline(clock))
+        except Retryable:
+            continue

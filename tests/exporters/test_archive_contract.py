@@ -101,5 +101,5 @@ class TestArchiveInBucket(ExporterContract):
 
     @asynccontextmanager
     async def destination(self, clock: Clock) -> AsyncIterator[Destination]:
-        async with FakeS3().running() as service:
+        async with FakeS3() as service:
             yield BucketDestination(service)

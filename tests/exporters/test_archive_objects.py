@@ -183,7 +183,7 @@ def test_a_bucket_service_named_by_the_environment_is_used_and_known_as_local(
     """An endpoint of the usual environment counts as one in the options: plain HTTP works, loopback is not off the host."""
 
     async def story() -> None:
-        async with FakeS3().running() as service:
+        async with FakeS3() as service:
             credentials = service.options.copy()
             monkeypatch.setenv(variable, credentials.pop("endpoint"))
             one = exporter(url=f"s3://{BUCKET}/x", options=credentials)

@@ -37,7 +37,7 @@ def in_bucket(scenario: Callable[[FakeS3], Awaitable[None]]) -> FakeS3:
     bucket = FakeS3()
 
     async def main() -> None:
-        async with bucket.running():
+        async with bucket:
             await scenario(bucket)
 
     asyncio.run(main())

@@ -19,7 +19,7 @@ from shipper.ids import uuid7
 from shipper.testing.streams import log_batch
 from shipper_exporters._ecs_text import timestamp
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
-from tests.exporters.relay import Relay
+from tests.exporters.relay import Relay, until_answered
 from tests.exporters.search_nodes import Elasticsearch, Node, OpenSearch
 
 pytestmark = pytest.mark.peer
@@ -49,13 +49,7 @@ async def exporting(url: str, life: str, **settings: Any) -> AsyncIterator[Elast
 
 
 async def send(exporter: ElasticsearchExporter, one: Request) -> Accepted:
-    """Send it as a pump does: the same again until there is an answer about it."""
-    prepared = exporter.prepare(one)
-    while True:
-        try:
-            return await exporter.send(prepared, Deadline(CLOCK))
-        except Retryable:
-            continue
+    return await until_answered(exporter, one, CLOCK)
 
 
 def new_life() -> str:

@@ -19,7 +19,7 @@ from shipper.testing import prometheus
 from shipper.testing.prometheus import Prometheus
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
 from tests.exporters.metrickit import HOST, LIFE, counter, gauge, payload, request
-from tests.exporters.relay import Relay
+from tests.exporters.relay import Relay, until_answered
 
 pytestmark = pytest.mark.skipif(not prometheus.available(), reason=prometheus.MISSING)
 
@@ -44,13 +44,7 @@ async def exporting(url: str, **settings: Any) -> AsyncIterator[PrometheusExport
 
 
 async def send(exporter: PrometheusExporter, one: Request) -> Accepted:
-    """Send it as a pump does: the same again until there is an answer about it."""
-    prepared = exporter.prepare(one)
-    while True:
-        try:
-            return await exporter.send(prepared, Deadline(CLOCK))
-        except Retryable:
-            continue
+    return await until_answered(exporter, one, CLOCK)
 
 
 def now_ms() -> int:

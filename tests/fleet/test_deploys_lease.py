@@ -192,7 +192,7 @@ def test_a_bucket_s_object_is_swapped_on_a_condition() -> None:
     """In a bucket a put on the condition of its entity tag is what decides; a lease works there as in a directory."""
 
     async def story() -> None:
-        async with FakeS3().running() as service:
+        async with FakeS3() as service:
             clock = FakeClock()
             store = open_store(f"s3://{BUCKET}/pre", service.options)
             one, two = lease(store, "one", clock), lease(store, "two", clock)

@@ -187,7 +187,7 @@ def test_bucket_is_read_as_it_was_written() -> None:
     """What the exporter put below a prefix of a bucket is found there by list and get; other failures are told apart."""
 
     async def scenario() -> None:
-        async with FakeS3().running() as service:
+        async with FakeS3() as service:
             url = f"s3://{BUCKET}/pre"
             context = ExporterContext(FakeClock(), "life", 1, "test")
             exporter = ArchiveExporter("x", ArchiveSettings(url=url, options=service.options), context)
