@@ -32,7 +32,8 @@ _MISCONFIGURED = {
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "the brokers are older than that compression (zstd: Kafka 2.1)",
     KafkaError._UNSUPPORTED_FEATURE: "the brokers are older than what is asked for",
 }
-_NOBODY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TRANSPORT})
+_NOBODY = frozenset({KafkaError._RESOLVE, KafkaError._TRANSPORT})
+_HUNG_UP = "connections are closed without a word; is it a port of Kafka's, and does it want TLS?"
 _ANOTHER_PROTOCOL = ("invalid response size", "http", "invalid apiversion")
 
 
@@ -49,9 +50,19 @@ def meaning(error: KafkaError, where: str) -> DeliveryError:
     return Retryable(reason)
 
 
-def trouble(error: KafkaError, where: str) -> DeliveryError | None:
-    """What an error that is about no message says of the whole destination; None when it may pass by itself."""
+def of_connection(error: KafkaError) -> str:
+    """What an error says of the connection to one broker; empty when it is about something else."""
+    return excerpt(error.str()) if error.code() in _NOBODY else ""
+
+
+def trouble(error: KafkaError, where: str, before: str = "") -> DeliveryError | None:
+    """What an error that is about no message says of the whole destination; None when it may pass by itself.
+
+    ``before``: what was last said of a connection. That all brokers are down comes after it, and says nothing of why.
+    """
     said = error.str().lower()
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        return Retryable(f"{where}: no broker can be reached: {before or _HUNG_UP}")
     if any(word in said for word in _ANOTHER_PROTOCOL):
         return Unusable(f"{where}: does not speak Kafka: {excerpt(error.str())}")
     if error.code() in _MISCONFIGURED or error.code() in _NOBODY:

@@ -17,7 +17,7 @@ from shipper.clock import Deadline, Patience
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, Unusable
 from shipper_exporters._http import Addresses, SecretFile
-from shipper_exporters._kafka_answers import meaning, trouble
+from shipper_exporters._kafka_answers import meaning, of_connection, trouble
 from shipper_exporters._kafka_messages import Message, messages
 from shipper_exporters._kafka_producer import KafkaProducer, config
 from shipper_exporters._kafka_settings import KafkaSettings, check
@@ -59,6 +59,7 @@ class KafkaExporter(Exporter):
         self._names = Names(context.clock)
         self._password = SecretFile(settings.password_file) if settings.password_file else None
         self._made_with: dict[str, str] = {}
+        self._of_connection = ""  # what librdkafka last said of one
         self._producer: KafkaProducer | None = None
         self._making = asyncio.Lock()
         self._journeys: dict[str, _Journey] = {}
@@ -169,7 +170,8 @@ class KafkaExporter(Exporter):
             self._addresses.check(broker.host, [entry[4][0] for entry in found], broker.port)
 
     def _trouble(self, error: KafkaError) -> None:
-        found = trouble(error, self.describe())
+        self._of_connection = of_connection(error) or self._of_connection
+        found = trouble(error, self.describe(), self._of_connection)
         if found is not None:
             for journey in self._journeys.values():
                 journey.fail(found)

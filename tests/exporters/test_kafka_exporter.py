@@ -17,7 +17,7 @@ from shipper.errors import ConfigError, DeliveryError, Rejected, Retryable, TooL
 from shipper.otlp.decode import records
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._kafka_answers import meaning
+from shipper_exporters._kafka_answers import meaning, trouble
 from shipper_exporters._kafka_messages import messages
 from shipper_exporters.kafka import KafkaExporter, KafkaSettings
 from tests.exporters.kafka_broker import KafkaBroker
@@ -154,6 +154,16 @@ def test_something_else_at_the_port_is_no_broker() -> None:
         assert "does not speak Kafka" in str(error)
 
     asyncio.run(main())
+
+
+def test_that_all_brokers_are_down_is_said_with_the_reason() -> None:
+    """What was last said of a connection is the reason; where nothing was, it is said what to look at."""
+    down = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
+    known, unknown = trouble(down, "Kafka", "Connection refused"), trouble(down, "Kafka")
+    assert isinstance(known, Retryable)
+    assert isinstance(unknown, Retryable)
+    assert str(known) == "Kafka: no broker can be reached: Connection refused"
+    assert "does it want TLS?" in str(unknown)
 
 
 def test_a_name_that_leads_nowhere_is_tried_again() -> None:
