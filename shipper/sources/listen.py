@@ -48,7 +48,7 @@ class ListenSettings:
             return
         raise ConfigError(
             path,
-            f"{self.host or 'every address'} can be reached by other machines: that needs TLS (cert, key) and a token;"
+            f"{self.host or 'every address'} can be reached by other machines: that needs TLS (a certificate and its key) and a token;"
             " listen on 127.0.0.1, or set insecure when a proxy in front has both",
         )
 
