@@ -88,6 +88,9 @@ def of_number(name: str, value: int) -> int:
     return _GOOGLE[value // 100] if 100 <= value <= 800 else 0
 
 
+_LIKE_INTEGERS = frozenset((bool, float))  # True and 9.0 would be found where 1 and 9 are
+
+
 class Levels(dict[Any, Severity]):
     """Severities by the values of a field called ``name``. Forgets when full: what a field holds may be anything."""
 
@@ -106,7 +109,7 @@ class Levels(dict[Any, Severity]):
     def column(self, values: Sequence[Any]) -> list[Severity]:
         """The severity of each value; `NONE` for what names none."""
         try:
-            if not any(map(isinstance, values, repeat((bool, float)))):  # they would be found as if they were integers
+            if _LIKE_INTEGERS.isdisjoint(map(type, values)):
                 return list(map(self.__getitem__, values))
         except TypeError:  # an object or a list
             pass
