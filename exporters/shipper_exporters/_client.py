@@ -56,6 +56,7 @@ class Client:
         self._clock = network.clock
         self._session: aiohttp.ClientSession | None = None
         self._opened = 0.0
+        self._answered = False  # by anybody, ever
         self._users: Counter[aiohttp.ClientSession] = Counter()  # calls under way
 
     @classmethod
@@ -135,7 +136,9 @@ class Client:
             self._network.names.doubt()
             unsent = upload is not None and not upload.whole
             by = str(proxy.url) if proxy is not None else ""
-            raise network_failure(error, shown(url), unsent=unsent, proxy=by) from None
+            silent = url.scheme == "http" and not self._answered
+            raise network_failure(error, shown(url), unsent=unsent, proxy=by, silent=silent) from None
+        self._answered = True
         if proxy is not None and answer.status == 407:
             raise proxy_refusal(answer.status, "", shown(url), str(proxy.url))
         if url.scheme == "http" and (mistaken := wants_tls(answer.status, answer.body, shown(url))):

@@ -31,12 +31,14 @@ _NOTHING_IN_COMMON = (
 
 
 def network_failure(
-    error: aiohttp.ClientError | OSError, where: str, *, unsent: bool = False, proxy: str = ""
+    error: aiohttp.ClientError | OSError, where: str, *, unsent: bool = False, proxy: str = "", silent: bool = False
 ) -> DeliveryError:
     """The failure as what it means; ``where`` is the destination, for the sentence, ``proxy`` what it is reached by.
 
-    ``unsent``: see `Retryable`.
+    ``unsent``: see `Retryable`. ``silent``: we speak without TLS, and nobody has ever answered. Some servers hang up on who
+    does not speak TLS; nothing tells them from one that is restarted.
     """
+    perhaps = " (if it always does: does it want https://?)" if silent else ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return tls_failure(error.certificate_error, where, unsent=unsent)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -48,7 +50,7 @@ def network_failure(
         to = f" to its proxy {proxy}" if proxy else ""
         return Retryable(f"{where}: cannot connect{to}: {plain(error.os_error)}", unsent=unsent)
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return Retryable(f"{where}: closed the connection without an answer", unsent=unsent)
+        return Retryable(f"{where}: closed the connection without an answer{perhaps}", unsent=unsent)
     if isinstance(error, aiohttp.ClientPayloadError):
         return Retryable(f"{where}: closed the connection in the middle of its answer")
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -60,7 +62,7 @@ def network_failure(
     for seen in (error, error.__cause__):  # a server may refuse a client's certificate only when it is spoken to
         if isinstance(seen, ssl.SSLError):
             return tls_failure(seen, where, unsent=unsent)
-    return Retryable(f"{where}: the connection broke: {plain(error)}", unsent=unsent)
+    return Retryable(f"{where}: the connection broke: {plain(error)}{perhaps}", unsent=unsent)
 
 
 def tls_failure(error: BaseException, where: str, *, unsent: bool = False) -> DeliveryError:

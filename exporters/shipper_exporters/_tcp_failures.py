@@ -21,14 +21,14 @@ def failure(error: OSError, where: str, *, unsent: bool = False, silent: bool = 
     protocols have no word for, ends it just as one does that is restarted.
     """
     cause = error.cause if isinstance(error, Broken) else error
+    perhaps = " (if it always does: does it expect TLS, or not know us?)" if silent else ""
     if cause is None:
-        perhaps = " (if it always does: does it expect TLS, or not know us?)" if silent else ""
         return Retryable(f"{where}: closed the connection before it acknowledged{perhaps}", unsent=unsent)
     if isinstance(cause, ssl.SSLError):
         if cause.reason in NOT_TLS:
             return Unusable(f"{where}: does not speak TLS; without it the endpoint begins with tcp://")
         return tls_failure(cause, where, unsent=unsent)
-    return Retryable(f"{where}: the connection broke: {plain(cause)}", unsent=unsent)
+    return Retryable(f"{where}: the connection broke: {plain(cause)}{perhaps}", unsent=unsent)
 
 
 def unreachable(error: OSError, where: str) -> DeliveryError:
