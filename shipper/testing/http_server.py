@@ -13,13 +13,13 @@ from aiohttp import web
 
 
 class HttpServer(ABC):
-    """An async context manager that listens while it is open. `serve` answers all requests, of any method and path."""
+    """An async context manager that listens while it is open. `serve` answers all requests, of any method and path.
+
+    A request that has come is served to its end, whether anybody still waits for the answer or not, as by most services.
+    """
 
     unpacks: ClassVar[bool] = False
     """Whether bodies come to `serve` decompressed, and not as they were on the wire."""
-
-    notices_hang_up: ClassVar[bool] = True
-    """Whether a request that is being served ends with its connection; else it is served to the end."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.host = host
@@ -53,7 +53,7 @@ class HttpServer(ABC):
         if self._runner is not None:
             return
         handler = web.Server(self.serve, access_log=None, auto_decompress=self.unpacks)
-        self._runner = web.ServerRunner(handler, handler_cancellation=self.notices_hang_up, shutdown_timeout=0.01)
+        self._runner = web.ServerRunner(handler, shutdown_timeout=0.01)
         await self._runner.setup()
         listener = self.listener()
         self.port = listener.getsockname()[1]

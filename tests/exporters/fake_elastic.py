@@ -62,8 +62,6 @@ class Bulk:
 class FakeElastic(HttpServer):
     """``script``: answers to the next bulk requests in place of its own; ``answer``: to all of them from now on."""
 
-    notices_hang_up = False  # as the real ones: what came is stored, whether anybody still waits for the answer or not
-
     def __init__(self, product: Mapping[str, Any] = ES_8) -> None:
         super().__init__()
         self.product = product

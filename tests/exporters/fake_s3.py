@@ -19,9 +19,6 @@ class FakeS3(HttpServer):
     """``objects`` maps keys to bytes. ``fault`` is what goes wrong from now on."""
 
     unpacks = True
-    notices_hang_up = (
-        False  # as the real one: what has come is stored, whether anybody still waits for the answer or not
-    )
 
     def __init__(self) -> None:
         super().__init__()

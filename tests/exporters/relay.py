@@ -20,8 +20,6 @@ class Relay(HttpServer):
     with this status, not passed on. ``page``: a web page. ``pass``: as without a script.
     """
 
-    notices_hang_up = False  # what came is passed on, whether anybody still waits for the answer or not
-
     def __init__(self, upstream: str) -> None:
         super().__init__()
         self._upstream = upstream
