@@ -32,7 +32,7 @@ def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, A
         "loki": {"type": "loki", "endpoint": url},
         "elasticsearch": {"type": "elasticsearch", "endpoint": url},
         "splunk": {"type": "splunk", "endpoint": url, "token_file": str(secret)},
-        "datadog": {"type": "datadog", "logs_endpoint": url, "api_key_file": str(secret)},
+        "datadog": {"type": "datadog", "logs_endpoint": f"{url}/api/v2/logs", "token_file": str(secret)},
         "kafka": {"type": "kafka", "endpoints": [f"127.0.0.1:{ports['kafka']}"]},
         "file": {"type": "file", "path": str(directory / "out" / "{signal}.jsonl")},
     }[kind]
