@@ -6,11 +6,17 @@ import asyncio
 import socket
 
 import pytest
+from yarl import URL
 
 from shipper.clock import Deadline
-from shipper.errors import Unusable
+from shipper.contracts import ExporterContext
+from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
+from shipper.testing.sink import Sink, accept, hang_up
+from shipper.testing.streams import LIFE
+from shipper_exporters._client import Client
 from shipper_exporters._http import Addresses, Patience, WatchingResolver, excerpt
+from shipper_exporters._http_settings import HttpSettings
 from shipper_exporters._resolve import Names
 
 
@@ -133,3 +139,25 @@ def test_excerpts_are_short_and_printable() -> None:
     assert excerpt(b"a\r\n\x1b[2J\xff  b\x00") == "a [2J\ufffd b"
     assert excerpt("x" * 500) == "x" * 197 + "..."
     assert excerpt("") == ""
+
+
+def test_who_hangs_up_without_ever_answering_may_want_tls() -> None:
+    """A server on a TLS port just hangs up on plain HTTP; one that answered before is restarted, and is not suspected."""
+
+    async def run() -> None:
+        said: list[str] = []
+        async with Sink() as sink:
+            client = Client.of(HttpSettings(), ExporterContext(FakeClock(), LIFE, 1, "test"))
+            client.open()
+            try:
+                for answer in (hang_up(), accept(), hang_up()):
+                    sink.answer = answer
+                    try:
+                        await client.call("POST", URL(f"{sink.url}/v1/logs"), Deadline(FakeClock()), 1000, {})
+                    except Retryable as error:
+                        said.append(str(error))
+            finally:
+                await client.aclose()
+        assert ["https://" in text for text in said] == [True, False]
+
+    asyncio.run(run())

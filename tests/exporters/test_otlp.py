@@ -78,7 +78,7 @@ RELAYED = (  # as a Collector says that its own destination refused; the interes
         (say.refuse(504), Retryable, "504"),
         (say.refuse(599), Retryable, "answered 599"),
         (say.cut_off(), Retryable, "in the middle of its answer"),
-        (say.hang_up(), Retryable, "without an answer (if it always does: does it want https://?)"),
+        (say.hang_up(), Retryable, "without an answer"),
         (say.not_http(), Unusable, "does not speak HTTP"),
     ],
 )
