@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import add
-from typing import ClassVar
 
 from shipper.otlp.wire import field, fixed64_field, varint
 
@@ -16,10 +16,8 @@ _OBSERVED_BYTES = 9
 _PACK_TIME = struct.Struct("<cQ").pack
 
 
-class _Remembered(dict[int, bytes]):
+class _Remembered(dict[int, bytes], ABC):
     """Encoded lengths. Forgets when full, because texts may be of ever new lengths."""
-
-    before: ClassVar[bytes]
 
     def __missing__(self, size: int) -> bytes:
         if len(self) >= _CACHED:
@@ -27,9 +25,9 @@ class _Remembered(dict[int, bytes]):
         self[size] = found = self.make(size)
         return found
 
+    @abstractmethod
     def make(self, size: int) -> bytes:
         """What stands in front of ``size`` bytes."""
-        raise NotImplementedError
 
 
 class _Bodies(_Remembered):
