@@ -10,8 +10,8 @@ import time
 from bench.row import Row
 from shipper.otlp import metrics
 from shipper.otlp.encode import resource, scope
-from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._remote_write import Version, cut
+from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.remote_write import Version, cut
 
 HOSTS = 500
 GAUGES = 50  # with two counters and a histogram of five edges: 60 series a host

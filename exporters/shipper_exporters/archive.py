@@ -44,8 +44,8 @@ from shipper.fleet.store import (
 )
 from shipper.otlp.scan import scan
 from shipper.otlp.wire import LENGTH, field, fields
-from shipper_exporters._archive_parquet import encode_table, parquet_key, require
-from shipper_exporters._http import Patience
+from shipper_exporters._archive.parquet import encode_table, parquet_key, require
+from shipper_exporters._http.exchange import Patience
 
 MIB = 1 << 20
 MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; both in-flight objects are held in memory

@@ -20,18 +20,18 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected, TooLarge, Unusable
 from shipper.otlp.scan import scan
-from shipper_exporters._client import Client, Content, shown
-from shipper_exporters._datadog_answers import MAX_ANSWER, accepted, failure
-from shipper_exporters._datadog_delta import Converted, Deltas
-from shipper_exporters._datadog_journey import Journey
-from shipper_exporters._datadog_logs import LogEntries
-from shipper_exporters._datadog_request import Part, log_parts, otlp_part
-from shipper_exporters._datadog_settings import DatadogSettings, Surroundings, endpoints
-from shipper_exporters._datadog_tags import Tagging
-from shipper_exporters._files import SecretFile
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._otlp_answers import success
+from shipper_exporters._datadog.answers import MAX_ANSWER, accepted, failure
+from shipper_exporters._datadog.delta import Converted, Deltas
+from shipper_exporters._datadog.journey import Journey
+from shipper_exporters._datadog.logs import LogEntries
+from shipper_exporters._datadog.request import Part, log_parts, otlp_part
+from shipper_exporters._datadog.settings import DatadogSettings, Surroundings, endpoints
+from shipper_exporters._datadog.tags import Tagging
+from shipper_exporters._http.client import Client, Content, shown
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._otlp.answers import success
 from shipper_exporters._unfinished import Unfinished
+from shipper_exporters._way.files import SecretFile
 
 __all__ = ["DatadogExporter", "DatadogSettings"]
 

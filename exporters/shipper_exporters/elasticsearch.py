@@ -15,20 +15,20 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable
 from shipper.ids import uuid7
-from shipper_exporters._bulk import NDJSON, BulkBody
-from shipper_exporters._bulk_answers import MAX_ANSWER, Outcome, outcomes
-from shipper_exporters._bulk_journey import Journey
-from shipper_exporters._client import Client, Content, shown
-from shipper_exporters._elasticsearch_aws import Signer
-from shipper_exporters._elasticsearch_earlier import earlier
-from shipper_exporters._elasticsearch_logs import LogBodies
-from shipper_exporters._elasticsearch_metrics import MetricBodies, MetricBody
-from shipper_exporters._elasticsearch_names import Targets
-from shipper_exporters._elasticsearch_nodes import Credentials, Nodes
-from shipper_exporters._elasticsearch_product import Product, recognise
-from shipper_exporters._elasticsearch_settings import ElasticsearchSettings, check
-from shipper_exporters._elasticsearch_spans import SpanBodies
-from shipper_exporters._http_settings import check_literal
+from shipper_exporters._elasticsearch.aws import Signer
+from shipper_exporters._elasticsearch.bulk import NDJSON, BulkBody
+from shipper_exporters._elasticsearch.bulk_answers import MAX_ANSWER, Outcome, outcomes
+from shipper_exporters._elasticsearch.bulk_journey import Journey
+from shipper_exporters._elasticsearch.earlier import earlier
+from shipper_exporters._elasticsearch.logs import LogBodies
+from shipper_exporters._elasticsearch.metrics import MetricBodies, MetricBody
+from shipper_exporters._elasticsearch.names import Targets
+from shipper_exporters._elasticsearch.nodes import Credentials, Nodes
+from shipper_exporters._elasticsearch.product import Product, recognise
+from shipper_exporters._elasticsearch.settings import ElasticsearchSettings, check
+from shipper_exporters._elasticsearch.spans import SpanBodies
+from shipper_exporters._http.client import Client, Content, shown
+from shipper_exporters._http.settings import check_literal
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["ElasticsearchExporter", "ElasticsearchSettings"]

@@ -16,13 +16,13 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import MalformedOtlp, Rejected, Retryable
 from shipper.ids import uuid7
-from shipper_exporters._file_place import failure, survives
-from shipper_exporters._file_rolling import Rolling, RollingFile
-from shipper_exporters._file_settings import FileSettings, paths
-from shipper_exporters._http import Patience
-from shipper_exporters._jsonlines import MOST, json_lines
-from shipper_exporters._own_output import WORDS, foreign
-from shipper_exporters._readable import readable
+from shipper_exporters._file.own_output import WORDS, foreign
+from shipper_exporters._file.place import failure, survives
+from shipper_exporters._file.readable import readable
+from shipper_exporters._file.rolling import Rolling, RollingFile
+from shipper_exporters._file.settings import FileSettings, paths
+from shipper_exporters._http.exchange import Patience
+from shipper_exporters._otlp.jsonlines import MOST, json_lines
 
 __all__ = ["FileExporter", "FileSettings"]
 

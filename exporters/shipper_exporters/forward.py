@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected
-from shipper_exporters._forward_records import Fields
-from shipper_exporters._forward_request import Encoder, ForwardBody
-from shipper_exporters._forward_session import Door, deliver
-from shipper_exporters._forward_settings import PORT, ForwardSettings, check, parse_tag
-from shipper_exporters._tcp import Tcp
-from shipper_exporters._tcp_link import Link
-from shipper_exporters._tcp_settings import Server
+from shipper_exporters._forward.records import Fields
+from shipper_exporters._forward.request import Encoder, ForwardBody
+from shipper_exporters._forward.session import Door, deliver
+from shipper_exporters._forward.settings import PORT, ForwardSettings, check, parse_tag
+from shipper_exporters._tcp.link import Link
+from shipper_exporters._tcp.session import Tcp
+from shipper_exporters._tcp.settings import Server
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["ForwardExporter", "ForwardSettings"]

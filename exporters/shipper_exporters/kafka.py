@@ -16,12 +16,12 @@ from confluent_kafka import KafkaError, KafkaException
 from shipper.clock import Deadline, Patience
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, Unusable
-from shipper_exporters._http import Addresses, SecretFile
-from shipper_exporters._kafka_answers import meaning, of_connection, trouble
-from shipper_exporters._kafka_messages import Message, messages
-from shipper_exporters._kafka_producer import KafkaProducer, config
-from shipper_exporters._kafka_settings import KafkaSettings, check
-from shipper_exporters._resolve import Names
+from shipper_exporters._http.exchange import Addresses, SecretFile
+from shipper_exporters._kafka.answers import meaning, of_connection, trouble
+from shipper_exporters._kafka.messages import Message, messages
+from shipper_exporters._kafka.producer import KafkaProducer, config
+from shipper_exporters._kafka.settings import KafkaSettings, check
+from shipper_exporters._way.resolve import Names
 
 __all__ = ["KafkaExporter", "KafkaSettings"]
 

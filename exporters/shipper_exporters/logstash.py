@@ -17,11 +17,11 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected
 from shipper.otlp.rows import LogBlock, log_blocks
-from shipper_exporters._ecs import EcsLogs
-from shipper_exporters._lumberjack import Window, Windows
-from shipper_exporters._lumberjack_session import Journey
-from shipper_exporters._lumberjack_settings import PORT, LogstashSettings, check
-from shipper_exporters._tcp import Tcp
+from shipper_exporters._elasticsearch.ecs import EcsLogs
+from shipper_exporters._logstash.lumberjack import Window, Windows
+from shipper_exporters._logstash.session import Journey
+from shipper_exporters._logstash.settings import PORT, LogstashSettings, check
+from shipper_exporters._tcp.session import Tcp
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["LogstashExporter", "LogstashSettings"]

@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected
-from shipper_exporters._client import Client, Content, shown
-from shipper_exporters._http import SecretFile
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._loki_answers import MAX_ANSWER, Meaning, meaning
-from shipper_exporters._loki_encode import LokiEncoder
-from shipper_exporters._loki_journey import Journey
-from shipper_exporters._loki_otlp import otlp_body
-from shipper_exporters._loki_settings import LokiSettings, check
-from shipper_exporters._loki_wire import Push
-from shipper_exporters._otlp_answers import failure, success
-from shipper_exporters._otlp_request import OtlpBody
+from shipper_exporters._http.client import Client, Content, shown
+from shipper_exporters._http.exchange import SecretFile
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._loki.answers import MAX_ANSWER, Meaning, meaning
+from shipper_exporters._loki.encode import LokiEncoder
+from shipper_exporters._loki.journey import Journey
+from shipper_exporters._loki.otlp import otlp_body
+from shipper_exporters._loki.settings import LokiSettings, check
+from shipper_exporters._loki.wire import Push
+from shipper_exporters._otlp.answers import failure, success
+from shipper_exporters._otlp.request import OtlpBody
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["LokiExporter", "LokiSettings"]

@@ -15,16 +15,16 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge
 from shipper.intervals import IntervalSet
-from shipper_exporters._addresses import Addresses
-from shipper_exporters._client import Client
-from shipper_exporters._http import SecretFile
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._otlp_answers import Busy
-from shipper_exporters._otlp_failover import Order
-from shipper_exporters._otlp_http import HttpPlace
-from shipper_exporters._otlp_place import ACCOUNTS_KNOWN_AFTER, GATEWAY_HEADER, Place
-from shipper_exporters._otlp_request import OtlpBody, encode
-from shipper_exporters._otlp_settings import OtlpSettings, addresses, check
+from shipper_exporters._http.client import Client
+from shipper_exporters._http.exchange import SecretFile
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._otlp.answers import Busy
+from shipper_exporters._otlp.failover import Order
+from shipper_exporters._otlp.http import HttpPlace
+from shipper_exporters._otlp.place import ACCOUNTS_KNOWN_AFTER, GATEWAY_HEADER, Place
+from shipper_exporters._otlp.request import OtlpBody, encode
+from shipper_exporters._otlp.settings import OtlpSettings, addresses, check
+from shipper_exporters._way.addresses import Addresses
 
 __all__ = ["ACCOUNTS_KNOWN_AFTER", "GATEWAY_HEADER", "OtlpBody", "OtlpExporter", "OtlpSettings"]
 
@@ -67,8 +67,8 @@ class OtlpExporter(Exporter):
         self._places: Sequence[Place]
         if settings.protocol == "grpc":
             # HTTP/2 takes memory, which most hosts can keep
-            from shipper_exporters._grpc import Grpc
-            from shipper_exporters._otlp_grpc import GrpcPlace
+            from shipper_exporters._http.grpc import Grpc
+            from shipper_exporters._otlp.grpc import GrpcPlace
 
             self._client = grpc = Grpc.of(settings, context)
             self._places = [GrpcPlace(at, grpc, self._headers, context.clock, context.life) for at in found]

@@ -17,18 +17,18 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected, TooLarge, Unusable
 from shipper.ids import uuid7
-from shipper_exporters._client import Answer, Client, Content, shown
-from shipper_exporters._http import SecretFile
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._prometheus_answers import HISTOGRAMS_FLAG, MAX_ANSWER, Refused, meaning
-from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._prometheus_delta import Sums
-from shipper_exporters._prometheus_samples import is_histogram
-from shipper_exporters._prometheus_series import Series
-from shipper_exporters._prometheus_settings import PrometheusSettings, authorization, check
-from shipper_exporters._remote_write import TWICE, Part, Version, cut
-from shipper_exporters._remote_write_dialect import Dialect, with_proof
-from shipper_exporters._remote_write_journey import Journey, WriteBody
+from shipper_exporters._http.client import Answer, Client, Content, shown
+from shipper_exporters._http.exchange import SecretFile
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._prometheus.answers import HISTOGRAMS_FLAG, MAX_ANSWER, Refused, meaning
+from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.delta import Sums
+from shipper_exporters._prometheus.remote_write import TWICE, Part, Version, cut
+from shipper_exporters._prometheus.remote_write_dialect import Dialect, with_proof
+from shipper_exporters._prometheus.remote_write_journey import Journey, WriteBody
+from shipper_exporters._prometheus.samples import is_histogram
+from shipper_exporters._prometheus.series import Series
+from shipper_exporters._prometheus.settings import PrometheusSettings, authorization, check
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["PrometheusExporter", "PrometheusSettings"]

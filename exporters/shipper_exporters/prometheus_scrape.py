@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 from shipper.clock import Deadline, Patience
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected, Retryable
-from shipper_exporters._exposition import Exposition, Shown
-from shipper_exporters._exposition_text import write
-from shipper_exporters._prometheus_convert import Converted, Converter
-from shipper_exporters._prometheus_delta import Sums
-from shipper_exporters._remote_write_journey import LATE
-from shipper_exporters._scrape_server import ScrapeServer
-from shipper_exporters._scrape_settings import PrometheusScrapeSettings, check
+from shipper_exporters._prometheus.convert import Converted, Converter
+from shipper_exporters._prometheus.delta import Sums
+from shipper_exporters._prometheus.exposition import Exposition, Shown
+from shipper_exporters._prometheus.exposition_text import write
+from shipper_exporters._prometheus.remote_write_journey import LATE
+from shipper_exporters._prometheus.scrape_server import ScrapeServer
+from shipper_exporters._prometheus.scrape_settings import PrometheusScrapeSettings, check
 
 __all__ = ["PrometheusScrapeExporter", "PrometheusScrapeSettings"]
 
@@ -105,12 +105,12 @@ class PrometheusScrapeExporter(Exporter):
         return self._server.address
 
     def show(self, *, openmetrics: bool) -> tuple[bytes, tuple[int, list[tuple[Shown, int]]]]:
-        """See `shipper_exporters._scrape_server.Page`."""
+        """See `shipper_exporters._prometheus.scrape_server.Page`."""
         body = write(self._exposition.shelves(self._clock.monotonic()), openmetrics=openmetrics)
         return body, (self._taken, self._exposition.snapshot())
 
     def was_seen(self, mark: tuple[int, list[tuple[Shown, int]]]) -> None:
-        """See `shipper_exporters._scrape_server.Page`."""
+        """See `shipper_exporters._prometheus.scrape_server.Page`."""
         taken, shown = mark
         self._exposition.seen(shown)
         self._looked = max(self._looked, taken)

@@ -15,19 +15,19 @@ from typing import Any, ClassVar
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected, TooLarge
-from shipper_exporters._client import Client, Content, shown
-from shipper_exporters._exposition import Exposition, Taken
-from shipper_exporters._exposition_text import TEXT, write
-from shipper_exporters._http import SecretFile
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._prometheus_convert import Converted, Converter
-from shipper_exporters._prometheus_delta import Sums
-from shipper_exporters._prometheus_samples import Labels, Sample, is_end
-from shipper_exporters._prometheus_settings import authorization
-from shipper_exporters._pushgateway_answers import MAX_ANSWER
-from shipper_exporters._pushgateway_answers import check as check_answer
-from shipper_exporters._pushgateway_settings import PushgatewaySettings, check
-from shipper_exporters._remote_write_journey import LATE
+from shipper_exporters._http.client import Client, Content, shown
+from shipper_exporters._http.exchange import SecretFile
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._prometheus.convert import Converted, Converter
+from shipper_exporters._prometheus.delta import Sums
+from shipper_exporters._prometheus.exposition import Exposition, Taken
+from shipper_exporters._prometheus.exposition_text import TEXT, write
+from shipper_exporters._prometheus.pushgateway_answers import MAX_ANSWER
+from shipper_exporters._prometheus.pushgateway_answers import check as check_answer
+from shipper_exporters._prometheus.pushgateway_settings import PushgatewaySettings, check
+from shipper_exporters._prometheus.remote_write_journey import LATE
+from shipper_exporters._prometheus.samples import Labels, Sample, is_end
+from shipper_exporters._prometheus.settings import authorization
 
 __all__ = ["PushgatewayExporter", "PushgatewaySettings"]
 

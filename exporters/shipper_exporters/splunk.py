@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, Unusable
-from shipper_exporters._client import Content, shown
-from shipper_exporters._http_settings import check_literal
-from shipper_exporters._splunk_acks import Acks, Pending
-from shipper_exporters._splunk_answers import ChannelLost, Refused, Taken, meaning, parse, trouble
-from shipper_exporters._splunk_events import LogEvents
-from shipper_exporters._splunk_fields import Placement
-from shipper_exporters._splunk_hec import Hec
-from shipper_exporters._splunk_journey import Journey
-from shipper_exporters._splunk_metrics import metric_events
-from shipper_exporters._splunk_request import Part, SplunkBody, cut, raw_parts
-from shipper_exporters._splunk_settings import SplunkSettings, check
-from shipper_exporters._splunk_spans import span_events
+from shipper_exporters._http.client import Content, shown
+from shipper_exporters._http.settings import check_literal
+from shipper_exporters._splunk.acks import Acks, Pending
+from shipper_exporters._splunk.answers import ChannelLost, Refused, Taken, meaning, parse, trouble
+from shipper_exporters._splunk.events import LogEvents
+from shipper_exporters._splunk.fields import Placement
+from shipper_exporters._splunk.hec import Hec
+from shipper_exporters._splunk.journey import Journey
+from shipper_exporters._splunk.metrics import metric_events
+from shipper_exporters._splunk.request import Part, SplunkBody, cut, raw_parts
+from shipper_exporters._splunk.settings import SplunkSettings, check
+from shipper_exporters._splunk.spans import span_events
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["SplunkExporter", "SplunkSettings"]

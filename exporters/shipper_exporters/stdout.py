@@ -19,10 +19,10 @@ from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
 from shipper.errors import DeliveryError, Retryable, Unusable
-from shipper_exporters._http import Patience
-from shipper_exporters._http_settings import wrong
-from shipper_exporters._own_output import WORDS
-from shipper_exporters._stdout_pipe import SharedOutput
+from shipper_exporters._file.own_output import WORDS
+from shipper_exporters._file.stdout_pipe import SharedOutput
+from shipper_exporters._http.exchange import Patience
+from shipper_exporters._http.settings import wrong
 from shipper_exporters.file import LinesBody, lines_of
 
 __all__ = ["StdoutExporter", "StdoutSettings"]

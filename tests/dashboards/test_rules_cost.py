@@ -16,7 +16,7 @@ from shipper.events import Reporter
 from shipper.measure import catalogue, own_reading
 from shipper.measure.catalogue import EXPOSURE_EDGES, Kind
 from shipper.testing.clock import FakeClock
-from shipper_exporters._prometheus_settings import PrometheusSettings
+from shipper_exporters._prometheus.settings import PrometheusSettings
 from shipper_exporters.archive import ArchiveSettings
 
 

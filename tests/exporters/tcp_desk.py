@@ -12,9 +12,9 @@ from shipper.contracts import ExporterContext
 from shipper.errors import Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE
-from shipper_exporters._tcp import Tcp
-from shipper_exporters._tcp_link import Link
-from shipper_exporters._tcp_settings import Server, TcpSettings
+from shipper_exporters._tcp.link import Link
+from shipper_exporters._tcp.session import Tcp
+from shipper_exporters._tcp.settings import Server, TcpSettings
 from tests.exporters.tcp_kit import Serve, serving
 
 ASK, ANSWER = b"ask\n", b"answer\n"

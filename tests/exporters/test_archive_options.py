@@ -156,7 +156,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     """Where pyarrow is missing, the error names the extra that brings it, before anything is sent."""
     code = (
         "import sys; sys.modules['pyarrow.parquet'] = None\n"
-        "from shipper_exporters._archive_parquet import require\n"
+        "from shipper_exporters._archive.parquet import require\n"
         "try: require()\n"
         "except Exception as error: print(error)\n"
     )

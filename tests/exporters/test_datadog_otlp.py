@@ -20,7 +20,7 @@ from shipper.ids import uuid7
 from shipper.otlp.metrics import counter, distribution, export_metrics, gauge, histogram, number
 from shipper.testing.clock import START_WALL_NS, FakeClock
 from shipper.testing.streams import LIFE
-from shipper_exporters._datadog_delta import FIRST, LATE, SHAPE, Deltas
+from shipper_exporters._datadog.delta import FIRST, LATE, SHAPE, Deltas
 from shipper_exporters.datadog import DatadogExporter, DatadogSettings
 from tests.exporters.datadog_intake import KEY, Intake, errors, points
 

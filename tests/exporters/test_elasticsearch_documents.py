@@ -18,14 +18,14 @@ from shipper.otlp.jsonform import from_json
 from shipper.otlp.rows import LogBlock, LogRow, log_blocks
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE, log_batch, log_payload, log_request
-from shipper_exporters._bulk import BulkBody
-from shipper_exporters._ecs import EcsLogs
-from shipper_exporters._ecs_fields import FIELDS, attributes
-from shipper_exporters._ecs_text import json_texts, numbers, timestamp
-from shipper_exporters._elasticsearch_logs import LogBodies
-from shipper_exporters._elasticsearch_names import Targets
-from shipper_exporters._elasticsearch_otel import OtelLogs
-from shipper_exporters._elasticsearch_settings import ElasticsearchSettings
+from shipper_exporters._elasticsearch.bulk import BulkBody
+from shipper_exporters._elasticsearch.ecs import EcsLogs
+from shipper_exporters._elasticsearch.ecs_fields import FIELDS, attributes
+from shipper_exporters._elasticsearch.ecs_text import json_texts, numbers, timestamp
+from shipper_exporters._elasticsearch.logs import LogBodies
+from shipper_exporters._elasticsearch.names import Targets
+from shipper_exporters._elasticsearch.otel import OtelLogs
+from shipper_exporters._elasticsearch.settings import ElasticsearchSettings
 
 NOW = "2023-11-14T22:13:20.000000000Z"
 

@@ -17,7 +17,7 @@ from shipper.contracts import Accepted, Batch, Cut, ExporterContext, Request, Si
 from shipper.errors import Retryable, Unusable
 from shipper.ids import uuid7
 from shipper.testing.streams import log_batch
-from shipper_exporters._ecs_text import timestamp
+from shipper_exporters._elasticsearch.ecs_text import timestamp
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
 from tests.exporters.relay import Relay, until_answered
 from tests.exporters.search_nodes import Elasticsearch, Node, OpenSearch

@@ -11,12 +11,12 @@ from shipper.contracts import Batch, Cut, Request, Signal
 from shipper.otlp.jsonform import from_json
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE, log_request
-from shipper_exporters._bulk import BulkBody
-from shipper_exporters._elasticsearch_metrics import TWICE, MetricBodies
-from shipper_exporters._elasticsearch_names import Targets
-from shipper_exporters._elasticsearch_points import MALFORMED, NO_VALUE
-from shipper_exporters._elasticsearch_settings import ElasticsearchSettings
-from shipper_exporters._elasticsearch_spans import SpanBodies
+from shipper_exporters._elasticsearch.bulk import BulkBody
+from shipper_exporters._elasticsearch.metrics import TWICE, MetricBodies
+from shipper_exporters._elasticsearch.names import Targets
+from shipper_exporters._elasticsearch.points import MALFORMED, NO_VALUE
+from shipper_exporters._elasticsearch.settings import ElasticsearchSettings
+from shipper_exporters._elasticsearch.spans import SpanBodies
 
 NOW = 1_700_000_000_000_000_000
 Items = list[tuple[dict[str, Any], dict[str, Any]]]

@@ -14,10 +14,10 @@ from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Sink, accept, hang_up
 from shipper.testing.streams import LIFE
-from shipper_exporters._client import Client
-from shipper_exporters._http import Addresses, Patience, WatchingResolver, excerpt
-from shipper_exporters._http_settings import HttpSettings
-from shipper_exporters._resolve import Names
+from shipper_exporters._http.client import Client
+from shipper_exporters._http.exchange import Addresses, Patience, WatchingResolver, excerpt
+from shipper_exporters._http.settings import HttpSettings
+from shipper_exporters._way.resolve import Names
 
 
 def cut_after(

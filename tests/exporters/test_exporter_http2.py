@@ -13,7 +13,7 @@ from h2.events import RequestReceived
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper_exporters._http2 import Call, Gone, Http2, NotHttp2, NotTaken, Reset
+from shipper_exporters._http.http2 import Call, Gone, Http2, NotHttp2, NotTaken, Reset
 
 HEAD = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")]
 Ended = (NotHttp2, Gone, NotTaken, Reset)

@@ -17,10 +17,10 @@ from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Sink, held
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters import _resolve
-from shipper_exporters._network import RENEW
-from shipper_exporters._otlp_settings import Protocol
-from shipper_exporters._resolve import FRESH, LONGEST, Names
+from shipper_exporters._otlp.settings import Protocol
+from shipper_exporters._way import resolve
+from shipper_exporters._way.network import RENEW
+from shipper_exporters._way.resolve import FRESH, LONGEST, Names
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import GrpcSink, fault
 
@@ -36,7 +36,7 @@ class Resolver:
         self.goes_on = threading.Event()
         self.goes_on.set()
 
-    def __call__(self, host: str, port: int) -> _resolve.Found:
+    def __call__(self, host: str, port: int) -> resolve.Found:
         self.asked += 1
         self.goes_on.wait(30)
         if isinstance(self.answer, OSError):
@@ -150,7 +150,7 @@ def test_an_answer_of_nothing_is_no_answer() -> None:
 
     resolving(resolver, story)
     with pytest.raises(socket.gaierror, match="not a host name"):
-        _resolve.look_up("x" * 70 + ".example", 1)
+        resolve.look_up("x" * 70 + ".example", 1)
 
 
 def shipping(
@@ -161,7 +161,7 @@ def shipping(
     timeout: float = 10.0,
 ) -> None:
     """A story with an exporter that knows its sink by a name which only ``resolver`` knows."""
-    monkeypatch.setattr("shipper_exporters._network.Names", lambda clock: Names(clock, resolver))
+    monkeypatch.setattr("shipper_exporters._way.network.Names", lambda clock: Names(clock, resolver))
     monkeypatch.setenv("NO_PROXY", "*")
 
     async def run() -> None:

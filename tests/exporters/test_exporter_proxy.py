@@ -19,8 +19,8 @@ from shipper.errors import ConfigError, DeliveryError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Sink
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._otlp_settings import Protocol
-from shipper_exporters._proxy import Proxies
+from shipper_exporters._otlp.settings import Protocol
+from shipper_exporters._way.proxy import Proxies
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import GrpcSink
 from tests.exporters.tls_kit import Authority

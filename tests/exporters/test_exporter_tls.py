@@ -18,9 +18,9 @@ from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Sink
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._failures import tls_failure
-from shipper_exporters._files import TlsFiles
-from shipper_exporters._otlp_settings import Protocol
+from shipper_exporters._otlp.settings import Protocol
+from shipper_exporters._way.failures import tls_failure
+from shipper_exporters._way.files import TlsFiles
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import GrpcSink
 from tests.exporters.tcp_kit import serving

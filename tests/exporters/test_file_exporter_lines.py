@@ -16,9 +16,9 @@ from shipper.otlp.decode import from_json, parse, records
 from shipper.otlp.encode import AttributeValue
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE, log_payload, metric_payload
-from shipper_exporters._jsonlines import json_lines, value_json
-from shipper_exporters._own_output import foreign, text_mark
-from shipper_exporters._readable import readable
+from shipper_exporters._file.own_output import foreign, text_mark
+from shipper_exporters._file.readable import readable
+from shipper_exporters._otlp.jsonlines import json_lines, value_json
 from tests.exporters.loki_kit import payload
 
 NOW = START_WALL_NS

@@ -24,8 +24,8 @@ from shipper.errors import ConfigError, Rejected, Retryable, Unusable
 from shipper.pump.load import make_exporter
 from shipper.testing.clock import START_WALL_NS, FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_payload, log_request
-from shipper_exporters import _file_place, _file_rolling
-from shipper_exporters._file_place import _remote, failure
+from shipper_exporters._file import place, rolling
+from shipper_exporters._file.place import _remote, failure
 from shipper_exporters.file import FileExporter, FileSettings
 from tests.e2e.kit import until
 from tests.exporters.loki_kit import payload, request_of
@@ -118,7 +118,7 @@ def test_a_write_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     async def run() -> None:
         clock = FakeClock()
         async with exporting(str(tmp_path / "{signal}.jsonl"), clock) as exporter:
-            monkeypatch.setattr(_file_rolling.os, "fsync", fsync)
+            monkeypatch.setattr(rolling.os, "fsync", fsync)
             request = lines("slow")
             sending = asyncio.create_task(send(exporter, request))
             await until(lambda: asked, "it hangs")
@@ -143,7 +143,7 @@ def test_a_failed_fsync_is_no_acknowledgement(tmp_path: Path, monkeypatch: pytes
             raise failing.pop()
         real(descriptor)
 
-    monkeypatch.setattr(_file_rolling.os, "fsync", fsync)
+    monkeypatch.setattr(rolling.os, "fsync", fsync)
 
     async def run() -> None:
         async with exporting(str(tmp_path / "{signal}.jsonl")) as exporter:
@@ -205,7 +205,7 @@ def test_a_local_file_proves_nothing(tmp_path: Path) -> None:
 
 def test_a_shared_file_system_is_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on the disk of a file server outlives this host; what only the kernel has does not."""
-    monkeypatch.setattr(_file_place, "REMOTE", frozenset(_kinds()))
+    monkeypatch.setattr(place, "REMOTE", frozenset(_kinds()))
 
     async def run(**settings: Any) -> list[bool]:
         async with exporting(str(tmp_path / "{signal}.jsonl"), **settings) as exporter:

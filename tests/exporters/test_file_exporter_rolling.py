@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shipper.testing.clock import START_WALL_NS
-from shipper_exporters._file_rolling import Rolling, RollingFile
+from shipper_exporters._file.rolling import Rolling, RollingFile
 
 NOW = START_WALL_NS
 DAY = 86_400
@@ -174,7 +174,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 _FULL = """
 import resource, sys
-from shipper_exporters._file_rolling import Rolling, RollingFile
+from shipper_exporters._file.rolling import Rolling, RollingFile
 file = RollingFile(sys.argv[1], Rolling(), sync=True)
 file.append(b"first\\n", 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
@@ -199,7 +199,7 @@ def test_what_does_not_fit_leaves_no_trace(tmp_path: Path) -> None:
 _MOUNTED = """
 mount -t tmpfs -o size=64k none "$1" && exec "$2" - "$1/f" <<'END'
 import sys
-from shipper_exporters._file_rolling import Rolling, RollingFile
+from shipper_exporters._file.rolling import Rolling, RollingFile
 file = RollingFile(sys.argv[1], Rolling(), sync=True)
 file.append(b"first\\n", 0)
 for _ in range(2):

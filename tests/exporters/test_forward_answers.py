@@ -15,7 +15,7 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper_exporters._http import NoAnswer
+from shipper_exporters._http.exchange import NoAnswer
 from shipper_exporters.forward import ForwardExporter, ForwardSettings
 from tests.exporters.fluent_server import FluentServer
 from tests.exporters.log_kit import HOST, context, payload, request

@@ -14,7 +14,7 @@ from shipper.errors import ConfigError, Rejected
 from shipper.otlp.encode import LineEncoder, resource, scope
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE, log_request
-from shipper_exporters._forward_request import MESSAGE
+from shipper_exporters._forward.request import MESSAGE
 from shipper_exporters.forward import ForwardExporter, ForwardSettings
 from tests.exporters.fluent_server import Taken, check
 from tests.exporters.log_kit import HOST, batch, context, payload, request

@@ -17,8 +17,8 @@ from shipper.errors import ConfigError, DeliveryError, Rejected, Retryable, TooL
 from shipper.otlp.decode import records
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._kafka_answers import meaning, trouble
-from shipper_exporters._kafka_messages import messages
+from shipper_exporters._kafka.answers import meaning, trouble
+from shipper_exporters._kafka.messages import messages
 from shipper_exporters.kafka import KafkaExporter, KafkaSettings
 from tests.exporters.kafka_broker import KafkaBroker
 

@@ -14,8 +14,8 @@ from shipper.clock import Deadline
 from shipper.contracts import Accepted, Prepared, Request
 from shipper.errors import ConfigError, DeliveryError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper_exporters import _lumberjack
-from shipper_exporters._http import NoAnswer
+from shipper_exporters._http.exchange import NoAnswer
+from shipper_exporters._logstash import lumberjack
 from shipper_exporters.logstash import LogstashExporter, LogstashSettings
 from tests.exporters.beats_server import Act, BeatsServer, ack, lose, part, say, slowly, take
 from tests.exporters.log_kit import context, payload, request
@@ -155,7 +155,7 @@ def test_a_server_that_works_is_waited_for_and_one_that_is_silent_is_not() -> No
 
 def test_two_windows_are_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next window is there when Logstash is done with one, and no more than that waits in it."""
-    monkeypatch.setattr(_lumberjack, "MOST_DOCUMENTS", 10)
+    monkeypatch.setattr(lumberjack, "MOST_DOCUMENTS", 10)
 
     async def story(exporter: LogstashExporter, server: BeatsServer, clock: FakeClock) -> None:
         held: list[tuple[int, asyncio.StreamWriter]] = []
@@ -221,7 +221,7 @@ def test_whatever_breaks_every_document_arrives_and_in_order(count: int, script:
         stored.extend([document["message"] for document in documents] for documents in server.taken)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_lumberjack, "MOST_DOCUMENTS", 7)
+        patch.setattr(lumberjack, "MOST_DOCUMENTS", 7)
         tell(story, compression=compression)
     first_times = list(dict.fromkeys(line for some in stored for line in some))
     assert first_times == [f"line {number}" for number in range(count)]

@@ -11,7 +11,7 @@ from shipper.contracts import Accepted
 from shipper.errors import Rejected, Retryable, TooLarge, Unusable
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.sink import Answer, Received, Sink, raw, refuse
-from shipper_exporters._loki_wire import Push
+from shipper_exporters._loki.wire import Push
 from shipper_exporters.loki import LokiExporter
 from tests.exporters.loki_kit import at, exporting, payload, plain, request_of, send
 from tests.exporters.loki_server import HOUR, SECOND, FakeLoki, lines_of

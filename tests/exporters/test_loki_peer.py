@@ -27,7 +27,7 @@ from shipper.contracts import Accepted, Request
 from shipper.errors import Rejected, Retryable, Unusable
 from shipper.otlp.wire import field
 from shipper.testing.streams import LIFE, log_payload
-from shipper_exporters._loki_wire import entry
+from shipper_exporters._loki.wire import entry
 from tests.e2e.kit import free_port, until
 from tests.exporters.loki_kit import RESOURCE, at, exporting, payload, request_of, send
 from tests.exporters.loki_server import HOUR, SECOND

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from shipper.contracts import Request, StreamKind
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.streams import LIFE
-from shipper_exporters._loki_encode import LokiEncoder
-from shipper_exporters._loki_names import flat, loki_name, loki_text, selector
-from shipper_exporters._loki_settings import LABELS
-from shipper_exporters._loki_wire import Push, entry, metadata, plain_entries
+from shipper_exporters._loki.encode import LokiEncoder
+from shipper_exporters._loki.names import flat, loki_name, loki_text, selector
+from shipper_exporters._loki.settings import LABELS
+from shipper_exporters._loki.wire import Push, entry, metadata, plain_entries
 from tests.exporters.loki_kit import RESOURCE, at, payload, plain, request_of
 from tests.exporters.loki_server import Line, lines_of
 

@@ -27,7 +27,7 @@ from shipper.ids import uuid7
 from shipper.testing.clock import START_WALL_NS
 from shipper.testing.sink import Sink, refuse
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._otlp_settings import Compression, Protocol
+from shipper_exporters._otlp.settings import Compression, Protocol
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.e2e.kit import free_port, listening
 from tests.exporters.tls_kit import Authority

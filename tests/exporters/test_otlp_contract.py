@@ -15,7 +15,7 @@ from shipper.contracts import Exporter, ExporterContext
 from shipper.testing import sink as http
 from shipper.testing.contract import Destination, ExporterContract, Fault, Held
 from shipper.testing.sink import Sink
-from shipper_exporters._otlp_settings import Compression, Protocol
+from shipper_exporters._otlp.settings import Compression, Protocol
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters import grpc_sink as grpc
 from tests.exporters.grpc_sink import GrpcSink

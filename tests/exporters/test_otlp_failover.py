@@ -18,7 +18,7 @@ from shipper.testing import sink as say
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Answer, Sink
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._otlp_failover import FIRST_REST, LONGEST_REST, Order
+from shipper_exporters._otlp.failover import FIRST_REST, LONGEST_REST, Order
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import GrpcSink, says
 

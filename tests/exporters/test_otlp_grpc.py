@@ -22,8 +22,8 @@ from shipper.otlp.answer import encode_response
 from shipper.sources.listen import ListenSettings
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._otlp_answers import Busy
-from shipper_exporters._otlp_grpc_answers import retry_info
+from shipper_exporters._otlp.answers import Busy
+from shipper_exporters._otlp.grpc_answers import retry_info
 from shipper_exporters.otlp import OtlpExporter, OtlpSettings
 from tests.exporters.grpc_sink import EXPORTS, PAGE, Answer, GrpcSink, fault, says
 from tests.exporters.otlp_kit import exporting, failure, send

@@ -17,7 +17,7 @@ from shipper.errors import MalformedOtlp
 from shipper.otlp import metrics as ours
 from shipper.otlp.encode import resource, scope
 from shipper.otlp.scan import scan
-from shipper_exporters._prometheus_convert import (
+from shipper_exporters._prometheus.convert import (
     FALLING_DELTA,
     MALFORMED,
     NO_NAME,
@@ -25,9 +25,9 @@ from shipper_exporters._prometheus_convert import (
     Converted,
     Converter,
 )
-from shipper_exporters._prometheus_emit import COARSE, NO_VALUE
-from shipper_exporters._prometheus_samples import STALE
-from shipper_exporters._remote_write import Part, cut
+from shipper_exporters._prometheus.emit import COARSE, NO_VALUE
+from shipper_exporters._prometheus.remote_write import Part, cut
+from shipper_exporters._prometheus.samples import STALE
 from tests.exporters.metrickit import HOST, IDENTITY, counter, gauge, payload
 from tests.exporters.remote_write import bits, series_of
 

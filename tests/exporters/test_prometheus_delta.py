@@ -15,9 +15,9 @@ from shipper.contracts import Accepted, ExporterContext
 from shipper.errors import Rejected, Retryable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Answer, Received, Sink, cut_off, raw, refuse
-from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._prometheus_delta import Sums
-from shipper_exporters._prometheus_samples import NO_POINT, Labels, Sample, number_of, pairs_of
+from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.delta import Sums
+from shipper_exporters._prometheus.samples import NO_POINT, Labels, Sample, number_of, pairs_of
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
 from tests.exporters.metrickit import LIFE, counter, exponential, gauge, payload, request
 from tests.exporters.remote_write_two import SeriesTwo, read, wrote

@@ -13,9 +13,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from shipper_exporters._exposition import ANOTHER_TYPE, NATIVE, Exposition, Taken
-from shipper_exporters._exposition_text import asks_for_openmetrics, write
-from shipper_exporters._prometheus_convert import Converter
+from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.exposition import ANOTHER_TYPE, NATIVE, Exposition, Taken
+from shipper_exporters._prometheus.exposition_text import asks_for_openmetrics, write
 from tests.exporters.metrickit import IDENTITY, counter, exponential, gauge, payload
 
 NOW = 1_700_000_000_000

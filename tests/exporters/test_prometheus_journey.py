@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from shipper.contracts import Accepted
 from shipper.errors import Rejected, Retryable, TooLarge
 from shipper.otlp.wire import double_field, field, varint_field
-from shipper_exporters._prometheus_answers import Refused
-from shipper_exporters._prometheus_series import Series
-from shipper_exporters._remote_write import Part, cut
-from shipper_exporters._remote_write_journey import HOPELESS, Journey, WriteBody
+from shipper_exporters._prometheus.answers import Refused
+from shipper_exporters._prometheus.remote_write import Part, cut
+from shipper_exporters._prometheus.remote_write_journey import HOPELESS, Journey, WriteBody
+from shipper_exporters._prometheus.series import Series
 from tests.exporters.remote_write import series_of
 
 OLD = Refused("out of order sample", old=True, partial=False)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper_exporters._prometheus_names import label_name, metric_name, number_text, unit_name
+from shipper_exporters._prometheus.names import label_name, metric_name, number_text, unit_name
 
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper_exporters._prometheus_convert import Converter
-from shipper_exporters._prometheus_emit import COARSE
-from shipper_exporters._prometheus_native import MAX_BUCKETS, Native
-from shipper_exporters._prometheus_points import Exponential
-from shipper_exporters._prometheus_samples import NO_POINT, Family, Labels, is_end, time_tail
-from shipper_exporters._remote_write_two import message
+from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.emit import COARSE
+from shipper_exporters._prometheus.native import MAX_BUCKETS, Native
+from shipper_exporters._prometheus.points import Exponential
+from shipper_exporters._prometheus.remote_write_two import message
+from shipper_exporters._prometheus.samples import NO_POINT, Family, Labels, is_end, time_tail
 from tests.exporters.metrickit import exponential, payload
 from tests.exporters.remote_write_two import read
 

@@ -20,7 +20,7 @@ from shipper.contracts import Accepted, ExporterContext
 from shipper.errors import ConfigError, Rejected, Retryable, Unusable
 from shipper.pump.load import make_exporter
 from shipper.testing.clock import FakeClock
-from shipper_exporters import _scrape_server
+from shipper_exporters._prometheus import scrape_server
 from shipper_exporters.prometheus_scrape import PrometheusScrapeExporter, PrometheusScrapeSettings
 from tests.exporters.metrickit import LIFE, counter, exponential, gauge, payload, request
 
@@ -238,8 +238,8 @@ def test_whom_it_trusts(peer: str, trusted: bool, monkeypatch: pytest.MonkeyPatc
             assert not exporter.trusted()
             send = sending(exporter)
             await settle()
-            note = _scrape_server.ScrapeServer._note
-            monkeypatch.setattr(_scrape_server.ScrapeServer, "_note", lambda self, _: note(self, peer))
+            note = scrape_server.ScrapeServer._note
+            monkeypatch.setattr(scrape_server.ScrapeServer, "_note", lambda self, _: note(self, peer))
             await scrape(exporter)
             await send
             assert exporter.trusted() is trusted

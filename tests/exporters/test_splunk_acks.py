@@ -14,7 +14,7 @@ from shipper.contracts import Accepted, ExporterContext, Prepared
 from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._splunk_acks import SHAKEN, Acks, Channel
+from shipper_exporters._splunk.acks import SHAKEN, Acks, Channel
 from shipper_exporters.splunk import SplunkExporter, SplunkSettings
 from tests.exporters.splunk_hec import TOKEN, HecServer, Say, code
 

@@ -16,8 +16,8 @@ from shipper.errors import ConfigError, DeliveryError, Rejected, Retryable, TooL
 from shipper.pump.load import make_exporter
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._splunk_answers import CLOUD_LIMIT
-from shipper_exporters._splunk_journey import HOPELESS
+from shipper_exporters._splunk.answers import CLOUD_LIMIT
+from shipper_exporters._splunk.journey import HOPELESS
 from shipper_exporters.splunk import SplunkExporter, SplunkSettings
 from tests.exporters.splunk_hec import TOKEN, HecServer, Say, code
 

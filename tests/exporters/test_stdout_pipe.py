@@ -18,7 +18,7 @@ from shipper.contracts import Accepted, ExporterContext, Request, Signal
 from shipper.errors import ConfigError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_payload, log_request
-from shipper_exporters._jsonlines import json_lines
+from shipper_exporters._otlp.jsonlines import json_lines
 from shipper_exporters.stdout import StdoutExporter, StdoutSettings
 from tests.e2e.kit import until
 from tests.exporters.loki_kit import payload, request_of

@@ -10,9 +10,9 @@ import pytest
 from shipper.clock import Deadline
 from shipper.errors import ConfigError, Unusable
 from shipper.testing.clock import FakeClock
-from shipper_exporters._resolve import Names
-from shipper_exporters._tcp import KEPT, Tcp
-from shipper_exporters._tcp_settings import TcpSettings
+from shipper_exporters._tcp.session import KEPT, Tcp
+from shipper_exporters._tcp.settings import TcpSettings
+from shipper_exporters._way.resolve import Names
 from tests.exporters.tcp_desk import Host, ask, context
 from tests.exporters.tcp_kit import serving
 

@@ -9,10 +9,10 @@ import pytest
 from shipper.clock import Deadline
 from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
-from shipper_exporters._http import NoAnswer
-from shipper_exporters._tcp import CONNECT, KEPT, PASSED_OVER, Tcp
-from shipper_exporters._tcp_link import Link
-from shipper_exporters._tcp_settings import Server, TcpSettings
+from shipper_exporters._http.exchange import NoAnswer
+from shipper_exporters._tcp.link import Link
+from shipper_exporters._tcp.session import CONNECT, KEPT, PASSED_OVER, Tcp
+from shipper_exporters._tcp.settings import Server, TcpSettings
 from tests.exporters.tcp_desk import ANSWER, Desk, Host, ask, context, story
 from tests.exporters.tcp_kit import serving
 

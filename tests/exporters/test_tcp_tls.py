@@ -11,9 +11,9 @@ from shipper.contracts import ExporterContext
 from shipper.errors import ConfigError, Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE
-from shipper_exporters._tcp import Tcp
-from shipper_exporters._tcp_link import Link
-from shipper_exporters._tcp_settings import Server, TcpSettings
+from shipper_exporters._tcp.link import Link
+from shipper_exporters._tcp.session import Tcp
+from shipper_exporters._tcp.settings import Server, TcpSettings
 from tests.exporters.tcp_kit import serving
 from tests.exporters.tls_kit import Authority
 from tests.exporters.tls_refusal import refusing

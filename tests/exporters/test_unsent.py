@@ -9,7 +9,7 @@ import socket
 import aiohttp
 import pytest
 
-from shipper_exporters._http import Upload, connect_socket
+from shipper_exporters._http.exchange import Upload, connect_socket
 
 LARGE = 4 << 20  # more than lies in the buffers between two sockets
 

@@ -1,0 +1,1 @@
+"""What objects can be written as, besides OTLP."""

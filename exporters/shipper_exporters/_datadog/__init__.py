@@ -1,0 +1,1 @@
+"""The parts of ``datadog``: logs by intake v2, and what its OTLP intake wants of traces and metrics."""

@@ -1,0 +1,1 @@
+"""The parts of ``forward``: Fluent's protocol, version 1."""

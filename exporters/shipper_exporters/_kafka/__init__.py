@@ -1,0 +1,1 @@
+"""The parts of ``kafka``: messages, the producer, and what brokers answer."""

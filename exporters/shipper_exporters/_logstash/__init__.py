@@ -1,0 +1,1 @@
+"""The parts of ``logstash``: the lumberjack protocol, version 2."""

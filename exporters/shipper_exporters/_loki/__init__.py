@@ -1,0 +1,1 @@
+"""The parts of ``loki``: streams with few labels, its push format, and what it answers."""

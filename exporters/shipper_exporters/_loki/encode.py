@@ -1,0 +1,226 @@
+"""How log records become pushes to Loki: which stream, which line, which time, and everything else as metadata.
+
+Few things are stream labels, as each combination of them is a stream to Loki, and hosts come and go. All else that is known
+of a record, of its host first of all, is structured metadata under the names that Loki itself gives what comes over OTLP.
+
+Times matter more than they seem to: of entries of one stream with the same time, line and metadata Loki keeps one. That makes
+a repeat harmless, and would lose lines that a service really wrote twice. So records without a time of their own, as plain
+lines are, are numbered in nanoseconds from the moment their batch was observed, and a record that is the same as another of
+its push in everything is put a nanosecond behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from functools import lru_cache
+from itertools import starmap
+from typing import NamedTuple
+
+from shipper.contracts import Request
+from shipper.otlp.encode import AttributeValue
+from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
+from shipper.otlp.wire import text
+from shipper_exporters._loki.names import flat, loki_name, loki_text, selector
+from shipper_exporters._loki.wire import Push, entry, metadata, pair, plain_entries
+
+UNKNOWN = {"service_name": "unknown_service"}  # a stream needs a label; this one Loki would add itself
+OWN = frozenset(
+    {"observed_timestamp", "severity_number", "severity_text", "flags", "trace_id", "span_id", "event_name"}
+)
+"""Names of what a record has beside its attributes, as Loki's OTLP endpoint gives them (and ``event_name``, which it leaves out)."""
+
+_ENVELOPES = 256
+_KEPT_LENGTH = 128
+_DIGITS = 19  # of a time in ns, from 2001 to 2286
+_OBSERVED = metadata("observed_timestamp", "0" * _DIGITS)[:-_DIGITS]
+_TRACE_ID = metadata("trace_id", "0" * 32)[:-32]
+_SPAN_ID = metadata("span_id", "0" * 16)[:-16]
+
+
+class _Shared(NamedTuple):
+    """What all records of an envelope have in common: the labels of their stream, metadata, the names taken, the resource."""
+
+    labels: bytes
+    metadata: bytes
+    names: frozenset[str]
+    resource: Mapping[str, AttributeValue]
+
+
+class LokiEncoder:
+    """Makes pushes. ``labels``: stream label -> resource attribute; ``most``: bytes of entries in a push."""
+
+    def __init__(self, labels: Mapping[str, str], most: int) -> None:
+        self._labels = dict(labels)
+        self._most = most
+        self._shared = lru_cache(_ENVELOPES)(self._share)
+
+    def encode(self, request: Request) -> list[Push]:
+        """The pushes of a request, each of one stream; equal requests give equal pushes. Raises `MalformedOtlp`."""
+        streams: dict[bytes, _Stream] = {}
+        for batch in request.batches:
+            for block in log_blocks(batch.payload):
+                shared = self._shared(block.envelope)
+                stream = streams.get(shared.labels)
+                if stream is None:
+                    stream = streams[shared.labels] = _Stream(shared.labels, self._most)
+                if block.lines is not None:
+                    stream.add_lines(block.lines, shared.metadata, block.observed_ns or batch.cut.observed_ns)
+                else:
+                    _add_rows(stream, block, shared, batch.cut.observed_ns)
+        return [push for stream in streams.values() for push in stream.finished()]
+
+    def _share(self, envelope: Envelope) -> _Shared:
+        resource = dict(envelope.resource)
+        labels = {}
+        for label, attribute in self._labels.items():
+            value = loki_text(resource.get(attribute))
+            if value:
+                labels[label] = value
+                if loki_name(attribute) == label:
+                    del resource[attribute]
+        labels = labels or UNKNOWN
+        scope = {"scope.name": envelope.scope, "scope.version": envelope.scope_version, **envelope.scope_attributes}
+        pairs = _apart((*flat(scope), *flat(resource)), OWN | labels.keys())
+        encoded = b"".join(starmap(metadata, pairs.items()))
+        return _Shared(text(selector(labels)), encoded, OWN.union(pairs, labels), envelope.resource)
+
+
+class _Stream:
+    """Entries of one stream, gathered into pushes."""
+
+    def __init__(self, labels: bytes, most: int) -> None:
+        self._labels = labels
+        self._most = most
+        self._pushes: list[Push] = []
+        self._pieces: list[bytes] = []
+        self._size = self._entries = 0
+        self._free_ns = 0  # behind the last record that had no time of its own
+        self._first_at: dict[int, tuple[bytes, bytes]] = {}
+        self._others_at: set[tuple[int, tuple[bytes, bytes]]] = set()
+
+    def add_lines(self, lines: list[bytes], rest: bytes, observed_ns: int) -> None:
+        """Add lines of which nothing is known but when they were observed."""
+        first, at = self._number(observed_ns, len(lines)), 0
+        for piece, count in plain_entries(lines, rest, first):
+            if count > 1 and len(piece) > self._most:
+                for number in range(at, at + count):
+                    self._add(entry(lines[number], rest, first + number), 1)
+            else:
+                self._add(piece, count)
+            at += count
+
+    def add(self, line: bytes, rest: bytes, time_ns: int) -> None:
+        """Add an entry that has a time, or one a nanosecond later for each that is the same in everything."""
+        content = (line, rest)
+        first = self._first_at.setdefault(time_ns, content)
+        if first is not content:
+            while first == content or (time_ns, content) in self._others_at:
+                time_ns += 1
+                first = self._first_at.setdefault(time_ns, content)
+                if first is content:
+                    break
+            else:
+                self._others_at.add((time_ns, content))
+        self._add(entry(line, rest, time_ns), 1)
+
+    def add_untimed(self, line: bytes, rest: bytes, observed_ns: int) -> None:
+        """Add an entry of which is known when it was observed, not when it was written."""
+        self._add(entry(line, rest, self._number(observed_ns, 1)), 1)
+
+    def finished(self) -> list[Push]:
+        """All pushes of it; nothing can be added any more."""
+        self._cut()
+        return self._pushes
+
+    def _number(self, observed_ns: int, count: int) -> int:
+        first = max(observed_ns, self._free_ns)
+        self._free_ns = first + count
+        return first
+
+    def _add(self, piece: bytes, count: int) -> None:
+        if self._pieces and self._size + len(piece) > self._most:
+            self._cut()
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._entries += count
+
+    def _cut(self) -> None:
+        if self._pieces:
+            self._pushes.append(Push.of(self._labels, self._pieces, self._entries))
+        self._pieces = []
+        self._size = self._entries = 0
+
+
+def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: int) -> None:
+    for row in block.rows():
+        line = text(loki_text(row.body))
+        rest = _metadata(row, shared) + shared.metadata
+        if row.time_ns:
+            stream.add(line, rest, row.time_ns)
+        else:
+            stream.add_untimed(line, rest, row.observed_ns or observed_ns)
+
+
+def _metadata(row: LogRow, shared: _Shared) -> bytes:
+    """What a record has beside its line and what it shares."""
+    time_ns, observed_ns, severity, severity_text, _, attributes, event_name, trace_id, span_id, flags = row
+    out = [_head(severity, flags, severity_text, event_name)]
+    if time_ns and observed_ns:  # also tells records apart that are the same but for when they were read
+        digits = b"%d" % observed_ns
+        out.append(_OBSERVED + digits if len(digits) == _DIGITS else pair("observed_timestamp", str(observed_ns)))
+    if trace_id:
+        out.append(_TRACE_ID + trace_id.encode())
+    if span_id:
+        out.append(_SPAN_ID + span_id.encode())
+    if attributes:
+        out += _attributes(attributes, shared)
+    return b"".join(out)
+
+
+def _head(severity: int, flags: int, severity_text: str, event_name: str) -> bytes:
+    kept = len(severity_text) + len(event_name) < _KEPT_LENGTH
+    return (_kept_head if kept else _made_head)(severity, flags, severity_text, event_name)
+
+
+def _made_head(severity: int, flags: int, severity_text: str, event_name: str) -> bytes:
+    values = {
+        "severity_number": str(severity or ""),
+        "severity_text": severity_text,
+        "flags": str(flags or ""),
+        "event_name": event_name,
+    }
+    return b"".join(starmap(metadata, values.items()))
+
+
+_kept_head = lru_cache(1024)(_made_head)
+
+
+def _attributes(attributes: Mapping[str, AttributeValue], shared: _Shared) -> Iterable[bytes]:
+    taken = shared.names
+    if not shared.resource.keys().isdisjoint(attributes):  # what the resource says already is not said twice
+        attributes = {key: value for key, value in attributes.items() if shared.resource.get(key) != value}
+    given = attributes.values()
+    if dict in map(type, given):  # its members count by themselves
+        return starmap(metadata, _apart(flat(attributes), taken).items())
+    values = [value if type(value) is str else loki_text(value) for value in given]
+    return map(metadata, _names(tuple(attributes), taken), values)
+
+
+@lru_cache(1024)
+def _names(keys: tuple[str, ...], taken: frozenset[str]) -> tuple[str, ...]:
+    """The names of attributes that are no maps; records have the same few sets of them again and again."""
+    return tuple(_apart(((loki_name(key), "any") for key in keys), taken))
+
+
+def _apart(pairs: Iterable[tuple[str, str]], taken: Set[str]) -> dict[str, str]:
+    """Pairs by name; one whose name is taken gets another, as LogQL does it, so that no value hides one that queries need.
+
+    Pairs without a value are left out: to Loki they are not there.
+    """
+    apart: dict[str, str] = {}
+    for name, value in pairs:
+        while name in taken or name in apart:
+            name += "_extracted"
+        if value:
+            apart[name] = value
+    return apart

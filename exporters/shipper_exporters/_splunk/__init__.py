@@ -1,0 +1,1 @@
+"""The parts of ``splunk``: events, acknowledgements of indexers, and what HEC answers."""
