@@ -51,7 +51,7 @@ class PrometheusExporter(Exporter):
             max_raw_bytes=_MAX_RAW, requests_per_second=settings.requests_per_second, burst=2, max_in_flight=1
         )
         self._client = Client.of(settings, context)
-        check_literal(name, "url", self._url, self._client.addresses)
+        check_literal(name, "endpoint", self._url, self._client.addresses)
         secret = settings.token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)

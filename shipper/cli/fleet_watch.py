@@ -139,7 +139,7 @@ def _writer(url: str, config_file: str | None, clock: Clock) -> Every:
 
     if url:
         try:
-            return Every([ByExporter(_TYPE, _TYPE, {"url": url}, where="--write", clock=clock)])
+            return Every([ByExporter(_TYPE, _TYPE, {"endpoint": url}, where="--write", clock=clock)])
         except ConfigError as problem:
             raise ConfigError("--write", problem.problem) from problem
     from shipper.config import load

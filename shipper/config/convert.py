@@ -117,10 +117,13 @@ class Converter:
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         before = len(self._errors)
         values: dict[str, Any] = {}
+        older = older_names(kind)
         for key, item in raw.items():
-            field = fields.get(key)
+            field = fields.get(older.get(key, key))
             if field is None:
                 self._wrong((*path, str(key)), f"unknown key{self._instead(str(key), fields)}")
+            elif key in older and raw.get(older[key]) is not None:
+                self._wrong((*path, key), f"is the older name of {older[key]}; give one of them")
             elif item is not None:  # a key with nothing behind it is a key not set
                 values[field.name] = self.value(item, field.type, (*path, key))
         for name, field in fields.items():
@@ -163,6 +166,15 @@ class Converter:
             if not isinstance(key, str) or not key:
                 self._wrong(path, f"the key {key!r} must be text: put it in quotes")
         return {key: self.value(entry, item, (*path, key)) for key, entry in raw.items() if isinstance(key, str)}
+
+
+def older_names(kind: type[msgspec.Struct]) -> Mapping[str, str]:
+    """Names that options of ``kind`` had in earlier versions, which are still understood, and what they are called now.
+
+    A struct has them as its class variable ``older_names``.
+    """
+    names: Mapping[str, str] = getattr(kind, "older_names", {})
+    return names
 
 
 def _unwrap(kind: Any) -> tuple[Any, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from shipper.config.convert import older_names
 from shipper.config.schema import Config
 
 _REF = "#/$defs/{name}"
@@ -21,8 +22,9 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
     kinds = list(exporters.values())
     (root, *settings), definitions = msgspec.json.schema_components([Config, *kinds], ref_template=_REF)
     choices = []
-    for name, reference in zip(exporters, settings, strict=True):
+    for (name, kind), reference in zip(exporters.items(), settings, strict=True):
         own = definitions[reference["$ref"].rpartition("/")[2]]
+        _write_older(own, kind)
         properties = {"type": {"const": name, "description": "The exporter."}, **own.get("properties", {})}
         required = [*own.get("required", []), *([] if name == "otlp" else ["type"])]
         choices.append({**own, "title": f"Destination of type {name}", "properties": properties, "required": required})
@@ -58,8 +60,16 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
 def settings_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The schema of what one exporter can be told."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    _write_older(schema["$defs"][schema["$ref"].rpartition("/")[2]], kind)
     _write_units(schema)
     return schema
+
+
+def _write_older(definition: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+    """Options may have the names that they had in earlier versions."""
+    properties = definition["properties"]
+    for older, name in older_names(kind).items():
+        properties[older] = {**properties[name], "description": f"The older name of {name}.", "deprecated": True}
 
 
 def _write_units(node: Any) -> None:

@@ -132,8 +132,11 @@ def option_rows(kind: type[msgspec.Struct]) -> list[tuple[str, str, str]]:
 
 
 def _own_first(kind: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
-    """The settings of an exporter, those that it shares with others last: what it is about is read first."""
-    return sorted(msgspec.structs.fields(kind), key=lambda field: field.name not in kind.__annotations__)
+    """The settings of an exporter: where it sends first, and those that it shares with others last."""
+    return sorted(
+        msgspec.structs.fields(kind),
+        key=lambda field: (field.name not in ("endpoint", "endpoints"), field.name not in kind.__annotations__),
+    )
 
 
 def _sections() -> Iterator[tuple[str, type[msgspec.Struct], tuple[str, ...]]]:

@@ -30,10 +30,17 @@ def effective(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]] | None =
     """
     plain: dict[str, Any] = msgspec.to_builtins(loaded.config, enc_hook=str)
     for name, destination in plain["destinations"].items():
-        filled = {**(defaults or {}).get(name, {}), **destination["options"]}
-        plain["destinations"][name] = {"type": destination["type"], **filled}
+        plain["destinations"][name] = {"type": destination["type"], **_options(destination["options"], defaults, name)}
     masked: dict[str, Any] = mask(plain)
     return masked
+
+
+def _options(
+    given: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] | None, destination: str
+) -> dict[str, Any]:
+    """What was given, over what is filled in; what was given by an older name stands there by its name of today."""
+    filled = (defaults or {}).get(destination)
+    return dict(given) if filled is None else {**filled, **{key: given[key] for key in given if key in filled}}
 
 
 def render(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:

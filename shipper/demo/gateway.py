@@ -37,7 +37,7 @@ class GatewayProcess:
         }
         if prometheus:
             self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_TYPE"] = "prometheus"
-            self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_URL"] = prometheus
+            self._settings["SHIPPER_DESTINATIONS_PROMETHEUS_ENDPOINT"] = prometheus
         if asked:
             self._settings["SHIPPER_VERDICTS_PROMETHEUS"] = asked
             self._settings["SHIPPER_VERDICTS_EVERY"] = f"{LOOK_SECONDS}s"

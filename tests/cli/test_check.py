@@ -36,7 +36,7 @@ def test_a_right_file_is_ok_and_nothing_is_touched(check, tmp_path: Path) -> Non
 
 def test_what_no_destination_takes_is_said(check) -> None:
     """A destination for metrics alone is easily thought enough: right, but told what goes nowhere."""
-    result = check("destinations: {p: {type: prometheus, url: 'http://127.0.0.1:1/api/v1/write'}}\n")
+    result = check("destinations: {p: {type: prometheus, endpoint: 'http://127.0.0.1:1/api/v1/write'}}\n")
     assert result.exit_code == 0, result.output
     assert "warning: no destination takes logs: they go nowhere" in result.output
     assert "warning: no destination takes traces: they go nowhere" in result.output
@@ -90,7 +90,7 @@ def test_several_endpoints_may_stand_in_a_variable(check) -> None:
 def test_a_fallback_that_cannot_take_everything_is_said(check) -> None:
     """Numbers alone are rescued by a fallback for numbers alone."""
     main = "main: {endpoint: 'http://127.0.0.1:1'}"
-    other = "other: {type: prometheus, url: 'http://127.0.0.1:1/api/v1/write'}"
+    other = "other: {type: prometheus, endpoint: 'http://127.0.0.1:1/api/v1/write'}"
     result = check(f"destinations: {{{main}, {other}}}\nfallback: {{destination: other}}\n")
     assert result.exit_code == 0, result.output
     assert "the fallback other takes no logs and traces" in result.output

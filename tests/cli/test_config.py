@@ -25,6 +25,15 @@ def test_show_gives_settings_origins_and_no_secrets(tmp_path: Path) -> None:
     assert json.loads(as_json.output)["destinations"]["a"]["endpoint"] == "http://x:1"
 
 
+def test_show_knows_options_by_their_names_of_today(tmp_path: Path) -> None:
+    """An option written by its older name is shown once, by its name of today: what is shown can be used as a file."""
+    path = tmp_path / "c.yaml"
+    path.write_text("destinations: {a: {type: prometheus, url: 'http://x:1/write'}}\n")
+    result = CliRunner().invoke(main, ["config", "show", "--config", str(path)])
+    shown = yaml.safe_load(result.output)["destinations"]["a"]
+    assert (shown["endpoint"], shown.get("url")) == ("http://x:1/write", None)
+
+
 def test_show_works_without_anything_configured() -> None:
     """Looking at the defaults demands no destination."""
     result = CliRunner(env={"SHIPPER_CONFIG": "", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}).invoke(main, ["config", "show"])

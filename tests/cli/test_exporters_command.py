@@ -71,7 +71,7 @@ def test_shows_what_one_can_be_told() -> None:
     lines = run("prometheus").output.splitlines()
     assert lines[:3] == ["destinations:", "  NAME:", "    type: prometheus"]
     names = [line.split()[1] for line in lines[3:]]
-    assert names.index("url") < names.index("ca_file")
+    assert names.index("endpoint") < names.index("ca_file")
 
 
 def test_prints_the_schema_of_one() -> None:

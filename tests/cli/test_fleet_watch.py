@@ -76,7 +76,7 @@ def test_by_the_configuration_and_with_a_lease(server: Prometheus, tmp_path: Pat
     """Destinations of the configuration are written to, by whoever holds the lease in the archive, which is given back."""
     config = tmp_path / "shipper.yaml"
     config.write_text(
-        f"destinations:\n  numbers: {{type: prometheus, url: '{server.write_url}', external_labels: {{by: config}}}}\n"
+        f"destinations:\n  numbers: {{type: prometheus, endpoint: '{server.write_url}', external_labels: {{by: config}}}}\n"
         f"  kept: {{type: archive, url: '{tmp_path / 'elsewhere'}'}}\n"
     )
     words = ("--config", str(config), "--archive", str(tmp_path / "archive"), "--env", "staging", "--every", "5")
@@ -100,7 +100,7 @@ def test_through_a_gateway(server: Prometheus, tmp_path: Path) -> None:
     written = f'{names.VERDICT}{{by="gateway"}}'
     through = tmp_path / "gateway.yaml"
     through.write_text(
-        f"destinations:\n  numbers: {{type: prometheus, url: '{server.write_url}', external_labels: {{by: gateway}}}}\n"
+        f"destinations:\n  numbers: {{type: prometheus, endpoint: '{server.write_url}', external_labels: {{by: gateway}}}}\n"
         f"  archive: {{type: archive, url: '{tmp_path / 'archive'}'}}\n"
     )
     config = tmp_path / "shipper.yaml"

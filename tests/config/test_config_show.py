@@ -62,6 +62,11 @@ def test_the_schema_covers_exporters_units_and_unknown_plug_ins() -> None:
     assert otlp["required"] == []
     assert archive["required"] == ["url", "type"]
     assert other["properties"]["type"]["not"] == {"enum": ["otlp", "archive"]}
+    (prometheus, _) = json_schema({"prometheus": exporter_class("prometheus").Settings})["$defs"]["Destination"][
+        "anyOf"
+    ]
+    assert prometheus["properties"]["url"]["deprecated"] is True
+    assert "deprecated" not in prometheus["properties"]["endpoint"]
     for section in definitions["Config"]["properties"].values():
         assert section.get("description")
     for name in ("Labels", "Files", "Drain", "Admin", "Gateway", "Log", "Account", "Quarantine", "FileLimits"):

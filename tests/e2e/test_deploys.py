@@ -144,7 +144,7 @@ def test_a_rollback_that_nobody_told_of_is_three_generations(tmp_path: Path) -> 
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         flag = configuration(
-            tmp_path / "gateway", prometheus={"type": "prometheus", "url": server.write_url, "trust_local": True}
+            tmp_path / "gateway", prometheus={"type": "prometheus", "endpoint": server.write_url, "trust_local": True}
         )
         async with gateway(tmp_path / "gateway", port, flags=[flag], **FAST) as receiver:
             await listening(port)

@@ -43,7 +43,7 @@ for number in range(first, first + count):
 def to_prometheus(server: Prometheus) -> dict[str, str]:
     """A second destination, of numbers only."""
     name = "SHIPPER_DESTINATIONS_NUMBERS"
-    return {f"{name}_TYPE": "prometheus", f"{name}_URL": server.write_url, f"{name}_TRUST_LOCAL": "true"}
+    return {f"{name}_TYPE": "prometheus", f"{name}_ENDPOINT": server.write_url, f"{name}_TRUST_LOCAL": "true"}
 
 
 def log_config(directory: Path) -> str:

@@ -69,7 +69,7 @@ def test_a_sidecar_writes_to_prometheus_beside_a_gateway(tmp_path: Path) -> None
         log.write_text("".join(f"line {number}\n" for number in range(1000)))
         flag = configuration(
             tmp_path / "host-a",
-            prometheus={"type": "prometheus", "url": server.write_url, "trust_local": True},
+            prometheus={"type": "prometheus", "endpoint": server.write_url, "trust_local": True},
         )
         async with gateway(tmp_path / "gateway", port) as receiver:
             await listening(port)
@@ -96,7 +96,7 @@ def test_a_gateway_writes_to_prometheus(tmp_path: Path) -> None:
         port = free_port()
         flag = configuration(
             tmp_path / "gateway",
-            prometheus={"type": "prometheus", "url": server.write_url},
+            prometheus={"type": "prometheus", "endpoint": server.write_url},
         )
         receiver = await gateway(tmp_path / "gateway", port, flags=[flag]).start()
         await listening(port)
@@ -128,7 +128,7 @@ def test_only_a_destination_for_metrics(tmp_path: Path) -> None:
     async def story(server: Prometheus) -> None:
         log = tmp_path / "app.log"
         log.write_text("a line\n")
-        where = {"type": "prometheus", "url": server.write_url, "trust_local": True}
+        where = {"type": "prometheus", "endpoint": server.write_url, "trust_local": True}
         flag = configuration(tmp_path / "host-a", prometheus=where)
         process = sidecar(tmp_path / "host-a", "", log, flags=[flag, "--ephemeral"])
         async with process:
@@ -163,7 +163,7 @@ def test_a_users_id_in_a_label(tmp_path: Path) -> None:
 
     async def story(server: Prometheus) -> None:
         port = free_port()
-        where = {"type": "prometheus", "url": server.write_url, "max_series": 200, "trust_local": True}
+        where = {"type": "prometheus", "endpoint": server.write_url, "max_series": 200, "trust_local": True}
         flag = configuration(tmp_path / "gateway", prometheus=where)
         receiver = gateway(tmp_path / "gateway", port, flags=[flag], **own | {"SHIPPER_SERVICE": "shipper-gateway"})
         async with receiver:

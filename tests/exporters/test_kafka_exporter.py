@@ -203,8 +203,10 @@ def test_what_errors_mean(code: int, error: type[DeliveryError]) -> None:
 @pytest.mark.parametrize(
     ("options", "path"),
     [
-        ({"endpoints": []}, "endpoints"),
+        ({"endpoints": []}, "endpoint"),
         ({"endpoints": ["http://kafka:9092"]}, "endpoints[0]"),
+        ({"endpoints": [], "endpoint": "http://kafka:9092"}, "endpoint"),
+        ({"endpoint": "kafka:9092"}, "endpoints"),
         ({"logs_topic": "no spaces"}, "logs_topic"),
         ({"logs_topic": "", "traces_topic": "", "metrics_topic": ""}, "logs_topic"),
         ({"username": "me"}, "username"),

@@ -39,7 +39,7 @@ async def exporting(sink: Sink, **settings: Any) -> AsyncIterator[PrometheusExpo
     sink.answer = STORED
     exporter = PrometheusExporter(
         "prom",
-        PrometheusSettings(url=f"{sink.url}/v1/metrics?key=secret", **{"protocol": "1.0", **settings}),
+        PrometheusSettings(endpoint=f"{sink.url}/v1/metrics?key=secret", **{"protocol": "1.0", **settings}),
         context(),
     )
     await exporter.start()
@@ -235,36 +235,47 @@ def test_a_flood_takes_no_place_of_hosts_numbers() -> None:
 
 def test_what_it_is() -> None:
     """It takes metrics only, one request at a time, and a Prometheus on this host is not trusted unless it is said to be."""
-    here = PrometheusExporter("p", PrometheusSettings(url="http://127.0.0.1:9090/api/v1/write"), context())
+    here = PrometheusExporter("p", PrometheusSettings(endpoint="http://127.0.0.1:9090/api/v1/write"), context())
     said = PrometheusExporter(
-        "p", PrometheusSettings(url="http://127.0.0.1:9090/api/v1/write", trust_local=True), context()
+        "p", PrometheusSettings(endpoint="http://127.0.0.1:9090/api/v1/write", trust_local=True), context()
     )
-    away = PrometheusExporter("p", PrometheusSettings(url="https://192.0.2.1/api/v1/push?key=secret"), context())
+    away = PrometheusExporter("p", PrometheusSettings(endpoint="https://192.0.2.1/api/v1/push?key=secret"), context())
     assert [one.trusted() for one in (here, said, away)] == [False, True, True]
     assert away.describe() == "remote write to https://192.0.2.1"
     assert away.signals == {Signal.METRICS}
     assert away.limits.max_in_flight == 1
 
 
+def test_the_endpoint_is_understood_by_its_older_name() -> None:
+    """Configurations that were written with `url` go on working; both at once are refused, as nobody can tell which is meant."""
+    there = "http://prometheus.example/api/v1/write"
+    make_exporter("prometheus", "prom", {"url": there}, context())
+    make_exporter("prometheus", "prom", {"url": there, "endpoint": None}, context())
+    with pytest.raises(
+        ConfigError, match=r"^destinations\.prom\.url: is the older name of endpoint; give one of them$"
+    ):
+        make_exporter("prometheus", "prom", {"url": there, "endpoint": there}, context(), where="destinations.prom")
+
+
 @pytest.mark.parametrize(
     ("options", "path"),
     [
-        ({}, "url"),
-        ({"url": "prometheus:9090"}, "url"),
-        ({"url": "http://p:9090"}, "url"),
-        ({"url": "http://me:secret@p/api/v1/write"}, "url"),
-        ({"url": "http://127.0.0.1:4318/api/v1/write"}, "url"),
-        ({"url": "http://p/w", "timeout": "0s"}, "timeout"),
-        ({"url": "http://p/w", "key_file": "k"}, "key_file"),
-        ({"url": "http://p/w", "username": "me"}, "username"),
-        ({"url": "http://p/w", "username": "m:e", "password_file": "p"}, "username"),
-        ({"url": "http://p/w", "username": "me", "password_file": "p", "token_file": "t"}, "username"),
-        ({"url": "http://p/w", "headers": {"Content-Type": "x"}}, "headers.Content-Type"),
-        ({"url": "http://p/w", "token_file": "t", "headers": {"Authorization": "x"}}, "headers.Authorization"),
-        ({"url": "http://p/w", "external_labels": {"a-b": "x"}}, "external_labels.a-b"),
-        ({"url": "http://p/w", "external_labels": {"le": "x"}}, "external_labels.le"),
-        ({"url": "http://p/w", "max_series": 0}, "max_series"),
-        ({"url": "http://p/w", "max_serie": 5}, "max_serie"),
+        ({}, "endpoint"),
+        ({"endpoint": "prometheus:9090"}, "endpoint"),
+        ({"endpoint": "http://p:9090"}, "endpoint"),
+        ({"endpoint": "http://me:secret@p/api/v1/write"}, "endpoint"),
+        ({"endpoint": "http://127.0.0.1:4318/api/v1/write"}, "endpoint"),
+        ({"endpoint": "http://p/w", "timeout": "0s"}, "timeout"),
+        ({"endpoint": "http://p/w", "key_file": "k"}, "key_file"),
+        ({"endpoint": "http://p/w", "username": "me"}, "username"),
+        ({"endpoint": "http://p/w", "username": "m:e", "password_file": "p"}, "username"),
+        ({"endpoint": "http://p/w", "username": "me", "password_file": "p", "token_file": "t"}, "username"),
+        ({"endpoint": "http://p/w", "headers": {"Content-Type": "x"}}, "headers.Content-Type"),
+        ({"endpoint": "http://p/w", "token_file": "t", "headers": {"Authorization": "x"}}, "headers.Authorization"),
+        ({"endpoint": "http://p/w", "external_labels": {"a-b": "x"}}, "external_labels.a-b"),
+        ({"endpoint": "http://p/w", "external_labels": {"le": "x"}}, "external_labels.le"),
+        ({"endpoint": "http://p/w", "max_series": 0}, "max_series"),
+        ({"endpoint": "http://p/w", "max_serie": 5}, "max_serie"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -43,7 +43,7 @@ class RemoteWriteDestination(Destination):
         self._url = f"{sink.url}/v1/metrics"
 
     def exporter(self, context: ExporterContext) -> Exporter:
-        return PrometheusExporter("sink", PrometheusSettings(url=self._url, protocol=self._protocol), context)
+        return PrometheusExporter("sink", PrometheusSettings(endpoint=self._url, protocol=self._protocol), context)
 
     async def healthy(self) -> None:
         await self._sink.come_up()

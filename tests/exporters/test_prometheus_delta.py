@@ -239,7 +239,7 @@ def test_a_refused_request_is_not_counted_on() -> None:
 
 
 async def run(sink: Sink) -> PrometheusExporter:
-    settings_ = PrometheusSettings(url=f"{sink.url}/v1/metrics", protocol="2.0", max_samples_per_send=3)
+    settings_ = PrometheusSettings(endpoint=f"{sink.url}/v1/metrics", protocol="2.0", max_samples_per_send=3)
     exporter = PrometheusExporter("prom", settings_, ExporterContext(FakeClock(), LIFE, 1, "test"))
     await exporter.start()
     return exporter

@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 @asynccontextmanager
 async def exporting(url: str, **settings: Any) -> AsyncIterator[PrometheusExporter]:
     context = ExporterContext(CLOCK, LIFE, 1, "Shipper/test")
-    exporter = PrometheusExporter("prom", PrometheusSettings(url=url, **settings), context)
+    exporter = PrometheusExporter("prom", PrometheusSettings(endpoint=url, **settings), context)
     await exporter.start()
     try:
         yield exporter

@@ -47,7 +47,7 @@ def tell(story: Story, url: str, **settings: Any) -> PrometheusExporter:
 
     async def run() -> PrometheusExporter:
         exporter = PrometheusExporter(
-            "prom", PrometheusSettings(url=url, **settings), ExporterContext(CLOCK, LIFE, 1, "Shipper/test")
+            "prom", PrometheusSettings(endpoint=url, **settings), ExporterContext(CLOCK, LIFE, 1, "Shipper/test")
         )
         await exporter.start()
         try:

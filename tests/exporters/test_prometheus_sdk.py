@@ -58,7 +58,7 @@ async def ship(server: Prometheus, payloads: list[bytes], *, restarts: bool) -> 
         if exporter is None or restarts:
             context = ExporterContext(SystemClock(), LIFE, 1, "Shipper/test")
             exporter = PrometheusExporter(
-                "prom", PrometheusSettings(url=server.write_url, native_histograms="always"), context
+                "prom", PrometheusSettings(endpoint=server.write_url, native_histograms="always"), context
             )
             await exporter.start()
         assert await exporter.send(exporter.prepare(request(one)), Deadline(SystemClock())) == Accepted()

@@ -29,7 +29,7 @@ DISABLED = Answer(500, b"native histograms are disabled", "text/plain", headers=
 @asynccontextmanager
 async def exporting(sink: Sink, **settings: Any) -> AsyncIterator[PrometheusExporter]:
     context = ExporterContext(FakeClock(), LIFE, 1, "Shipper/1.2")
-    exporter = PrometheusExporter("prom", PrometheusSettings(url=f"{sink.url}/v1/metrics", **settings), context)
+    exporter = PrometheusExporter("prom", PrometheusSettings(endpoint=f"{sink.url}/v1/metrics", **settings), context)
     await exporter.start()
     try:
         yield exporter

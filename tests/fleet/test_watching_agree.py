@@ -102,7 +102,7 @@ class Counting(Client):
 async def watched(server: Prometheus) -> None:
     """One look of a watcher that reads and writes it."""
     clock = SystemClock()
-    writer = ByExporter("prometheus", "prometheus", {"url": server.write_url}, where="--write", clock=clock)
+    writer = ByExporter("prometheus", "prometheus", {"endpoint": server.write_url}, where="--write", clock=clock)
     client = Counting(server.url)
     watcher = Watcher(client, SERIES, Wanted(), writer, lease=None, every=60, clock=clock, report=Reporter(clock))
     await watcher.turn()

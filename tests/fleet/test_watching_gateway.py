@@ -133,7 +133,7 @@ def test_a_gateway_computes_verdicts(tmp_path: Path) -> None:
         write(server.write_url, *(life.written() for life in lives))
         config.write_text(
             f"verdicts: {{prometheus: '{server.url}'}}\n"
-            f"destinations:\n  numbers: {{type: prometheus, url: '{server.write_url}'}}\n"
+            f"destinations:\n  numbers: {{type: prometheus, endpoint: '{server.write_url}'}}\n"
             f"  archive: {{type: archive, url: '{tmp_path / 'archive'}'}}\n"
         )
         asyncio.run(story(server))

@@ -85,7 +85,7 @@ def verdicts() -> Encoded:
 
 def remote(server: Server, path: str = "/api/v1/write") -> ByExporter:
     return ByExporter(
-        "prometheus", "prometheus", {"url": server.url + path, "protocol": "1.0"}, where="--write", clock=Hasty()
+        "prometheus", "prometheus", {"endpoint": server.url + path, "protocol": "1.0"}, where="--write", clock=Hasty()
     )
 
 
@@ -180,4 +180,4 @@ def test_a_token_is_read_and_a_url_checked(server: Server, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="is no URL"):
         endpoint_of({"endpoint": "nowhere"}, "metrics", "destinations.backend")
     with pytest.raises(ConfigError, match="is no URL"):
-        ByExporter("prometheus", "prometheus", {"url": "x"}, where="--write", clock=Hasty())
+        ByExporter("prometheus", "prometheus", {"endpoint": "x"}, where="--write", clock=Hasty())

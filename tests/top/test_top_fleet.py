@@ -40,7 +40,7 @@ real = pytest.mark.skipif(not available(), reason=MISSING)
 @asynccontextmanager
 async def exporting(url: str) -> AsyncIterator[PrometheusExporter]:
     context = ExporterContext(CLOCK, LIFE, 1, "Shipper/test")
-    exporter = PrometheusExporter("prom", PrometheusSettings(url=url), context)
+    exporter = PrometheusExporter("prom", PrometheusSettings(endpoint=url), context)
     await exporter.start()
     try:
         yield exporter

@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from yarl import URL
 
 from shipper.config.units import Seconds, Size, Word
-from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
+from shipper_exporters._http.settings import OURS, HttpSettings, check_http, named_endpoints, parse_url, wrong
 
 _EXAMPLE = "https://elasticsearch.example:9200"
 _SECRETS = ("api_key_file", "token_file", "username", "aws_region")
@@ -67,12 +67,8 @@ class ElasticsearchSettings(HttpSettings, frozen=True):
 
 def check(destination: str, settings: ElasticsearchSettings) -> list[URL]:
     """The nodes' URLs. Raises `ConfigError` for options that cannot work."""
-    if bool(settings.endpoint) is bool(settings.endpoints):
-        problem = "and endpoints exclude each other" if settings.endpoint else f"is missing, for example {_EXAMPLE}"
-        raise wrong(destination, "endpoint", problem)
-    given = {"endpoint": settings.endpoint} if settings.endpoint else {}
-    given |= {f"endpoints[{number}]": one for number, one in enumerate(settings.endpoints)}
-    urls = [_url(destination, option, one) for option, one in given.items()]
+    given = named_endpoints(destination, settings.endpoint, settings.endpoints, _EXAMPLE)
+    urls = [_url(destination, option, one) for option, one in given]
     secrets = [option for option in _SECRETS if getattr(settings, option)]
     if len(secrets) > 1:
         raise wrong(destination, secrets[0], f"and {secrets[1]} exclude each other")

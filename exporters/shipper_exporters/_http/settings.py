@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, field
@@ -56,6 +56,15 @@ def check_http(destination: str, settings: HttpSettings, ours: Collection[str], 
 def wrong(destination: str, option: str, problem: str) -> ConfigError:
     """The error for an option of a destination."""
     return ConfigError(f"destinations.{destination}.{option}", problem)
+
+
+def named_endpoints(destination: str, endpoint: str, endpoints: Sequence[str], example: str) -> list[tuple[str, str]]:
+    """What is given as ``endpoint`` or ``endpoints``, each behind the name of its option. Raises `ConfigError` for none and both."""
+    if endpoint and endpoints:
+        raise wrong(destination, "endpoints", "and endpoint exclude each other")
+    if not endpoint and not endpoints:
+        raise wrong(destination, "endpoint", f"is missing, for example {example}")
+    return [("endpoint", endpoint)] if endpoint else [(f"endpoints[{n}]", one) for n, one in enumerate(endpoints)]
 
 
 def parse_url(destination: str, option: str, given: str, example: str) -> URL:

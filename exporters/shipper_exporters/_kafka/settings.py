@@ -11,7 +11,7 @@ from yarl import URL
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http.exchange import Addresses
-from shipper_exporters._http.settings import check_literal, wrong
+from shipper_exporters._http.settings import check_literal, named_endpoints, wrong
 
 _PORT = 9092
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -20,8 +20,9 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 class KafkaSettings(Section, frozen=True):
     """What ``options`` of a destination of type ``kafka`` may hold."""
 
+    endpoint: Annotated[str, Meta(description="host:port of a broker; the others are learned from it.")] = ""
     endpoints: Annotated[
-        list[Word], Meta(description="host:port of some brokers; the others are learned from them.")
+        list[Word], Meta(description="Instead of endpoint: some brokers, of which any may be down at the start.")
     ] = field(default_factory=list)
     # What the Collector's Kafka exporter writes to and its receiver reads from, unless they are told otherwise.
     logs_topic: Annotated[str, Meta(description="Topic for logs; none: no logs are sent.")] = "otlp_logs"
@@ -57,11 +58,12 @@ class KafkaSettings(Section, frozen=True):
 
 def check(destination: str, settings: KafkaSettings, addresses: Addresses) -> list[URL]:
     """The brokers. Raises `ConfigError` for options that cannot work."""
-    if not settings.endpoints:
-        raise wrong(destination, "endpoints", f"is missing, for example [kafka-1.example:{_PORT}]")
-    brokers = [_broker(destination, number, one) for number, one in enumerate(settings.endpoints)]
-    for number, broker in enumerate(brokers):
-        check_literal(destination, f"endpoints[{number}]", broker, addresses)
+    brokers = []
+    example = f"kafka-1.example:{_PORT}"
+    for option, given in named_endpoints(destination, settings.endpoint, settings.endpoints, example):
+        broker = _broker(destination, option, given)
+        check_literal(destination, option, broker, addresses)
+        brokers.append(broker)
     topics = ("logs_topic", "traces_topic", "metrics_topic")
     for option in topics:
         topic: str = getattr(settings, option)
@@ -81,12 +83,12 @@ def check(destination: str, settings: KafkaSettings, addresses: Addresses) -> li
     return brokers
 
 
-def _broker(destination: str, number: int, given: str) -> URL:
+def _broker(destination: str, option: str, given: str) -> URL:
     try:
         url = URL(f"tcp://{given}")
         usable = bool(url.host) and url.port != 0 and url.user is None and url.path in ("", "/") and "://" not in given
     except ValueError:
         usable = False
     if not usable:
-        raise wrong(destination, f"endpoints[{number}]", f"is no broker such as kafka-1.example:{_PORT}")
+        raise wrong(destination, option, f"is no broker such as kafka-1.example:{_PORT}")
     return url if url.port is not None else url.with_port(_PORT)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection
-from typing import Annotated, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 from yarl import URL
@@ -21,7 +21,9 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 class PrometheusSettings(HttpSettings, frozen=True):
     """What ``options`` of a destination of type ``prometheus`` may hold."""
 
-    url: Annotated[str, Meta(description="Where remote writes go, in full.")] = ""
+    older_names: ClassVar[Mapping[str, str]] = {"url": "endpoint"}
+
+    endpoint: Annotated[str, Meta(description="URL that remote writes go to, in full.")] = ""
     protocol: Annotated[
         Literal["auto", "1.0", "2.0"],
         Meta(
@@ -57,11 +59,11 @@ class PrometheusSettings(HttpSettings, frozen=True):
 
 def check(destination: str, settings: PrometheusSettings) -> URL:
     """The URL to write to. Raises `ConfigError` for options that cannot work."""
-    if not settings.url:
-        raise wrong(destination, "url", "is missing, for example http://prometheus.example:9090/api/v1/write")
-    url = parse_url(destination, "url", settings.url, "http://prometheus.example:9090/api/v1/write")
+    if not settings.endpoint:
+        raise wrong(destination, "endpoint", "is missing, for example http://prometheus.example:9090/api/v1/write")
+    url = parse_url(destination, "endpoint", settings.endpoint, "http://prometheus.example:9090/api/v1/write")
     if url.path in ("", "/"):
-        raise wrong(destination, "url", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
+        raise wrong(destination, "endpoint", f"has no path; a Prometheus takes remote writes at {url / 'api/v1/write'}")
     token = "token_file" if settings.token_file else ""
     check_basic(destination, settings.username, settings.password_file, token)
     secret = token or ("username" if settings.username else "")

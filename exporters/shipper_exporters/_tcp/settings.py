@@ -11,7 +11,7 @@ from yarl import URL
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http.exchange import Addresses
-from shipper_exporters._http.settings import check_literal, wrong
+from shipper_exporters._http.settings import check_literal, named_endpoints, wrong
 
 
 class TcpSettings(Section, frozen=True):
@@ -58,16 +58,9 @@ class Server:
 
 def servers(destination: str, settings: TcpSettings, port: int, addresses: Addresses) -> tuple[Server, ...]:
     """The servers to send to; ``port``: where the protocol is at home. Raises `ConfigError` for settings that cannot work."""
-    if settings.endpoint and settings.endpoints:
-        raise wrong(destination, "endpoints", "and endpoint exclude each other")
-    named = [("endpoint", settings.endpoint)] if settings.endpoint else []
-    named += [(f"endpoints[{number}]", one) for number, one in enumerate(settings.endpoints)]
-    if not named:
-        raise wrong(
-            destination, "endpoint", f"is missing, for example logs.example:{port} or tls://logs.example:{port}"
-        )
+    example = f"logs.example:{port} or tls://logs.example:{port}"
     found = []
-    for option, given in named:
+    for option, given in named_endpoints(destination, settings.endpoint, settings.endpoints, example):
         url = _url(destination, option, given, port)
         check_literal(destination, option, url, addresses)
         assert url.host is not None

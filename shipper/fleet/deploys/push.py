@@ -22,7 +22,7 @@ def push(events: Iterable[DeployEvent], url: str, *, seconds: float, clock: Cloc
     """Remote-write the series of these events, once. Raises `ConfigError`, `MissingExtra` and `NotTold`."""
     clock = clock or SystemClock()
     context = ExporterContext(clock, life=str(uuid.uuid4()), run=1, user_agent=f"Shipper/{__version__}")
-    exporter = make_exporter(TYPE, TYPE, {"url": url}, context, where="--prometheus")
+    exporter = make_exporter(TYPE, TYPE, {"endpoint": url}, context, where="--prometheus")
     asyncio.run(_send(exporter, _request(events, context), Deadline.after(clock, seconds)))
 
 
