@@ -8,7 +8,16 @@ from shipper.config.schema_numbers import Requests
 from shipper.config.units import parse_size
 from shipper.dashboards.config import BoardConfig, load_board_config
 from shipper.dashboards.cost import SERIES_LIMIT, FleetSize, HostSeries, Line, bill
-from shipper.measure.catalogue import CATALOGUE, EXPOSURE_EDGES, FAREWELLS, NOTICE_KINDS, OUTCOMES, Kind, Own
+from shipper.measure.catalogue import (
+    CATALOGUE,
+    EXPOSURE_EDGES,
+    FALLBACK_HELPING,
+    FAREWELLS,
+    NOTICE_KINDS,
+    OUTCOMES,
+    Kind,
+    Own,
+)
 
 _VALUES = {"kind": len(NOTICE_KINDS), "outcome": len(FAREWELLS)}
 _SENT = len(set(OUTCOMES.values()))
@@ -62,7 +71,7 @@ def command(
 
 def host_series() -> HostSeries:
     """What a host pushes, counted from the catalogue of its metrics and the default buckets of request durations."""
-    at_destination = [own for own in CATALOGUE if "destination" in own.labels]
+    at_destination = [own for own in CATALOGUE if "destination" in own.labels and own is not FALLBACK_HELPING]
     of_itself = [own for own in CATALOGUE if "destination" not in own.labels]
     bounds = len(Requests().buckets) or _BOUNDS
     return HostSeries(sum(map(_width, of_itself)), sum(map(_width, at_destination)), 2 + _histogram(bounds))

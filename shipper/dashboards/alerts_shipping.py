@@ -145,3 +145,15 @@ def destinations(config: BoardConfig) -> Iterator[Alert]:
         wait=config.wait(120),
         variables=_BY_DESTINATION,
     )
+    helping = f"({names.FALLBACK_HELPING} and present_over_time({names.FALLBACK_HELPING}[{present}]))"
+    yield Alert(
+        "ShipperFallbackHelping",
+        f"sum by ({by}) ({helping}) > 0",
+        "ticket",
+        f"{name} stands in for destinations of {words.service} that are down",
+        f"On {VALUE} hosts {name} gets what others do not take. Those are repaid by the hosts when they are well; what a host "
+        "owes them when it ends is only there, until somebody replays it.",
+        names.BOARD_SHIPPING,
+        wait=config.wait(300),
+        variables=_BY_DESTINATION,
+    )

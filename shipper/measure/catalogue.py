@@ -85,6 +85,10 @@ REQUESTS_SENT = Own(
     "shipper.requests.sent", _C, "Requests sent, by what became of them.", "{request}", ("destination", "outcome")
 )
 DESTINATION_UP = Own("shipper.destination.up", _G, "0 where the destination fails just now, else 1.", labels=_TO)
+FALLBACK_HELPING = Own(
+    "shipper.fallback.helping", _G, "1 while the fallback stands in for others or works for a drain, else 0.", labels=_TO,
+    when="where there is a fallback",
+)  # fmt: skip
 QUARANTINED = Own("shipper.quarantined.records", _C, "Records set aside on disk.", "{record}", _TO)
 REJECTED = Own("shipper.rejected.records", _C, "Records refused in a partial success.", "{record}", _TO)
 DROPPED = Own("shipper.dropped.records", _C, "Records given up.", "{record}", _TO)
@@ -113,6 +117,7 @@ CATALOGUE = (
     ACKNOWLEDGED_BYTES,
     REQUESTS_SENT,
     DESTINATION_UP,
+    FALLBACK_HELPING,
     QUARANTINED,
     REJECTED,
     DROPPED,

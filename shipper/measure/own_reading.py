@@ -52,6 +52,8 @@ def read(metrics: Metrics, facts: HostFacts, destinations: Sequence[str], ending
         found.update(_destination(metrics, name))
         if not facts.gateway:
             found[c.EXPOSURE, (("destination", name),)] = _exposure(metrics, name)
+    for name, helps in _by(metrics.fallback_helping, "destination").items():
+        found[c.FALLBACK_HELPING, (("destination", name),)] = (helps,)
     found.update(_sums(metrics))
     return found
 

@@ -81,6 +81,7 @@ class Outage:
         self._after = after
         self._clock = clock
         self._report = report
+        self._show(helps=False)  # a series that begins when it rises cannot be seen to rise
 
     async def run(self) -> None:
         """Look every second, until cancelled."""
@@ -122,12 +123,15 @@ class Outage:
     def _begin(self, doing: Doing, down: list[str], share: Share) -> None:
         self.doing, self.down = doing, down
         self._fallback.activate(share)
-        self._report.metrics.fallback_helping.labels(self._fallback.name).set(1)
+        self._show(helps=True)
 
     def _stand_by(self) -> None:
         self.doing, self.down = Doing.STANDING_BY, []
         self._fallback.stand_by()
-        self._report.metrics.fallback_helping.labels(self._fallback.name).set(0)
+        self._show(helps=False)
+
+    def _show(self, *, helps: bool) -> None:
+        self._report.metrics.fallback_helping.labels(self._fallback.name).set(int(helps))
 
     def _say_down(self, primary: _Down) -> None:
         name, helper = primary.pump.name, self._fallback.name

@@ -306,13 +306,32 @@ def test_what_is_shipped_is_what_the_catalogue_says(tmp_path: Path) -> None:
     """Names, labels and kinds of every series stand in one table."""
 
     async def work(ledger: LedgerThread, clock: Clock) -> None:
-        found = points((await own_of(ledger, Reporter(clock)).sample(BORN)).payload)
+        report = Reporter(clock)
+        report.metrics.fallback_helping.labels("archive").set(0)
+        found = points((await own_of(ledger, report).sample(BORN)).payload)
         assert {point.name for point in found} == {own.name for own in CATALOGUE}
         for own in CATALOGUE:
             of_it = [point for point in found if point.name == own.name]
             assert all(set(point.labels) == set(own.labels) for point in of_it)
             assert all((point.start_ns > 0) is (own.kind is not Kind.GAUGE) for point in of_it)
             assert not any(math.isnan(point.value) for point in of_it)
+
+    in_life(tmp_path, work)
+
+
+def test_a_fallback_is_a_series_where_there_is_one(tmp_path: Path) -> None:
+    """Under its own name, 0 from the beginning, so that its rise can be seen; a host without one has no such series."""
+
+    async def work(ledger: LedgerThread, clock: Clock) -> None:
+        report = Reporter(clock)
+        own = own_of(ledger, report)
+        helping: list[tuple[str, float]] = []
+        for at in range(3):
+            if at:
+                report.metrics.fallback_helping.labels("archive").set(at - 1)
+            found = points((await own.sample(BORN + at * SECOND)).payload)
+            helping += [(p.labels["destination"], p.value) for p in found if p.name == "shipper.fallback.helping"]
+        assert helping == [("archive", 0), ("archive", 1)]
 
     in_life(tmp_path, work)
 

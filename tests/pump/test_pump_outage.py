@@ -114,7 +114,7 @@ def test_it_helps_when_one_is_down_for_long_enough_and_not_before() -> None:
     watch = Watch()
     watch.down(watch.one)
     watch.wait(AFTER)
-    assert watch.helper.told == []
+    assert (watch.helper.told, watch.helping()) == ([], 0)
     watch.wait(1)
     assert watch.helper.told == ["help"]
     assert (watch.outage.doing, watch.outage.down, watch.helping()) == (Doing.HELPING, ["one"], 1)

@@ -27,7 +27,9 @@ def board(config: BoardConfig) -> kit.Board:
     made.markers = markers(config)
     made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
     made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
-    made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
+    made.row(
+        "Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)]
+    )
     made.row(
         "How are the hosts?",
         [shipping_hosts.states(fleet), shipping_hosts.notices(fleet), shipping_hosts.troubled(fleet)],
@@ -175,11 +177,14 @@ def _destinations(fleet: Fleet) -> model.Panel:
         Ask(
             7,
             "Which destination cannot be reached, and by how many?",
-            "The share of hosts whose last tries at a destination failed.",
+            "The share of hosts whose last tries at a destination failed; and of those on which a fallback stands in for others.",
             "All of them: it is down, or its address or token is wrong. Some: look for what they share (zone, generation, image).",
             width=8,
         ),
-        [kit.prom(f"avg by (destination) ({up} == bool 0)", "{{destination}}")],
+        [
+            kit.prom(f"avg by (destination) ({up} == bool 0)", "{{destination}}"),
+            kit.prom(f"avg by (destination) ({fleet.alive(names.FALLBACK_HELPING)}) > 0", "{{destination}} stands in"),
+        ],
         unit=looks.PERCENT,
         at_most=1,
         limits=looks.thresholds(looks.GOOD, (fleet.config.thresholds.destination_share, looks.BAD)),

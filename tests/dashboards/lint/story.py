@@ -66,7 +66,7 @@ def fleet() -> Fleet:
     left = Host("6-left", "6", born=SIX + 2, ends=SEVEN + 1, farewell="expired", left=4096, release="r6")
     first = Host("c-old", "canary", born=FIVE + 5, ends=FIVE + 20, release="rc", image="sha256:c")
     canary = Host("c-0", "canary", born=SIX + 11, ends=SIX + 25, release="rc", image="sha256:c")  # back under its name
-    drifted = Host("7-x", "7", born=SEVEN, release="r7", image="sha256:other")
+    drifted = Host("7-x", "7", born=SEVEN, release="r7", image="sha256:other", fallback=1)
     everyone = [replace(host, rises={"dropped_records": 1}) for host in (*living, *eight)]
     told = Fleet([*_once(everyone), *silent, left, first, canary, drifted], AFTER + 5)
     _deploys(told)

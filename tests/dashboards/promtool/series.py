@@ -41,6 +41,7 @@ class Host:
     left: int = 0
     rises: Mapping[str, int] = field(default_factory=dict)
     destination_up: int = 1
+    fallback: int | None = None
     oldest: int = 0
     late_records: int = 0
     plain: bool = False
@@ -108,6 +109,8 @@ class Host:
             yield "shipper_exposure_seconds_bucket", (*to, ("le", le)), count
         yield "shipper_exposure_seconds_count", to, sent
         yield "shipper_destination_up", to, self.destination_up
+        if self.fallback is not None:
+            yield "shipper_fallback_helping", (("destination", "archive"),), self.fallback
         yield "shipper_oldest_unacknowledged_seconds", to, self.oldest
         for metric in ("quarantined_records", "rejected_records", "dropped_records"):
             yield f"shipper_{metric}_total", to, self.counted(self.rises.get(metric, 0), step)

@@ -138,4 +138,20 @@ def destinations() -> Scenario:
     )
 
 
-SCENARIOS = (silence, our_outage, out_of_time, records, destinations)
+def fallback() -> Scenario:
+    """A fallback that stands in is told by its name, also on one host; one that stands by is not, nor one that helped a drain."""
+    helps = [Host(f"h-{index}", "7", service="helps", fallback=int(index == 0)) for index in range(3)]
+    stands_by = [Host("s-0", "7", service="stands-by", fallback=0)]
+    drains = [Host("d-0", "7", service="drains", ends=10, fallback=1)]
+    fleet = Fleet([*helps, *stands_by, *drains], 40)
+    told = ("prod", "helps", "archive")
+    return Scenario(
+        fleet,
+        [
+            *(fires("ShipperFallbackHelping", at, by=DESTINATION) for at in (2, 15)),
+            fires("ShipperFallbackHelping", 38, told, by=DESTINATION),
+        ],
+    )
+
+
+SCENARIOS = (silence, our_outage, out_of_time, records, destinations, fallback)
