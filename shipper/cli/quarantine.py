@@ -42,7 +42,7 @@ def list_(as_json: bool, config_file: str | None, state_dir: str) -> None:
         for entry in entries:
             click.echo(
                 f"{entry.id:16}  {_time(entry)}  {entry.destination:12}  {entry.batch.cut.records:>7}  {entry.size:>9}  "
-                f"{entry.batch.stream} {entry.status}: {printable(entry.reason)}"
+                f"{printable(entry.name or entry.batch.stream)} {entry.status}: {printable(entry.reason)}"
             )
     _say_damage(quarantine)
 
@@ -155,6 +155,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "destination": entry.destination,
         "status": entry.status,
         "reason": entry.reason,
+        "stream": entry.name or entry.batch.stream,
         "batch": entry.batch.key,
         "signal": entry.batch.signal.value,
         "records": entry.batch.cut.records,

@@ -37,7 +37,7 @@ class Aside:
             if not batch.payload:
                 continue
             try:
-                where = await self._keep(batch, cause, reason, backoff)
+                where = await self._keep(batch, piece.lane.stream.name, cause, reason, backoff)
             except QuarantineFull as error:
                 no_room.append((piece, f"{reason}; {error}"))
             else:
@@ -48,13 +48,13 @@ class Aside:
             await self._tools.books.call(Ledger.settle, name, parcel.id, "quarantined", cause)
             self._done(Done(parcel.pieces, False))
 
-    async def _keep(self, batch: Batch, cause: str, reason: str, backoff: Backoff) -> str:
-        """Keep a batch; waits while the disk is full. Raises `QuarantineFull`: its own limit does not go away by waiting."""
+    async def _keep(self, batch: Batch, stream: str, cause: str, reason: str, backoff: Backoff) -> str:
+        """Keep a batch of ``stream``, by its name; waits while the disk is full. Raises `QuarantineFull`: its own limit does not go away by waiting."""
         loop = asyncio.get_running_loop()
         put, name = self._tools.quarantine.put, self._tools.name
         while True:
             try:
-                return await loop.run_in_executor(self._tools.threads, put, batch, name, reason, cause)
+                return await loop.run_in_executor(self._tools.threads, put, batch, name, reason, cause, stream)
             except QuarantineFull:
                 raise
             except (OSError, ShipperError) as error:

@@ -133,7 +133,7 @@ class Attempts:
 
     def _retry_later(self, error: Retryable, backoff: Backoff) -> None:
         cause = cause_of(error)
-        self._tools.health.failed(f"will be tried again: {error}")
+        self._tools.health.failed(f"will be tried again: {error}", late=self._tools.gate.deadline.expired())
         self._count("retryable")
         self._tools.report(Retried(self._name, cause, str(error)))
         if error.wait is not None:

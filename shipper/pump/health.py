@@ -21,23 +21,35 @@ class Health:
         "_clock",
         "_failed_since",
         "_failures",
+        "_late",
+        "_reason",
         "_under_way",
         "_unusable",
         "answers",
         "failed_at",
-        "failure",
     )
 
     def __init__(self, clock: Clock) -> None:
         self.answers = 0  # since the last failure
         self.failed_at = -math.inf
-        self.failure = ""  # what became of the last attempt and why, for people; nothing once one was answered
         self._clock = clock
         self._under_way: list[float] = []  # when each attempt without an answer began, the oldest first
         self._answered_at = clock.monotonic()
         self._failures = 0
         self._failed_since = 0.0
         self._unusable = False
+        self._reason = ""  # what became of the last attempt that had its time, and why
+        self._late = ""  # the same of one behind the deadline of a drain
+
+    @property
+    def failure(self) -> str:
+        """What became of the last attempt and why, for people; empty once one was answered.
+
+        That an attempt had no time any more says nothing of the destination: then it is said, too, why it failed before.
+        """
+        if self._late and self._reason not in ("", self._late):
+            return f"{self._late} (before that: {self._reason})"
+        return self._late or self._reason
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -54,13 +66,14 @@ class Health:
         self._answered_at = self._clock.monotonic()
         self._failures = 0
         self._unusable = False
-        self.failure = ""
+        self._reason = self._late = ""
         self.answers += 1
 
-    def failed(self, failure: str, *, unusable: bool = False) -> None:
-        """It did neither; ``failure`` says what and why. ``unusable``: and will not, as it is set up."""
+    def failed(self, failure: str, *, unusable: bool = False, late: bool = False) -> None:
+        """It did neither; ``failure`` says what and why. ``unusable``: and will not, as it is set up. ``late``: it had no time."""
         self.answers = 0
-        self.failure = failure
+        self._late = failure if late else ""
+        self._reason = self._reason if late else failure
         self.failed_at = self._clock.monotonic()
         self._failures += 1
         if self._failures == 1:

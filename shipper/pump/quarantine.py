@@ -47,7 +47,8 @@ class Entry:
     """A batch set aside. ``status`` is the fixed word (``rejected``, ``too_large``), ``reason`` the destination's own.
 
     ``size`` (bytes) and ``crc32`` are of the payload; ``at_ns`` is the wall time it was set aside. ``batch`` carries no
-    payload when it comes from `Quarantine.list`.
+    payload when it comes from `Quarantine.list`. ``name``: what people call its stream, a path for instance; empty where an
+    older version set it aside.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Entry:
     size: int
     crc32: int
     batch: Batch
+    name: str = ""
 
 
 class Quarantine:
@@ -71,8 +73,8 @@ class Quarantine:
         self._swept = False
         self._putting = threading.Lock()
 
-    def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
-        """Keep a batch durably; its id. May be called from several threads.
+    def put(self, batch: Batch, destination: str, reason: str, status: str, name: str = "") -> str:
+        """Keep a batch of the stream that people call ``name`` durably; its id. May be called from several threads.
 
         Raises `StateUnwritable` when the disk does not take it (full, read-only): then nothing is kept, and the same call may
         be made again later. Raises `QuarantineFull` when ``max_bytes`` would be exceeded.
@@ -86,6 +88,7 @@ class Quarantine:
             size=len(batch.payload),
             crc32=zlib.crc32(batch.payload),
             batch=batch,
+            name=name,
         )
         sidecar = json.dumps(_plain(entry), indent=1).encode()
         try:
@@ -239,6 +242,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "key": batch.key,
         "life": batch.life,
         "stream": batch.stream,
+        "name": entry.name,
         "signal": batch.signal,
         "kind": batch.kind,
         "cut": asdict(batch.cut),
@@ -255,7 +259,7 @@ def _parse(plain: dict[str, Any]) -> Entry:
     cut = Cut(**{field.name: int(plain["cut"][field.name]) for field in fields(Cut)})
     members = tuple(Member(**{**values, "kind": StreamKind(values["kind"])}) for values in plain["members"])
     batch = Batch(plain["life"], plain["stream"], Signal(plain["signal"]), cut, b"", StreamKind(plain["kind"]), members)
-    return Entry(batch=batch, **{name: plain[name] for name in _PLAIN})
+    return Entry(batch=batch, name=str(plain.get("name", "")), **{name: plain[name] for name in _PLAIN})
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -23,8 +23,8 @@ from shipper.pump.window import Window
 class QuarantineStore(Protocol):
     """Where refused batches are kept; `shipper.pump.quarantine.Quarantine` is the real one."""
 
-    def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
-        """Keep a batch durably; its id.
+    def put(self, batch: Batch, destination: str, reason: str, status: str, name: str = "") -> str:
+        """Keep a batch durably; its id. ``name``: what people call its stream.
 
         Raises OSError or `ShipperError` when that is impossible now, `QuarantineFull` when waiting does not help.
         """

@@ -62,6 +62,23 @@ def test_ls_shows_what_is_there_and_why(tmp_path: Path, store: Quarantine) -> No
     assert (plain["id"], plain["batch"], plain["records"]) == (id_, "0190-life/app.log/0-10", 1)
 
 
+def test_a_stream_is_named_as_people_know_it(tmp_path: Path, store: Quarantine) -> None:
+    """By its path, made printable; by its id where an older version set it aside."""
+    store.put(batch(0), "primary", "no", "rejected")
+    id_ = store.put(batch(10), "primary", "no", "rejected", "/var/log/shop\x1b[2J.log")
+    rows = shipper(tmp_path, "ls").output.splitlines()[1:]
+    assert sorted(row.split()[-3:] for row in rows) == [
+        ["/var/log/shop\\x1b[2J.log", "rejected:", "no"],
+        ["app.log", "rejected:", "no"],
+    ]
+    plain = [json.loads(row) for row in shipper(tmp_path, "ls", "--json").output.splitlines()]
+    assert {one["batch"]: one["stream"] for one in plain} == {
+        "0190-life/app.log/0-10": "app.log",
+        "0190-life/app.log/10-20": "/var/log/shop\x1b[2J.log",
+    }
+    assert "stream       /var/log/shop\\x1b[2J.log" in shipper(tmp_path, "show", id_).output
+
+
 def test_show_prints_the_reason_and_the_records(tmp_path: Path, store: Quarantine) -> None:
     """An entry is shown readable, control characters escaped, or as the OTLP JSON it would be sent as."""
     id_ = store.put(batch(70), "primary", "400: bad", "rejected")

@@ -228,9 +228,10 @@ class MemoryQuarantine:
         self.kept: list[tuple[Batch, str, str, str]] = []
         self.fails: list[Exception] = []
 
-    def put(self, batch: Batch, destination: str, reason: str, status: str) -> str:
+    def put(self, batch: Batch, destination: str, reason: str, status: str, name: str = "") -> str:
         if self.fails:
             raise self.fails.pop(0)
+        assert name == f"/logs/{batch.stream}", "as people know it"
         self.kept.append((batch, destination, reason, status))
         return f"q{len(self.kept)}"
 

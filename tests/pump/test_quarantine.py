@@ -36,9 +36,10 @@ def quarantine(tmp_path: Path, **more: int) -> Quarantine:
 def test_an_entry_is_given_back_as_it_was_put(tmp_path: Path) -> None:
     """All of a batch, members of other hosts included, survives with destination, status and reason."""
     kept = batch(kind=StreamKind.DATA, members=(MEMBER,))
-    id_ = quarantine(tmp_path).put(kept, "otlp", "400: no such field\n", "rejected")
+    id_ = quarantine(tmp_path).put(kept, "otlp", "400: no such field\n", "rejected", "/var/log/app.log")
     entry = quarantine(tmp_path).read(id_)
     assert entry.batch == kept
+    assert entry.name == "/var/log/app.log"
     assert (entry.destination, entry.reason, entry.status, entry.size) == (
         "otlp",
         "400: no such field\n",
@@ -46,6 +47,17 @@ def test_an_entry_is_given_back_as_it_was_put(tmp_path: Path) -> None:
         12,
     )
     assert entry.at_ns == FakeClock().wall_ns()
+
+
+def test_an_entry_of_an_older_version_has_no_name(tmp_path: Path) -> None:
+    """It did not write down what people call the stream; everything else is there."""
+    id_ = quarantine(tmp_path).put(batch(), "otlp", "no", "rejected", "/var/log/app.log")
+    path = tmp_path / "state" / "quarantine" / f"{id_}.json"
+    plain = json.loads(path.read_text())
+    del plain["name"]
+    path.write_text(json.dumps(plain))
+    (entry,) = quarantine(tmp_path).list()
+    assert (entry.id, entry.name, entry.batch.stream) == (id_, "", "stream")
 
 
 def test_it_tells_what_it_holds_for_whom(tmp_path: Path) -> None:

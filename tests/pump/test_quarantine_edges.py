@@ -50,7 +50,7 @@ def test_what_was_set_aside_before_a_kill_is_in_quarantine_not_lost(tmp_path: Pa
         for request in host.ledger.ledger.open_requests("dest"):
             for name, cut in request.cuts:
                 if name == "a":
-                    host.quarantine.put(aside.reread(cut), "dest", "bad content", "rejected")
+                    host.quarantine.put(aside.reread(cut), "dest", "bad content", "rejected", aside.name)
         for stream in streams:
             stream.destroyed.add(0, stream.frontier())
         host.new_run()
