@@ -26,6 +26,7 @@ from shipper.build_routes import make_routes, route_shaping
 from shipper.build_sources import MakeSettings, SourceMaker, Takers, file_settings, takers
 from shipper.clock import Clock
 from shipper.config import Config, Destination, Role, Traces, split_address, unix_path
+from shipper.config.produced import in_words, produced
 from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import DeliveryError
 from shipper.events import Problem, Reporter
@@ -148,7 +149,7 @@ class _Builder:
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
         remembered = await self._remembered(context) if self.life.ledger_lost else frozenset()
-        sources = await maker.make(hub, ledger, self._takers(pumps), remembered)
+        sources = await maker.make(hub, ledger, self._takers(hub, pumps), remembered)
         return Parts(
             identity,
             decision,
@@ -174,16 +175,17 @@ class _Builder:
         after = self.config.fallback.after if self.config.fallback.destination else math.inf
         return Outage(pumps, fallback, after=after, clock=self.clock, report=self.report)
 
-    def _takers(self, pumps: list[Pump]) -> Takers:
+    def _takers(self, hub: Hub, pumps: list[Pump]) -> Takers:
         """Who gets what; said where nobody gets it, since a destination that takes only metrics is easily thought enough."""
         found = takers(pumps)
-        for signal, names in found.items():
-            if not names and pumps:
-                said = f"no destination takes {signal}: they are not shipped"
-                if signal is Signal.LOGS:
-                    said += ", and neither are birth, account and farewell, so that no audit knows of this life"
-                self.life.notes.append(said)
-                self.report(Problem("signal-unshipped", said, signal))
+        idle = {signal for signal in produced(self.config, self.role) if pumps and not found[signal]}
+        if idle:
+            said = f"no destination takes {in_words(idle)}: they are not shipped"
+            if Signal.LOGS in idle:
+                said += "; birth, account and farewell are logs, so no audit knows of this life"
+            self.life.notes.append(said)
+            self.report(Problem("signal-unshipped", said))
+        hub.said_untaken |= idle
         return found
 
     async def _remains(self, decision: LifeDecision, quarantine: Quarantine, ledger: LedgerThread) -> Remains:

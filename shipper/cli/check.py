@@ -26,7 +26,7 @@ def command(file: str | None, role: Role, as_json: bool) -> None:
     warnings = list(loaded.warnings) if loaded else []
     if loaded and not errors:
         warnings += [
-            *destinations.untaken(loaded),
+            *destinations.untaken(loaded, role),
             *destinations.idle_routes(loaded),
             *destinations.narrow_fallback(loaded),
         ]

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from shipper.clock import SystemClock
-from shipper.config import ConfigErrors, Loaded, convert
+from shipper.config import ConfigErrors, Loaded, Role, convert
+from shipper.config.produced import in_words, produced
 from shipper.config.validate_routes import signals_of
 from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.errors import ConfigError
@@ -28,11 +29,12 @@ def problems(loaded: Loaded) -> list[ConfigError]:
     return found
 
 
-def untaken(loaded: Loaded) -> list[str]:
-    """A sentence for each signal that no destination takes, where the settings are right; such a run is what was asked for."""
+def untaken(loaded: Loaded, role: Role) -> list[str]:
+    """A sentence where there will be records that no destination takes, and the settings are right: such a run may be wanted."""
     wanted = [name for name in loaded.config.destinations if name != loaded.config.standby]
     taken = frozenset[Signal]().union(*(_exporter(loaded, name).signals & _routed(loaded, name) for name in wanted))
-    return [f"no destination takes {signal}: they go nowhere" for signal in Signal if wanted and signal not in taken]
+    idle = produced(loaded.config, role) - taken
+    return [f"no destination takes {in_words(idle)}: they go nowhere"] if wanted and idle else []
 
 
 def idle_routes(loaded: Loaded) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shipper.clock import Clock
-from shipper.contracts import Stream
-from shipper.events import BytesLost, NotTaken, Reporter
+from shipper.contracts import Signal, Stream, StreamKind
+from shipper.events import BytesLost, NotTaken, Problem, Reporter
 from shipper.intervals import IntervalSet
 from shipper.ledger import Ledger, LedgerThread
 from shipper.pump.books import Books
@@ -52,6 +52,7 @@ class Hub:
     ) -> None:
         """``view``: how everybody here sees a stream, once it is added."""
         self.values = Values()
+        self.said_untaken: set[Signal] = set()  # that nobody takes these
         self._view = view
         self._books = Books(ledger, clock, report)
         self._report = report
@@ -140,6 +141,14 @@ class Hub:
             self._untaken.discard(stream.id)
         else:
             self._untaken.add(stream.id)
+            self._say_untaken(stream)
+
+    def _say_untaken(self, stream: Stream) -> None:
+        """Once for each signal: what services hand over is not known before it comes."""
+        if stream.signal not in self.said_untaken and stream.kind is StreamKind.DATA and self._followers:
+            self.said_untaken.add(stream.signal)
+            said = f"no destination takes {stream.signal}: {stream.name} is not shipped"
+            self._report(Problem("signal-unshipped", said, stream.signal))
 
     def _retire(self, stream: Stream) -> None:
         del self._streams[stream.id]

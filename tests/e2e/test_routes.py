@@ -99,7 +99,7 @@ def test_what_is_for_nobody_is_said_and_counted(tmp_path: Path) -> None:
             checked = await asyncio.to_thread(shipper, "check", str(config))
             assert checked.returncode == 0
             assert "logs that match none of them go nowhere, and are counted" in checked.stderr
-            assert "no destination takes traces" in checked.stderr
+            assert "no destination takes" not in checked.stderr, "nothing here makes traces"
             settings = {"SHIPPER_SERVICES_ENABLED": "false", "SHIPPER_ADMIN_LISTEN": f"127.0.0.1:{admin}"}
             flags = ["--config", str(config)]
             async with sidecar(tmp_path / "host", sink.url, flags=flags, **settings) as one:

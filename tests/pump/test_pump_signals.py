@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Limits, Prepared, Signal, StreamKind
 from shipper.errors import Retryable, TooLarge
@@ -64,6 +66,27 @@ def test_another_one_holds_back_no_stream_for_it(tmp_path: Path) -> None:
             host.hub.finished(log)
             await host.clock.settle()
             assert host.hub.streams() == []
+
+    asyncio.run(scenario())
+    host.close()
+
+
+def test_what_nobody_takes_is_said_when_it_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each signal, by the name of what came; not where it was said before, nor of the account of the life."""
+    host = Host(tmp_path)
+    pump = host.pump(_metrics_only())
+    host.hub.said_untaken.add(Signal.TRACES)
+
+    async def scenario() -> None:
+        async with host.running(pump):
+            host.add(MemoryStream("life", b"born\n", kind=StreamKind.LIFE))
+            assert "no destination takes" not in caplog.text
+            host.add(_log())
+            host.add(MemoryStream("second", b"line\n"))
+            host.add(MemoryStream("spans", b"span\n", signal=Signal.TRACES))
+            host.add(_numbers())
+        said = [record.message for record in caplog.records if "no destination takes" in record.message]
+        assert said == ["no destination takes logs: /logs/log is not shipped"]
 
     asyncio.run(scenario())
     host.close()
