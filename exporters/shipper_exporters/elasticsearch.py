@@ -71,7 +71,7 @@ class ElasticsearchExporter(Exporter):
                 name, "endpoint" if settings.endpoint else f"endpoints[{number}]", url, self._client.addresses
             )
         headers = {"User-Agent": context.user_agent, "Accept-Encoding": "gzip", **settings.headers}
-        signer = Signer(f"destinations.{name}.aws_region", settings.aws_region) if settings.aws_region else None
+        signer = Signer(settings.aws_region) if settings.aws_region else None
         self._nodes = Nodes(self._urls, self._client, headers, Credentials(settings), signer)
         self._targets = Targets(settings)
         self._bodies: dict[Signal, Callable[[Request], BulkBody | MetricBody]] = {

@@ -13,7 +13,7 @@ from shipper.cli.destinations import located
 from shipper.cli.options import config_option
 from shipper.config import Loaded, convert, load
 from shipper.config.schema_shape import Redact
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from shipper.shape.redact import Redaction
@@ -47,12 +47,14 @@ def command(file: BinaryIO, kinds: tuple[str, ...], every: bool, config_file: st
 
 
 def problems(loaded: Loaded) -> list[ConfigError]:
-    """Patterns that cannot work, by where they were set: they would stop `shipper run`."""
+    """Patterns that cannot work, by where they were set, or what is not installed: they would stop `shipper run`."""
     from shipper.build_redact import make_redaction
 
     try:
         if loaded.config.redact:
             make_redaction(loaded.config.redact)
+    except MissingExtra as error:
+        return [located(ConfigError("redact", str(error)), loaded)]
     except ConfigError as error:
         return [located(error, loaded)]
     return []

@@ -8,9 +8,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from shipper.cli.check import faults
+from shipper.cli.inputs import findings
 from shipper.cli.options import set_up_logging
 from shipper.clock import SystemClock
 from shipper.config import Role, load
+from shipper.config.convert import raise_all
 from shipper.errors import ShipperError
 from shipper.events import Problem, Reporter
 from shipper.memory import keep_freed_memory
@@ -20,11 +23,14 @@ from shipper.sidecar import Sidecar
 def start(role: Role, config_file: str | None, overrides: Mapping[str, Any], *, of_node: bool = False) -> None:
     """Run until drained; ends the process with the drain's exit status. ``of_node``: see `Sidecar`."""
     loaded = load(config_file, env=os.environ, overrides=overrides, role=role)
+    raise_all(faults(loaded, role))  # before there is a life, which would have ended before it sent anything
     set_up_logging(loaded.config.log.level, loaded.config.log.format)
     clock = SystemClock()
     report = Reporter(clock)
     for warning in loaded.warnings:
         report(Problem("config", warning, about=warning))
+    for found in findings(loaded, role):  # none ends the run: files are read again when they are needed
+        report(Problem("config", str(found.error), about=found.error.path))
     keep_freed_memory()
     # What is loaded by now stays for good: leave it out of every later collection.
     gc.freeze()

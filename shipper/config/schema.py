@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from shipper.config.inputs import AuthoritiesPath, CertificatePath, KeyPath, SecretPath
 from shipper.config.schema_ending import Drain, Notices
 from shipper.config.schema_numbers import Deploys, Metrics, Requests, Verdicts
 from shipper.config.schema_receivers import Receivers
@@ -96,10 +97,10 @@ class Gateway(Section, frozen=True):
 
     listen: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/HTTP on.")] = "127.0.0.1:4318"
     grpc: Annotated[str, Meta(description="host:port or unix:/path to receive OTLP/gRPC on; empty or off: none.")] = ""
-    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
-    tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    tls_cert: Annotated[CertificatePath, Meta(description="PEM file with the certificate chain.")] = ""
+    tls_key: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     token_file: Annotated[
-        str, Meta(description="File whose first line is the bearer token that clients must send.")
+        SecretPath, Meta(description="File whose first line is the bearer token that clients must send.")
     ] = ""
     insecure: Annotated[bool, Meta(description="Allow an address that is not loopback without TLS and a token.")] = (
         False
@@ -121,8 +122,12 @@ class Node(Section, frozen=True):
     api: Annotated[
         str, Meta(description="The API server: auto is the one of this cluster, off asks none, else its URL.")
     ] = "auto"
-    token_file: Annotated[str, Meta(description="The token to show there; not set: that of the service account.")] = ""
-    ca_file: Annotated[str, Meta(description="Who vouches for it; not set: as for the service account.")] = ""
+    token_file: Annotated[
+        SecretPath, Meta(description="The token to show there; not set: that of the service account.")
+    ] = ""
+    ca_file: Annotated[
+        AuthoritiesPath, Meta(description="Who vouches for it; not set: as for the service account.")
+    ] = ""
     namespaces: Annotated[list[Word], Meta(description="Globs of namespaces whose pods are shipped; not set: all.")] = (
         msgspec.field(default_factory=list)
     )

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from shipper.config.inputs import SecretPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 
@@ -123,7 +124,7 @@ class Verdicts(Section, frozen=True):
     prometheus: Annotated[
         str, Meta(description="Base URL of the Prometheus to ask, such as http://prometheus:9090; empty: none.")
     ] = ""
-    token_file: Annotated[str, Meta(description="File whose first line is a bearer token for it.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File whose first line is a bearer token for it.")] = ""
     every: Annotated[Seconds, Meta(description="How often each service is looked at.", ge=5)] = 60.0
     services: Annotated[list[Word], Meta(description="Which services; none given: all of them.")] = msgspec.field(
         default_factory=list

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shipper.config.inputs import CertificatePath, KeyPath, LinesPath, SecretPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size
 
@@ -16,8 +17,8 @@ MIB = 1 << 20
 class Receiver(Section, frozen=True):
     """What receivers have in common. Loopback and unix sockets are safe; other addresses need what their protocol has."""
 
-    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain.")] = ""
-    tls_key: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    tls_cert: Annotated[CertificatePath, Meta(description="PEM file with the certificate chain.")] = ""
+    tls_key: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     insecure: Annotated[
         bool, Meta(description="Allow an address that is not loopback without TLS and without knowing the clients.")
     ] = False
@@ -33,7 +34,7 @@ class OtlpReceiver(Receiver, frozen=True):
         "127.0.0.1:4317"
     )
     token_file: Annotated[
-        str, Meta(description="File whose first line is the bearer token that clients must send.")
+        SecretPath, Meta(description="File whose first line is the bearer token that clients must send.")
     ] = ""
     max_body: Annotated[Size, Meta(description="Largest request as it comes over the wire.")] = 16 * MIB
     max_decompressed: Annotated[Size, Meta(description="Largest request once decompressed.")] = 64 * MIB
@@ -47,10 +48,11 @@ class ForwardReceiver(Receiver, frozen=True):
     )
     socket: Annotated[str, Meta(description="Path of a unix socket; empty: off.")] = ""
     shared_key_file: Annotated[
-        str, Meta(description="File whose first line is the key that clients must know (shared_key, Shared_Key).")
+        LinesPath,
+        Meta(description="File whose first line is the key that clients must know (shared_key, Shared_Key)."),
     ] = ""
     users_file: Annotated[
-        str, Meta(description="File of name:password lines; clients must then be one of these users as well.")
+        LinesPath, Meta(description="File of name:password lines; clients must then be one of these users as well.")
     ] = ""
     hostname: Annotated[
         str, Meta(description="What clients see as this server's name; not set: the name of the machine.")

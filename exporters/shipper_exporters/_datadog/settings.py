@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Size
 from shipper.contracts import Signal
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
@@ -29,7 +30,8 @@ class DatadogSettings(HttpSettings, frozen=True):
 
     site: Annotated[str, Meta(description="Datadog site, such as datadoghq.eu. Else DD_SITE, else datadoghq.com.")] = ""
     token_file: Annotated[
-        str, Meta(description="File with the API key; read again when it changes. Else DD_API_KEY_FILE, DD_API_KEY.")
+        SecretPath,
+        Meta(description="File with the API key; read again when it changes. Else DD_API_KEY_FILE, DD_API_KEY."),
     ] = ""
     hostname: Annotated[str, Meta(description="Host of all records. Else DD_HOSTNAME, else what the record says.")] = ""
     source: Annotated[

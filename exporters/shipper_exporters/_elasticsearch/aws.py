@@ -21,16 +21,16 @@ _SERVICE = "es"
 
 
 class Signer:
-    """Signs for one region. ``option``: the path of the setting that wants it. Raises `MissingExtra` without botocore."""
+    """Signs for one region. Raises `MissingExtra` without botocore."""
 
-    def __init__(self, option: str, region: str) -> None:
+    def __init__(self, region: str) -> None:
         try:
             from botocore.auth import SigV4Auth
             from botocore.awsrequest import AWSRequest
             from botocore.exceptions import BotoCoreError
             from botocore.session import Session
         except ImportError:
-            raise MissingExtra(option, "aws") from None
+            raise MissingExtra("aws_region", "aws") from None
         self._auth, self._request, self._error = SigV4Auth, AWSRequest, BotoCoreError
         self._region = region
         self._session = Session()

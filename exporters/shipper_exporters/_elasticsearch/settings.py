@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, named_endpoints, parse_url, wrong
 
@@ -43,14 +44,14 @@ class ElasticsearchSettings(HttpSettings, frozen=True):
     ] = ""
     pipeline: Annotated[str, Meta(description="Ingest pipeline that documents go through.")] = ""
     api_key_file: Annotated[
-        str,
+        SecretPath,
         Meta(
             description="File with an API key, encoded or as id:key; read again when it changes. Else ELASTIC_API_KEY."
         ),
     ] = ""
-    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
-    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    password_file: Annotated[SecretPath, Meta(description="File with the password; read again when it changes.")] = ""
     aws_region: Annotated[
         str, Meta(description="Region of an Amazon OpenSearch Service domain; requests are then signed.")
     ] = ""

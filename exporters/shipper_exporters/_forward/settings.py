@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from shipper.config.inputs import SecretPath
 from shipper_exporters._forward.records import RESERVED
 from shipper_exporters._http.settings import wrong
 from shipper_exporters._tcp.settings import TcpSettings
@@ -35,10 +36,12 @@ class ForwardSettings(TcpSettings, frozen=True):
         str, Meta(description="Key of an id that is the same whenever a record is sent again; empty: none is sent.")
     ] = ""
     shared_key_file: Annotated[
-        str, Meta(description="File with the shared key of the server; read again when it changes.")
+        SecretPath, Meta(description="File with the shared key of the server; read again when it changes.")
     ] = ""
     username: Annotated[str, Meta(description="User, where the server has users besides the shared key.")] = ""
-    password_file: Annotated[str, Meta(description="File with that user's password; read again when it changes.")] = ""
+    password_file: Annotated[
+        SecretPath, Meta(description="File with that user's password; read again when it changes.")
+    ] = ""
 
 
 def check(destination: str, settings: ForwardSettings) -> None:

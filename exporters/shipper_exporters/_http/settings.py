@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import AuthoritiesPath, CertificatePath, KeyPath, SecretPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.errors import ConfigError, Unusable
@@ -26,18 +27,20 @@ class HttpSettings(Section, frozen=True):
 
     headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = field(default_factory=dict)
     timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 10.0
-    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    ca_file: Annotated[
+        AuthoritiesPath, Meta(description="PEM file with the authorities to trust, instead of the system's.")
+    ] = ""
+    cert_file: Annotated[CertificatePath, Meta(description="PEM file with the client certificate.")] = ""
+    key_file: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     server_name: Annotated[
         str, Meta(description="Name in the server's certificate (and SNI), where it is not that of the URL.")
     ] = ""
     proxy: Annotated[
         str, Meta(description="URL of an HTTP proxy; none: never one. Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY.")
     ] = ""
-    proxy_password_file: Annotated[str, Meta(description="File with the password for the name in the proxy's URL.")] = (
-        ""
-    )
+    proxy_password_file: Annotated[
+        SecretPath, Meta(description="File with the password for the name in the proxy's URL.")
+    ] = ""
     trust_local: Annotated[
         bool, Meta(description="Count what is taken by a server on this host as off the host, though it ends with it.")
     ] = False

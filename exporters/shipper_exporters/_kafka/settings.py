@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import AuthoritiesPath, CertificatePath, KeyPath, SecretPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http.exchange import Addresses
@@ -35,14 +36,16 @@ class KafkaSettings(Section, frozen=True):
         Size, Meta(description="Largest message before compression; the brokers' message.max.bytes.", ge=1024)
     ] = 1_000_000
     tls: Annotated[bool, Meta(description="Speak to the brokers over TLS.")] = False
-    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    ca_file: Annotated[
+        AuthoritiesPath, Meta(description="PEM file with the authorities to trust, instead of the system's.")
+    ] = ""
+    cert_file: Annotated[CertificatePath, Meta(description="PEM file with the client certificate.")] = ""
+    key_file: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     mechanism: Annotated[
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Meta(description="SASL mechanism, where there is a user.")
     ] = "SCRAM-SHA-512"
     username: Annotated[str, Meta(description="User name for SASL.")] = ""
-    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    password_file: Annotated[SecretPath, Meta(description="File with the password; read again when it changes.")] = ""
     timeout: Annotated[
         Seconds, Meta(description="How long nothing may be acknowledged before that is said and it is tried again.")
     ] = 30.0

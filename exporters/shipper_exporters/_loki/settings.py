@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Size
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
 from shipper_exporters._loki.journey import LATE_LABEL
@@ -33,9 +34,9 @@ class LokiSettings(HttpSettings, frozen=True):
         Literal["push", "otlp"], Meta(description=f"Loki's own push API, or OTLP ({OTLP_PATH} is appended).")
     ] = "push"
     tenant: Annotated[str, Meta(description="Sent as X-Scope-OrgID.")] = ""
-    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
-    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    password_file: Annotated[SecretPath, Meta(description="File with the password; read again when it changes.")] = ""
     labels: Annotated[
         dict[str, str],
         Meta(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Size, Word
 from shipper.contracts import Signal
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
@@ -42,7 +43,7 @@ class OtlpSettings(HttpSettings, frozen=True):
     logs_endpoint: Annotated[str, Meta(description="URL for logs, used as it is.")] = ""
     traces_endpoint: Annotated[str, Meta(description="URL for traces, used as it is.")] = ""
     metrics_endpoint: Annotated[str, Meta(description="URL for metrics, used as it is.")] = ""
-    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File with a bearer token; read again when it changes.")] = ""
     compression: Annotated[Compression, Meta(description="How request bodies are compressed.")] = "gzip"
     trust_local: Annotated[
         bool, Meta(description="Count what a relay on this host took as off the host, though nothing proves it.")

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Seconds
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
 from shipper_exporters._prometheus.settings import check_basic, check_external_labels
@@ -20,9 +21,9 @@ class PushgatewaySettings(HttpSettings, frozen=True):
 
     endpoint: Annotated[str, Meta(description="The Pushgateway, without /metrics/job.")] = ""
     job: Annotated[str, Meta(description="The label job of the group, beside life, which is this host's.")] = "shipper"
-    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
-    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    password_file: Annotated[SecretPath, Meta(description="File with the password; read again when it changes.")] = ""
     linger: Annotated[
         Seconds,
         Meta(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from shipper.config.inputs import CertificatePath, KeyPath, SecretPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds
 from shipper.sources.listen import ListenSettings
@@ -19,10 +20,10 @@ class PrometheusScrapeSettings(Section, frozen=True):
     listen: Annotated[str, Meta(description="host:port where scrapers ask.")] = "127.0.0.1:9479"
     path: Annotated[str, Meta(description="Path of the exposition.")] = "/metrics"
     token_file: Annotated[
-        str, Meta(description="File with the bearer token that scrapers must send; read again when it changes.")
+        SecretPath, Meta(description="File with the bearer token that scrapers must send; read again when it changes.")
     ] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the certificate chain, for TLS.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    cert_file: Annotated[CertificatePath, Meta(description="PEM file with the certificate chain, for TLS.")] = ""
+    key_file: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     insecure: Annotated[bool, Meta(description="Allow an address that is not loopback without TLS and a token.")] = (
         False
     )

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Seconds
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
 from shipper_exporters._prometheus.labels import RESERVED
@@ -37,9 +38,9 @@ class PrometheusSettings(HttpSettings, frozen=True):
             "counts them as rejected elsewhere; always holds everything until the receiver takes them; never rejects them."
         ),
     ] = "auto"
-    token_file: Annotated[str, Meta(description="File with a bearer token; read again when it changes.")] = ""
+    token_file: Annotated[SecretPath, Meta(description="File with a bearer token; read again when it changes.")] = ""
     username: Annotated[str, Meta(description="User name for basic authentication.")] = ""
-    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    password_file: Annotated[SecretPath, Meta(description="File with the password; read again when it changes.")] = ""
     timeout: Annotated[Seconds, Meta(description="How long a request may stand still before it is tried again.")] = 30.0
     external_labels: Annotated[
         dict[str, str], Meta(description="Labels added to series that have none of that name.")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from yarl import URL
 
+from shipper.config.inputs import SecretPath
 from shipper.config.units import Seconds, Size
 from shipper_exporters._http.settings import OURS, HttpSettings, check_http, parse_url, wrong
 
@@ -23,7 +24,7 @@ class SplunkSettings(HttpSettings, frozen=True):
 
     endpoint: Annotated[str, Meta(description="URL of the HTTP Event Collector, without /services/collector.")] = ""
     token_file: Annotated[
-        str, Meta(description="File with the HEC token; read again when it changes. Else SPLUNK_HEC_TOKEN.")
+        SecretPath, Meta(description="File with the HEC token; read again when it changes. Else SPLUNK_HEC_TOKEN.")
     ] = ""
     acknowledgement: Annotated[
         bool, Meta(description="Wait until Splunk says that events are indexed; the token must have it enabled.")

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 from yarl import URL
 
+from shipper.config.inputs import AuthoritiesPath, CertificatePath, KeyPath
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size, Word
 from shipper_exporters._http.exchange import Addresses
@@ -27,9 +28,11 @@ class TcpSettings(Section, frozen=True):
     server_name: Annotated[
         str, Meta(description="Name in the server's certificate (and SNI), where it is not that of the endpoint.")
     ] = ""
-    ca_file: Annotated[str, Meta(description="PEM file with the authorities to trust, instead of the system's.")] = ""
-    cert_file: Annotated[str, Meta(description="PEM file with the client certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM file with its private key.")] = ""
+    ca_file: Annotated[
+        AuthoritiesPath, Meta(description="PEM file with the authorities to trust, instead of the system's.")
+    ] = ""
+    cert_file: Annotated[CertificatePath, Meta(description="PEM file with the client certificate.")] = ""
+    key_file: Annotated[KeyPath, Meta(description="PEM file with its private key.")] = ""
     trust_local: Annotated[
         bool, Meta(description="Count what is taken by a server on this host as off the host, though it ends with it.")
     ] = False
