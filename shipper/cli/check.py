@@ -1,4 +1,4 @@
-"""``shipper check``: is this configuration file right? Opens the file and nothing else."""
+"""``shipper check``: is this configuration file right? Opens it and the files that its options name, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shipper.cli import destinations, ending, redact
+from shipper.cli import destinations, ending, inputs, redact
 from shipper.config import ConfigErrors, Loaded, Role, load
 from shipper.errors import ConfigError
 
@@ -20,10 +20,15 @@ from shipper.errors import ConfigError
 def command(file: str | None, role: Role, as_json: bool) -> None:
     """Validate a configuration FILE (default: the one `shipper run` would read) without side effects.
 
-    The environment counts as it does for `shipper run`. Exit status: 0 right, 1 wrong.
+    The environment counts as it does for `shipper run`. Secrets and certificates that options name are looked at: one that is
+    not there yet is a warning, one that cannot be right is wrong. Exit status: 0 right, 1 wrong.
     """
     loaded, errors = examine(file, role)
     warnings = list(loaded.warnings) if loaded else []
+    if loaded:
+        findings = inputs.findings(loaded, role)
+        warnings += [str(one.error) for one in findings if one.later]
+        errors += [one.error for one in findings if not one.later]
     if loaded and not errors:
         warnings += [
             *destinations.untaken(loaded, role),
@@ -54,7 +59,12 @@ def examine(file: str | None, role: Role) -> tuple[Loaded | None, list[ConfigErr
         return None, list(errors.all)
     except ConfigError as error:
         return None, [error]
-    return loaded, [*destinations.problems(loaded), *ending.problems(loaded), *redact.problems(loaded)]
+    return loaded, faults(loaded, role)
+
+
+def faults(loaded: Loaded, role: Role) -> list[ConfigError]:
+    """Everything that would stop `shipper run` with settings that are each well-formed, by where it was set."""
+    return [*destinations.problems(loaded, role), *ending.problems(loaded), *redact.problems(loaded)]
 
 
 def _summary(name: str, loaded: Loaded | None) -> str:

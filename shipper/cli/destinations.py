@@ -12,16 +12,21 @@ from shipper.config import ConfigErrors, Loaded, Role, convert
 from shipper.config.produced import in_words, produced
 from shipper.config.validate_routes import signals_of
 from shipper.contracts import Exporter, ExporterContext, Signal
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, MissingExtra
 from shipper.pump.load import exporter_class, load_exporters, make_exporter
 
 
-def problems(loaded: Loaded) -> list[ConfigError]:
-    """What the exporters find wrong with the settings given for them, each named by where it was set."""
+def problems(loaded: Loaded, role: Role) -> list[ConfigError]:
+    """What the exporters find wrong with the settings given for them, each named by where it was set, and what they lack."""
+    from shipper.build import own_addresses  # imported here: where nothing is made, a run's parts are not loaded
+
     found: list[ConfigError] = []
+    own = own_addresses(loaded.config, role)
     for name in loaded.config.destinations:
         try:
-            _exporter(loaded, name)
+            _exporter(loaded, name, own)
+        except MissingExtra as error:
+            found.append(located(ConfigError(f"destinations.{name}", str(error)), loaded))
         except ConfigErrors as errors:
             found += [located(error, loaded) for error in errors.all]
         except ConfigError as error:
@@ -65,8 +70,8 @@ def _routed(loaded: Loaded, name: str) -> frozenset[Signal]:
     return frozenset[Signal]().union(*map(signals_of, mine)) if mine else frozenset(Signal)
 
 
-def _exporter(loaded: Loaded, name: str) -> Exporter:
-    context = ExporterContext(SystemClock(), life="", run=0, user_agent="shipper check")
+def _exporter(loaded: Loaded, name: str, own: frozenset[tuple[str, int]] = frozenset()) -> Exporter:
+    context = ExporterContext(SystemClock(), life="", run=0, user_agent="shipper check", own_addresses=own)
     destination = loaded.config.destinations[name]
     return make_exporter(destination.type, name, destination.options, context, where=f"destinations.{name}")
 
