@@ -47,6 +47,7 @@ from shipper.pump.pump import BATCH_BYTES, Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
 from shipper.pump.route import Route
+from shipper.pump.workbench import Workbench
 from shipper.remains import Remains
 
 ACCOUNT_DIRECTORY = "account"
@@ -67,6 +68,7 @@ class Making:
     exporter: MakeExporter | None = None
     store: FdStore | None = None  # of a process that has one run
     buckets: Mapping[str, TokenBucket] = field(default_factory=dict)  # that runs share, by destination
+    bench: Workbench = field(default_factory=Workbench)  # that all pumps of the process share
 
 
 async def build(
@@ -209,6 +211,7 @@ class _Builder:
             exporters=exporters,
             shaping=lambda name: _shaping(self.config, name),
             quarantine=quarantine,
+            bench=self.making.bench,
             note=self.life.note,
             clock=self.clock,
             report=self.report,
@@ -248,6 +251,7 @@ class _Builder:
             batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" and route is None else BATCH_BYTES,
             standby=exporter.name == self.config.standby,
             bucket=self.making.buckets.get(exporter.name),
+            bench=self.making.bench,
             route=route,
         )
 

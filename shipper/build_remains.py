@@ -39,6 +39,7 @@ from shipper.pump.hub import Hub
 from shipper.pump.pump import Pump
 from shipper.pump.quarantine import Quarantine
 from shipper.pump.route import Route
+from shipper.pump.workbench import Workbench
 from shipper.remains import Remains
 from shipper.sources.file import borders
 from shipper.sources.file.known import KnownFiles
@@ -69,6 +70,7 @@ class RemainsMaker:
         exporters: MakeExporters,
         shaping: Callable[[str], str],
         quarantine: Quarantine,
+        bench: Workbench,
         note: Callable[[str], None],
         clock: Clock,
         report: Reporter,
@@ -84,6 +86,7 @@ class RemainsMaker:
         self._exporters = exporters
         self._shaping = shaping
         self._quarantine = quarantine
+        self._bench = bench
         self._note = note
         self._clock = clock
         self._report = report
@@ -268,6 +271,7 @@ class RemainsMaker:
             limits=replace(limits, max_in_flight=1, requests_per_second=limits.requests_per_second / PACE, burst=1),
             shaping=self._shaping(exporter.name),
             ask_known=True,
+            bench=self._bench,
             route=route,
         )
 

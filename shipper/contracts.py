@@ -222,7 +222,9 @@ class Limits:
     """How an exporter wants to be fed. Sizes in bytes, times in seconds."""
 
     max_wire_bytes: int = 1 << 20  # a request of this (compressed) size is full and needs no token
-    max_raw_bytes: int = 4 << 20  # never more than this before compression
+    max_raw_bytes: int = (
+        1 << 20
+    )  # never more than this before compression: in another form it takes several times as much memory
     linger: float = 0.0  # how long a part-filled request may wait for more, besides the pacing
     requests_per_second: float = 5.0  # pace of requests that are not full
     burst: int = 20

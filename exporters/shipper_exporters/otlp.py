@@ -28,6 +28,8 @@ from shipper_exporters._way.addresses import Addresses
 
 __all__ = ["ACCOUNTS_KNOWN_AFTER", "GATEWAY_HEADER", "OtlpBody", "OtlpExporter", "OtlpSettings"]
 
+_MAX_RAW = 4 << 20  # before compression; our own form, which is joined and not built anew
+_MAX_JSON = 1 << 20  # the same where it is: in JSON it is twice as much and more, and in between five times
 _SPOKEN = {"http/protobuf": "OTLP/HTTP", "http/json": "OTLP/HTTP with JSON", "grpc": "OTLP/gRPC"}
 _LONG_WAIT = 30.0  # seconds: who wants more time than this is as good as not there, where there is another
 
@@ -58,6 +60,7 @@ class OtlpExporter(Exporter):
         self.signals = frozenset(found[0].urls)
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
+            max_raw_bytes=_MAX_JSON if settings.protocol == "http/json" else _MAX_RAW,
             requests_per_second=settings.requests_per_second,
             burst=settings.burst,
             max_in_flight=settings.max_in_flight,

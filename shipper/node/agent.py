@@ -192,6 +192,7 @@ class Node:
             lambda wanted, attributes: settings_of(life, wanted, attributes),
             self._destinations.make,
             buckets=self._destinations.buckets,
+            bench=self._destinations.bench,
         )
         return PodRun(place, config, making, self._conductor, clock=self._clock, report=report)
 

@@ -12,6 +12,7 @@ from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepa
 from shipper.intervals import IntervalSet
 from shipper.pump.load import make_exporter
 from shipper.pump.pace import TokenBucket
+from shipper.pump.workbench import Workbench
 
 IN_FLIGHT = 16  # requests of all pods to one destination at a time, as long as each pod may have one
 PACE = 10  # requests that are not full: the node sends at most so many times as often as a single host
@@ -107,6 +108,7 @@ class Destinations:
 
     def __init__(self, context: ExporterContext, clock: Clock) -> None:
         self.buckets: dict[str, TokenBucket] = {}
+        self.bench = Workbench()
         self._context = context
         self._clock = clock
         self._shared: dict[str, Common] = {}

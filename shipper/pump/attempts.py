@@ -19,7 +19,9 @@ from shipper.pump.cause import cause_of, is_throttling
 from shipper.pump.gather import Parcel
 from shipper.pump.reread import Rereading
 from shipper.pump.tools import Tools
+from shipper.pump.workbench import InHand
 
+LET_GO = 2.0  # seconds: who has to wait longer than this for the next attempt is prepared anew for it
 INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
 
 
@@ -47,19 +49,22 @@ class Attempts:
         self._name = tools.name
         self._outcomes = tools.report.metrics.requests
 
-    async def until_answered(self, parcel: Parcel, batches: list[Batch]) -> Accepted | TooLarge | Rejected:
+    async def until_answered(self, parcel: Parcel, hand: InHand) -> Accepted | TooLarge | Rejected:
         """Send the same again until there is an answer about this request (and not about the destination).
 
-        ``batches`` is emptied; empty: they are read again. Raises `GaveWay` when it was called back: it is still open.
+        What is in ``hand`` is let go, and read again where that is needed. Raises `GaveWay` when it was called back: it is still open.
         """
         backoff = parcel.backoff = parcel.backoff or Backoff(self._tools.random)
         prepared: Prepared | None = None
         while True:
             try:
+                if self._long(backoff):
+                    prepared = None
+                    hand.let_go()
                 async with parcel.recall.waiting():
                     await self._tools.gate.rest(backoff)
                 if prepared is None:
-                    prepared = await self._prepare(parcel, batches)
+                    prepared = await self._prepare(parcel, hand)
                     if prepared is None:
                         return Accepted()
                 answer = await self._attempt(parcel, prepared)
@@ -78,14 +83,23 @@ class Attempts:
                 self._count("partial" if answer.rejected else "accepted")
                 return answer
 
-    async def _prepare(self, parcel: Parcel, batches: list[Batch]) -> Prepared | None:
+    def _long(self, backoff: Backoff) -> bool:
+        """Whether the next attempt is so far away that nothing is kept for it: an outage costs no memory."""
+        return max(backoff.until - self._tools.clock.monotonic(), self._tools.gate.wait()) > LET_GO
+
+    async def _prepare(self, parcel: Parcel, hand: InHand) -> Prepared | None:
         """The exporter's form of the request; None when there is nothing to send in it."""
-        if not batches:
-            batches = await self._rereading.batches(parcel)
-        full = tuple(batch for batch in batches if self._is_sent(batch))
-        batches.clear()
-        if not full:
-            return None
+        try:
+            if not hand.batches:
+                async with parcel.recall.waiting():
+                    await hand.place.enter()
+                hand.batches = await self._rereading.batches(parcel, hand.place)
+            full = tuple(batch for batch in hand.batches if self._is_sent(batch))
+            return await self._prepared(parcel, full) if full else None
+        finally:
+            hand.let_go()
+
+    async def _prepared(self, parcel: Parcel, full: tuple[Batch, ...]) -> Prepared:
         request = Request(parcel.id, parcel.signal, full)
         raw = parcel.raw = request.raw_bytes
         exporter = self._tools.exporter

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shipper.contracts import Accepted, Batch
+from shipper.contracts import Accepted
 from shipper.errors import Rejected, TooLarge
 from shipper.events import PartialSuccess
 from shipper.ledger import Ledger
@@ -21,6 +21,7 @@ from shipper.pump.lane import Piece
 from shipper.pump.recall import GaveWay
 from shipper.pump.reread import Rereading
 from shipper.pump.tools import Done, Tools
+from shipper.pump.workbench import InHand
 
 SEVERAL_OFFENDERS = 32  # see `_Trial`
 
@@ -53,8 +54,8 @@ class Courier:
         self._attempts = Attempts(tools, rereading)
         self._aside = Aside(tools, rereading, done)
 
-    async def deliver(self, parcel: Parcel, batches: list[Batch]) -> list[Parcel]:
-        """Return when every piece of ``parcel`` is settled. ``batches`` is emptied; empty: they are read again.
+    async def deliver(self, parcel: Parcel, hand: InHand) -> list[Parcel]:
+        """Return when every piece of ``parcel`` is settled. What is in ``hand`` is let go, and read again where that is needed.
 
         What is given back was called back, and is still open.
         """
@@ -66,7 +67,7 @@ class Courier:
         while stack:
             current = stack.pop()
             try:
-                answer = await self._attempts.until_answered(current, batches)
+                answer = await self._attempts.until_answered(current, hand)
             except GaveWay:
                 return [current, *reversed(stack), *(offender for offender, _ in offenders)]
             if isinstance(answer, Accepted):

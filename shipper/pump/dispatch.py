@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from shipper.clock import Deadline
-from shipper.contracts import Batch, Limits
+from shipper.contracts import Limits
 from shipper.ids import uuid7
 from shipper.ledger import Ledger
 from shipper.pump.delivery import Courier
@@ -24,6 +24,7 @@ from shipper.pump.recall import Recall
 from shipper.pump.tools import Tools
 from shipper.pump.unfinished import Unfinished
 from shipper.pump.value import NEWEST
+from shipper.pump.workbench import InHand
 
 LOOK_SECONDS = 0.25  # how often a wait for progress looks whether its deadline was moved
 
@@ -64,18 +65,30 @@ class Dispatch:
         """Let the next request set out; False when none may go now."""
         if not self._tools.window.has_room(self._limits().max_in_flight):
             return False
+        hand = InHand(await self._tools.desk.place())
+        try:
+            parcel = await self._next(hand)
+        except BaseException:
+            hand.let_go()
+            raise
+        if parcel is None or self._is_over(parcel.pieces):  # it was being filled or committed when the end came
+            hand.let_go()
+        else:
+            self._dispatch(deliveries, parcel, hand)
+        return parcel is not None
+
+    async def _next(self, hand: InHand) -> Parcel | None:
+        """A committed request, with its bytes in ``hand`` where they were just cut; None when none may go now."""
         filled = await self._feed.fill_one(NEWEST) if self._lanes.order.by_value else None
         if filled is None and not self.finishing:
             again = await self._unfinished.next()
             if again is not None:
-                self._dispatch(deliveries, again, [])
-                return True
+                return again
         filled = filled or await self._feed.fill_one()
         if filled is None:
-            return False
-        if not self._is_over(filled.pieces):  # else it was being filled when the end came
-            self._dispatch(deliveries, await self._commit(filled), filled.batches)
-        return True
+            return None
+        hand.batches = filled.batches
+        return await self._commit(filled)
 
     async def finish(self, until: Deadline) -> None:
         """Send no more data, for good: what is on its way may get there until then, and is broken off."""
@@ -100,25 +113,24 @@ class Dispatch:
         """Whether these are data, and the end has come for that."""
         return self.finishing and only_data(pieces)
 
-    def _dispatch(self, deliveries: asyncio.TaskGroup, parcel: Parcel, batches: list[Batch]) -> None:
-        if self._is_over(parcel.pieces):
-            return  # it was being committed: it stays open in the ledger
+    def _dispatch(self, deliveries: asyncio.TaskGroup, parcel: Parcel, hand: InHand) -> None:
         parcel.recall = Recall()
         self._unfinished.give_place(parcel)
         self._tools.window.enter(parcel)
-        delivery = deliveries.create_task(self._deliver(parcel, batches))
+        delivery = deliveries.create_task(self._deliver(parcel, hand))
+        delivery.add_done_callback(lambda _: hand.let_go())  # one that is cancelled before it began, too
         if only_data(parcel.pieces):
             self._bulk.add(delivery)
             delivery.add_done_callback(self._bulk.discard)
 
-    async def _deliver(self, parcel: Parcel, batches: list[Batch]) -> None:
+    async def _deliver(self, parcel: Parcel, hand: InHand) -> None:
         entered_as = parcel.id
         # Nobody waits for a pump that stands by, but for what it has on its way.
         streams = [piece.lane.stream for piece in parcel.pieces] if self._spare else []
         if parcel.full:
             self._tools.rate.began()
         try:
-            left = await self._courier.deliver(parcel, batches)
+            left = await self._courier.deliver(parcel, hand)
         finally:
             if parcel.full:
                 self._tools.rate.ended()

@@ -38,6 +38,7 @@ from shipper.pump.shortage import Shortage
 from shipper.pump.tools import Done, QuarantineStore, Tools
 from shipper.pump.unfinished import Unfinished
 from shipper.pump.window import Window
+from shipper.pump.workbench import Workbench
 
 Mode = Literal["default", "low-exposure"]
 
@@ -67,13 +68,15 @@ class Pump:
         random: Random | None = None,
         standby: bool = False,
         bucket: TokenBucket | None = None,
+        bench: Workbench | None = None,
         route: Route | None = None,
     ) -> None:
         """Join ``hub``; nothing else happens before `run`, with ``standby`` before `activate`.
 
         ``limits`` stand in place of the exporter's own. ``mode`` low-exposure lifts the pacing for good. ``shaping`` is a hash of
         what decides the bytes of a batch. ``ask_known``: the ledger was lost, ask the destination what it has before cutting.
-        ``bucket``: paces this pump together with others. ``route``: what the destination gets; None: everything.
+        ``bucket``: paces this pump together with others. ``bench``: shared with the other pumps of the process. ``route``: what the
+        destination gets; None: everything.
         """
         self.name = exporter.name
         self.exporter = exporter
@@ -101,6 +104,7 @@ class Pump:
             sizing=Sizing(),
             rate=Rate(clock),
             quarantine=quarantine,
+            desk=(bench or Workbench()).desk(),
             threads=ThreadPoolExecutor(2, thread_name_prefix=f"shipper-{self.name}"),
             clock=clock,
             report=report,

@@ -18,6 +18,7 @@ from shipper.pump.division import Division
 from shipper.pump.gather import Parcel
 from shipper.pump.lane import Piece
 from shipper.pump.tools import Done, Tools
+from shipper.pump.workbench import Place
 
 
 class Rereading:
@@ -28,16 +29,17 @@ class Rereading:
         self._division = division
         self._done = done
 
-    async def batches(self, parcel: Parcel) -> list[Batch]:
+    async def batches(self, parcel: Parcel, place: Place | None = None) -> list[Batch]:
         """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted.
 
-        After a restart with other settings a range may hold other records than when it was cut: then the books follow.
+        After a restart with other settings a range may hold other records than when it was cut: then the books follow. ``place``:
+        others may have it while a stream is waited for.
         """
         batches: list[Batch] = []
         gone: list[tuple[Piece, str]] = []
         for piece in parcel.pieces:
             try:
-                batches.append(await self._reread(piece))
+                batches.append(await self._reread(piece, place))
             except RangeGone as error:
                 gone.append((piece, error.reason))
             await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
@@ -66,7 +68,7 @@ class Rereading:
             self._tools.report(Dropped(self._tools.name, name, self._key(piece), records, cause, reason))
         self._done(Done(lost, False))
 
-    async def _reread(self, piece: Piece) -> Batch:
+    async def _reread(self, piece: Piece, place: Place | None) -> Batch:
         backoff = Backoff(self._tools.random, first=1.0)
         while True:
             if piece.lane.retired:  # of one that stood by meanwhile
@@ -77,7 +79,11 @@ class Rereading:
             except OSError as error:
                 name = piece.lane.stream.name
                 self._tools.report(Problem("read", f"{name} cannot be read now, tried again: {error}", name))
+            if place is not None:
+                place.leave()
             await self._tools.gate.pause(backoff)
+            if place is not None:
+                await place.enter()
 
     def _key(self, piece: Piece) -> str:
         return f"{self._tools.life}/{piece.lane.stream.id}/{piece.cut.start}-{piece.cut.end}"

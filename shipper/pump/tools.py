@@ -18,6 +18,7 @@ from shipper.pump.health import Health
 from shipper.pump.lane import Piece
 from shipper.pump.rate import Rate
 from shipper.pump.window import Window
+from shipper.pump.workbench import Desk
 
 
 class QuarantineStore(Protocol):
@@ -57,6 +58,7 @@ class Tools:
     sizing: Sizing
     rate: Rate
     quarantine: QuarantineStore
+    desk: Desk
     threads: ThreadPoolExecutor
     clock: Clock
     report: Reporter

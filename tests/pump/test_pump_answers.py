@@ -25,7 +25,7 @@ def test_a_retried_request_is_the_same_request(tmp_path: Path) -> None:
         host.add(MemoryStream("a", numbered(10)))
         async with host.running(pump):
             assert await host.drained(pump)
-        assert len({id(prepared) for prepared in exporter.attempts}) == 1
+        assert all(prepared == exporter.attempts[0] for prepared in exporter.attempts)
         assert len(exporter.attempts) == 8
         assert len(exporter.lines()) == 10
         assert value(host, "shipper_retried_requests_total", destination="dest", cause="http_503") == 5

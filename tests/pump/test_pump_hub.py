@@ -242,6 +242,7 @@ def test_requests_are_small_where_time_is_short(tmp_path: Path) -> None:
             return Accepted()
 
         exporter.answer = answer
+        exporter.limits = Limits(max_raw_bytes=4 << 20)
         pump = host.pump(exporter)
         pump.deadline = Deadline.after(host.clock, 6.4)
         pump.urgent(True)

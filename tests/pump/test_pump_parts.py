@@ -193,7 +193,7 @@ def test_window_halves_when_asked_for_mercy_and_recovers() -> None:
 
 def test_sizing_follows_what_was_measured() -> None:
     """The allowed raw size follows the compression ratio, and shrinks after a refusal for size."""
-    limits, sizing = Limits(), Sizing()
+    limits, sizing = Limits(max_raw_bytes=4 << 20), Sizing()
     for _ in range(40):
         sizing.measured(source=1 << 20, raw=1 << 20, wire=1 << 19)
     assert sizing.max_raw(limits) == pytest.approx(2 << 20, rel=0.01)
