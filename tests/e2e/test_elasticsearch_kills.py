@@ -61,6 +61,9 @@ def test_kills_lost_answers_and_roll_overs(tmp_path: Path) -> None:
                 write()
                 await until(lambda: has_all(node), "it has all lines, and nobody knows")
                 await process.kill()
+                # What the dead one had on its way goes too: after a roll-over nobody could tell that it is still to come.
+                await node.go_down()
+                await node.come_up()
                 node.roll_over(STREAM)
                 node.answer = None
                 await process.start()
