@@ -15,15 +15,17 @@ from typing import Any
 
 from shipper.contracts import Signal
 from shipper.errors import MalformedOtlp
+from shipper.otlp.columns import LogRow, Table
 from shipper.otlp.decode import attributes_of
 from shipper.otlp.encode import AttributeValue
 from shipper.otlp.messages import parse
-from shipper.otlp.rowwalk import SOME, LogRow, row_of, walk
+from shipper.otlp.rowwalk import row_of
 from shipper.otlp.scan import LINES
+from shipper.otlp.some import SOME, Some, walk
 from shipper.otlp.wire import LENGTH, expect, fields, read_tag, skip, utf8
 from shipper.otlp.wire import field as wire_field
 
-__all__ = ["Envelope", "LogBlock", "LogRow", "log_blocks"]
+__all__ = ["Envelope", "LogBlock", "LogRow", "Some", "Table", "log_blocks"]
 
 _ENVELOPES = 1024  # resources and scopes kept decoded: a gateway sees as many hosts at a time
 
@@ -73,11 +75,16 @@ class LogBlock:
 
     def rows_by_some(self) -> Iterator[list[LogRow]]:
         """The same, some at a time: what is done with these before the next are asked for is done in the processor's cache."""
+        return (some.in_order(Table.rows, lambda _, row: row) for some in self.some())
+
+    def some(self) -> Iterator[Some]:
+        """The same, and those by column that have the same fields."""
         if self.lines is not None:
             for at in range(0, len(self.lines), SOME):
-                yield self._plain_rows(at)
+                rows = self._plain_rows(at)
+                yield Some(len(rows), (), dict(enumerate(rows)))
         elif self._messages:
-            yield list(map(row_of, self._messages))
+            yield Some(len(self._messages), (), dict(enumerate(map(row_of, self._messages))))
         else:
             yield from walk(self._data, *self._borders)
 

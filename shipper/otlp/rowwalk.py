@@ -1,81 +1,48 @@
-"""Reading log records one after the other, for those who want every field of every record and have little time.
+"""Reading log records one by one, where they have too little in common to be read by column.
 
-The protobuf library is asked about each attribute by itself, and each answer is a new object. But records that stand together
-mostly have the same attributes in the same order, and in front of a value of a certain length always stand the same bytes. So
-the attributes of a record are expected to be those of the record before. One look into a dictionary then tells that they are
-(key, kind, and all three lengths at once) and where the value ends. What is not as expected is read by the library, and what
-stood in front of it is remembered. So the library alone decides what is sound and what it means.
+The protobuf library is asked about each attribute by itself, and each answer is a new object. So the attributes of a record are
+expected to be those of the record before: one look into a dictionary then tells that they are (key, kind, and all three lengths
+at once) and where the value ends. What is not as expected is read by the library, and what stood in front of it is remembered.
+The library alone decides what is sound and what it means.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from shipper.errors import MalformedOtlp
+from shipper.otlp.columns import LogRow, row_of_parts
 from shipper.otlp.decode import attributes_of, value_of
 from shipper.otlp.encode import AttributeValue
+from shipper.otlp.forms import FLOAT, INTEGER, OTHER, TAGS, TEXT, TRUTH, kind_of
 from shipper.otlp.messages import parse_part
 from shipper.otlp.wire import field, read_length, read_varint, varint
 
-SOME = 64
-"""Records made at a time: with what is made of them they stay in the processor's cache (measured: 1.5 times faster)."""
-
-_COLUMNS_KEPT = 1024
-_HEADS_KEPT = 4096  # of one key, and of bodies
+_COLUMNS_KEPT = 256
+_HEADS_KEPT = 512  # of one key, and of bodies
 _MOST_COLUMNS = 256  # of a record that the next one is expected to have, too
 _DOUBLE = struct.Struct("<d").unpack_from
 _TIME = struct.Struct("<Q").unpack_from
 
-_TEXT, _INTEGER, _FLOAT, _TRUTH, _OTHER = range(5)
-_TAGS = {_TEXT: b"\x0a", _INTEGER: b"\x18", _FLOAT: b"\x21", _TRUTH: b"\x10"}  # of AnyValue's fields
-
-Column: TypeAlias = "tuple[str, int, int, dict[str, int]]"
+Expected: TypeAlias = "tuple[str, int, int, dict[str, int]]"
 """An attribute as it is expected: its key, its kind, how many bytes stand in front of the value, and for each such bytes
 (as Latin-1) how many the value has."""
-
-
-class LogRow(NamedTuple):
-    """One log record. Times in ns since the epoch, 0 for unknown; ids in hex, "" for none; severity is a SeverityNumber."""
-
-    time_ns: int
-    observed_ns: int
-    severity: int
-    severity_text: str
-    body: AttributeValue
-    attributes: Mapping[str, AttributeValue]
-    event_name: str
-    trace_id: str
-    span_id: str
-    flags: int
-
-
-_row_of_all: Callable[[tuple[Any, ...]], LogRow] = partial(tuple.__new__, LogRow)  # a third of what calling it costs
-
-
-_MAKE: Callable[[tuple[Any, ...]], LogRow] = partial(tuple.__new__, LogRow)  # a third of what a call of the class takes
 
 
 class _Unusual(Exception):
     """A record that is better read by the library."""
 
 
-def walk(data: bytes, starts: Sequence[int], stops: Sequence[int]) -> Iterator[list[LogRow]]:
-    """The records ``data[start:stop]``, some at a time. Raises `MalformedOtlp` when it comes to one that is broken."""
-    layout: list[Column] = []
-    for at in range(0, len(starts), SOME):
-        base = starts[at]
-        part = data[base : stops[min(at + SOME, len(stops)) - 1]] + b"\0"
-        text = str(part, "latin-1")  # a slice of it is a string already, and is what it should be when it is ASCII
-        rows = []
-        for start, stop in zip(starts[at : at + SOME], stops[at : at + SOME], strict=True):
-            try:
-                rows.append(_row(part, text, start - base, stop - base, layout))
-            except (_Unusual, IndexError, struct.error, UnicodeDecodeError):
-                rows.append(row_of(parse_part("LogRecord", data[start:stop])))
-        yield rows
+def row_at(part: bytes, text: str, start: int, stop: int, layout: list[Expected]) -> LogRow:
+    """The record ``part[start:stop]``; behind it is at least a byte more. ``text``: the same bytes as Latin-1.
+
+    ``layout``: the attributes of the record before, none at first; it is changed. Raises `MalformedOtlp`.
+    """
+    try:
+        return _row(part, text, start, stop, layout)
+    except (_Unusual, IndexError, struct.error, UnicodeDecodeError):
+        return row_of(parse_part("LogRecord", part[start:stop]))
 
 
 def row_of(log: Any) -> LogRow:
@@ -94,7 +61,7 @@ def row_of(log: Any) -> LogRow:
     )
 
 
-def _row(part: bytes, text: str, at: int, end: int, layout: list[Column]) -> LogRow:
+def _row(part: bytes, text: str, at: int, end: int, layout: list[Expected]) -> LogRow:
     """The record in ``part[at:end]``; behind ``part`` is a byte of no meaning.
 
     One test for each field, in the order in which our own encoders write them: another order takes another round.
@@ -146,13 +113,13 @@ def _row(part: bytes, text: str, at: int, end: int, layout: list[Column]) -> Log
             raise _Unusual
     if at != end:
         raise _Unusual
-    return _MAKE(
+    return row_of_parts(
         (time_ns, observed_ns, severity, severity_text, body, attributes, event_name, trace_id, span_id, flags)
     )
 
 
 def _attributes(
-    part: bytes, text: str, at: int, end: int, layout: list[Column], found: dict[str, AttributeValue]
+    part: bytes, text: str, at: int, end: int, layout: list[Expected], found: dict[str, AttributeValue]
 ) -> int:
     """Add the attributes from ``at`` on to those ``found``; where they end."""
     for column in layout:
@@ -162,12 +129,12 @@ def _attributes(
             at = start + heads[text[at:start]]
         except KeyError:
             return _unexpected(part, text, at, end, layout, layout.index(column), found)
-        if kind == _TEXT:
+        if kind == TEXT:
             value = text[start:at]
             found[name] = value if value.isascii() else str(part[start:at], "utf-8")
-        elif kind == _FLOAT:
+        elif kind == FLOAT:
             (found[name],) = _DOUBLE(part, start)
-        elif kind == _INTEGER and at - start == 2 and part[start] >= 0x80 > part[start + 1]:
+        elif kind == INTEGER and at - start == 2 and part[start] >= 0x80 > part[start + 1]:
             found[name] = part[start] & 0x7F | part[start + 1] << 7
         else:
             found[name] = _scalar(part, kind, start, at)
@@ -181,7 +148,7 @@ def _unexpected(
     text: str,
     at: int,
     end: int,
-    layout: list[Column],
+    layout: list[Expected],
     count: int,
     found: dict[str, AttributeValue],
 ) -> int:
@@ -196,7 +163,7 @@ def _unexpected(
             more = heads.get(text[at:start])
             if more is not None:
                 at = start + more
-                found[name] = _string(part, text, start, at) if kind == _TEXT else _scalar(part, kind, start, at)
+                found[name] = _string(part, text, start, at) if kind == TEXT else _scalar(part, kind, start, at)
                 columns.append(column)
                 continue
         start, stop = _length(part, at + 1)
@@ -209,50 +176,47 @@ def _unexpected(
     return at
 
 
-_COLUMNS: dict[tuple[str, int, int], Column] = {}
-_SHORT: dict[str, Column] = {}  # by what stands around the key, for the attributes with lengths of one byte
+_COLUMNS: dict[tuple[str, int, int], Expected] = {}
+_SHORT: dict[str, Expected] = {}  # by what stands around the key, for the attributes with lengths of one byte
 
 
-def _learned(name: str, value: AttributeValue, encoded: bytes) -> Column:
+def _learned(name: str, value: AttributeValue, encoded: bytes) -> Expected:
     """What to expect in front of a value like this one. ``encoded``: the attribute, as a field of a LogRecord."""
-    kind, size = _kind(value)
-    if kind == _OTHER:
+    kind = kind_of(value)
+    if kind == OTHER:
         return name, kind, 0, {}
-    string = _TAGS[kind] + (varint(size) if kind == _TEXT else b"")
+    size = _size(value)
+    string = TAGS[kind] + (varint(size) if kind == TEXT else b"")
     inside = b"\x12" + varint(len(string) + size) + string
     key = field(1, name.encode())
     head = b"".join((b"\x32", varint(len(key) + len(inside) + size), key, inside))
     if not encoded.startswith(head) or len(head) + size != len(encoded):
-        return name, _OTHER, 0, {}  # some other encoder's, which takes more bytes than it needs
+        return name, OTHER, 0, {}  # some other encoder's, which takes more bytes than it needs
     known = name, kind, len(head)
     if known not in _COLUMNS:
         if len(_COLUMNS) >= _COLUMNS_KEPT:
             _COLUMNS.clear()
             _SHORT.clear()
-        column: Column = (name, kind, len(head), {})
+        column: Expected = (name, kind, len(head), {})
         _COLUMNS[known] = column
         if len(encoded) < 0x80:
-            _SHORT[str(key[1:] + b"\x12" + _TAGS[kind], "latin-1")] = column
+            _SHORT[str(key[1:] + b"\x12" + TAGS[kind], "latin-1")] = column
     column = _COLUMNS[known]
     if len(column[3]) < _HEADS_KEPT:
         column[3][str(head, "latin-1")] = size
     return column
 
 
-def _kind(value: AttributeValue) -> tuple[int, int]:
-    """A value's kind, and how many bytes hold it."""
+def _size(value: AttributeValue) -> int:
+    """How many bytes hold a text, a number or a truth value."""
     if isinstance(value, str):
-        return _TEXT, len(value.encode())
-    if isinstance(value, bool):
-        return _TRUTH, 1
-    if isinstance(value, int):
-        return _INTEGER, len(varint(value))
-    return (_FLOAT, 8) if isinstance(value, float) else (_OTHER, 0)
+        return len(value.encode())
+    return len(varint(value)) if isinstance(value, int) else 8
 
 
 def _scalar(part: bytes, kind: int, start: int, stop: int) -> AttributeValue:
     """The number or truth value in ``part[start:stop]``."""
-    if kind == _FLOAT:
+    if kind == FLOAT:
         number: float = _DOUBLE(part, start)[0]
         return number
     value = part[start]
@@ -260,7 +224,7 @@ def _scalar(part: bytes, kind: int, start: int, stop: int) -> AttributeValue:
         value, behind = read_varint(part, start, stop)
         if behind != stop:
             raise _Unusual
-    if kind == _TRUTH:
+    if kind == TRUTH:
         return value != 0
     return value if value < 1 << 63 else value - (1 << 64)
 
