@@ -22,11 +22,11 @@ from shipper.errors import Retryable, Unusable
 from shipper.sources.body import unpack
 from shipper.sources.refusal import Refusal
 from shipper_exporters._http.exchange import NoAnswer, Patience
-from shipper_exporters._http.http2 import Call, Gone, Http2, NotHttp2, NotTaken, Reset, answered
+from shipper_exporters._http.http2 import Call, Gone, Http2, NotHttp2, NotTaken, Reset, SpeaksTls, answered
 from shipper_exporters._http.settings import HttpSettings
 from shipper_exporters._way.addresses import Addresses
 from shipper_exporters._way.dial import dial
-from shipper_exporters._way.failures import network_failure
+from shipper_exporters._way.failures import network_failure, speaks_tls
 from shipper_exporters._way.files import HTTP_2
 from shipper_exporters._way.network import KEEP_ALIVE, RENEW, Network
 from shipper_exporters._way.words import excerpt, plain
@@ -66,6 +66,7 @@ class Grpc:
         self._network = network
         self._clock = network.clock
         self._pools: dict[URL, _Pool] | None = None
+        self._answered = False  # by anybody who speaks HTTP/2, ever
 
     @classmethod
     def of(cls, settings: HttpSettings, context: ExporterContext) -> Grpc:
@@ -182,15 +183,19 @@ class Grpc:
             await connection.opened()
         except (NotHttp2, Gone) as error:
             self._network.names.doubt()
-            raise _failure(error, where, unsent=True) from None
+            silent = url.scheme == "http" and not self._answered
+            raise _failure(error, where, unsent=True, silent=silent) from None
         except BaseException:
             connection.close()
             raise
+        self._answered = True
         return connection
 
 
-def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusable:
-    """What it means that a connection did not carry a call to its end."""
+def _failure(error: Exception, where: str, *, unsent: bool, silent: bool = False) -> Retryable | Unusable:
+    """What it means that a connection did not carry a call to its end. ``silent``: as `network_failure` has it."""
+    if isinstance(error, SpeaksTls):
+        return speaks_tls(where)
     if isinstance(error, NotHttp2):
         return Unusable(f"{where}: does not speak gRPC ({error}); is it another port, such as the one for HTTP?")
     if isinstance(error, NotTaken):
@@ -199,11 +204,12 @@ def _failure(error: Exception, where: str, *, unsent: bool) -> Retryable | Unusa
         return Retryable(f"{where}: gave the call up: {error}", unsent=unsent)
     cause = error.args[0] if error.args else None
     if isinstance(cause, OSError):
-        failure = network_failure(cause, where, unsent=unsent)
+        failure = network_failure(cause, where, unsent=unsent, silent=silent)
         if isinstance(failure, (Retryable, Unusable)):
             return failure
     said = f": {plain(cause) if isinstance(cause, Exception) else cause}" if cause else " without an answer"
-    return Retryable(f"{where}: closed the connection{said}", unsent=unsent)
+    perhaps = " (if it always does: does it want https://?)" if silent else ""
+    return Retryable(f"{where}: closed the connection{said}{perhaps}", unsent=unsent)
 
 
 def _reply(call: Call, where: str) -> Reply:

@@ -26,6 +26,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from shipper_exporters._http.exchange import READ_STEP
+from shipper_exporters._way.failures import TLS_ALERT
 from shipper_exporters._way.words import excerpt
 
 _SLICE = 1 << 17  # bytes that are handed over at once
@@ -34,6 +35,10 @@ _FRAME_TYPE, _SETTINGS = 3, 4  # where a frame has its type, and that of the fir
 
 class NotHttp2(Exception):
     """What answers speaks another protocol, or breaks the rules of this one."""
+
+
+class SpeaksTls(NotHttp2):
+    """What answers says in TLS that it did not understand."""
 
 
 class Gone(Exception):
@@ -213,7 +218,7 @@ class Http2(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if not self._heard.is_set() and len(data) > _FRAME_TYPE and data[_FRAME_TYPE] != _SETTINGS:
-            self._fail(NotHttp2(excerpt(data, 80)))
+            self._fail(SpeaksTls() if data.startswith(TLS_ALERT) else NotHttp2(excerpt(data, 80)))
             self.close()
             return
         self._heard.set()

@@ -7,10 +7,9 @@ import ssl
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper_exporters._http.exchange import NoAnswer, excerpt
 from shipper_exporters._tcp.link import Broken
-from shipper_exporters._way.failures import NOT_TLS, tls_failure
+from shipper_exporters._way.failures import NOT_TLS, TLS_ALERT, tls_failure
 from shipper_exporters._way.words import plain
 
-_TLS_ALERT = b"\x15\x03"
 _HTTP = b"HTTP/"
 
 
@@ -42,7 +41,7 @@ def stranger(said: bytes, where: str, protocol: str) -> Unusable:
     """Something answers that is not what we send to; ``said`` is the beginning of it."""
     if said.startswith(_HTTP):
         return Unusable(f"{where}: is a web server ({excerpt(said, 60)}), and does not speak {protocol}")
-    if said.startswith(_TLS_ALERT):
+    if said.startswith(TLS_ALERT):
         return Unusable(f"{where}: speaks TLS; with it the endpoint begins with tls://")
     return Unusable(f"{where}: what answers there does not speak {protocol}: {excerpt(repr(said[:40]))}")
 

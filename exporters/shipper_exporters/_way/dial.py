@@ -16,7 +16,7 @@ from yarl import URL
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper_exporters._http.exchange import connect_socket
 from shipper_exporters._way.addresses import is_address, literal
-from shipper_exporters._way.failures import proxy_refusal
+from shipper_exporters._way.failures import broken_handshake, proxy_refusal
 from shipper_exporters._way.network import Network
 from shipper_exporters._way.proxy import Proxy
 from shipper_exporters._way.words import excerpt, plain
@@ -39,7 +39,11 @@ async def dial(network: Network, url: URL, where: str, protocol: Callable[[], P]
     try:
         if url.scheme == "https":
             name = network.server_name or host
-            _, made = await loop.create_connection(protocol, sock=sock, ssl=network.tls.context(), server_hostname=name)
+            context = network.tls.context()
+            try:
+                _, made = await loop.create_connection(protocol, sock=sock, ssl=context, server_hostname=name)
+            except ConnectionError as error:
+                raise broken_handshake(error, where) from None
         else:
             _, made = await loop.create_connection(protocol, sock=sock)
     except BaseException:

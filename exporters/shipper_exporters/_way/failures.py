@@ -20,6 +20,8 @@ _CLIENT_CERTIFICATE = (
 )
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 """OpenSSL's reasons for which what answers is no TLS at all."""
+TLS_ALERT = b"\x15\x03"
+"""How what some servers send on a TLS port to who speaks anything else begins (RFC 8446, 5.1)."""
 _WANTS_TLS = (  # what servers say on a TLS port to who speaks plain HTTP: Go, nginx, Apache
     *(b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port"),
     b"speaking plain HTTP to an SSL-enabled server port",
@@ -39,6 +41,8 @@ def network_failure(
     does not speak TLS; nothing tells them from one that is restarted.
     """
     perhaps = " (if it always does: does it want https://?)" if silent else ""
+    if isinstance(error, aiohttp.ClientResponseError) and repr(TLS_ALERT)[2:-1] in error.message:
+        return speaks_tls(where)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return tls_failure(error.certificate_error, where, unsent=unsent)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -47,6 +51,8 @@ def network_failure(
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return tls_failure(error.os_error, where, unsent=unsent)
     if isinstance(error, aiohttp.ClientConnectorError):
+        if not proxy and isinstance(error.os_error, ConnectionResetError | ConnectionAbortedError):
+            return broken_handshake(error.os_error, where)  # connected it was: only then can it end in these ways
         to = f" to its proxy {proxy}" if proxy else ""
         return Retryable(f"{where}: cannot connect{to}: {plain(error.os_error)}", unsent=unsent)
     if isinstance(error, aiohttp.ServerDisconnectedError):
@@ -84,13 +90,27 @@ def tls_failure(error: BaseException, where: str, *, unsent: bool = False) -> De
     return Retryable(f"{where}: no TLS connection: {plain(error)}", unsent=unsent)
 
 
+def broken_handshake(error: OSError, where: str) -> Retryable:
+    """What it means that a connection ended within the handshake of TLS: perhaps that there is no TLS at that port."""
+    said = f": {plain(error)}" if error.strerror else ""
+    return Retryable(
+        f"{where}: closed the connection in the TLS handshake{said} (if it always does: does it want http://?)",
+        unsent=True,
+    )
+
+
+def speaks_tls(where: str) -> Unusable:
+    """What speaks TLS where we do not."""
+    return Unusable(f"{where}: speaks TLS; with it the URL begins with https://")
+
+
 def wants_tls(status: int, body: bytes, where: str) -> Unusable | None:
     """What it means when a server says 400 because TLS is spoken at its port; None when it says anything else.
 
     As a refusal of the request it would set aside all there is, one record after the other.
     """
     if status == 400 and any(words in body for words in _WANTS_TLS):
-        return Unusable(f"{where}: speaks TLS; with it the URL begins with https://")
+        return speaks_tls(where)
     return None
 
 
