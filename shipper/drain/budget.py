@@ -1,10 +1,11 @@
 """Whether the time will do: what is left to send, how fast it goes, and what follows from that. Pure, one per destination.
 
-Two questions are answered, each with some inertia so that a rate which wavers does not make the answer flap:
+Three questions are answered, each with some inertia so that a rate which wavers does not make the answer flap:
 
 - *Order.* While the time does with room to spare, the simple order is best (oldest first: nothing is overtaken). When it may
   not, what is most valuable goes first.
 - *Miss.* When the destination fails, stands still, or is too slow for the time there is, a fallback has to take over.
+- *Repay.* When it takes data, and there is time to spare for what nobody has, it also gets what only the fallback has.
 
 A rate that is not known yet counts as 10 MB/s: 50 MB are short of time below five seconds, and a host that said little has no
 hurry.
@@ -13,7 +14,7 @@ hurry.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ASSUMED_RATE = 10e6  # bytes a second
 SHORT = 0.8  # share of the usable time that a backlog needs from which on value decides
@@ -27,22 +28,27 @@ PATIENCE_SHARE = 10  # neither takes more than this part of what was left when i
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A destination at one moment: bytes left, measured bytes a second (0.0: unknown), whether it fails, and for how many
-    seconds the oldest of the bytes has waited (``inf``: not known).
+    """A destination at one moment: bytes left that nobody has, measured bytes a second (0.0: unknown), whether it fails, and
+    for how many seconds the oldest of the bytes has waited (``inf``: not known). ``lent``: bytes that only the fallback has.
     """
 
     backlog: int
     rate: float
     failing: bool
     oldest: float = math.inf
+    lent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``by_value``: the order to send in. ``miss``: why the destination will not be done in time; empty when it will."""
+    """``by_value``: the order to send in. ``miss``: why the destination will not be done in time; empty when it will.
+
+    ``repays``: whether it gets what only the fallback has.
+    """
 
     by_value: bool
     miss: str
+    repays: bool
 
 
 def needed(load: Load) -> float:
@@ -57,47 +63,70 @@ def share(load: Load, usable: float) -> float:
     return needed(load) / max(usable, 1e-3)
 
 
+class _Standstill:
+    """For how long a number of bytes has not fallen."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._patience = 0.0
+        self._before = 0
+
+    def look(self, now: float, usable: float, left: int) -> float:
+        """Seconds since it fell last. It is compared with the last look, not with the least there was: services go on writing."""
+        if self._since is None or left < self._before or not left:
+            self._since, self._patience = now, min(STANDSTILL, usable / PATIENCE_SHARE)
+        self._before = left
+        return now - self._since
+
+    def too_long(self, seconds: float) -> bool:
+        """Whether that is more than a destination may take."""
+        return seconds >= self._patience
+
+
 class Budget:
     """Looks at one destination again and again. ``now`` and ``usable`` in seconds; ``usable`` may be inf."""
 
     def __init__(self) -> None:
         self._by_value = False
+        self._repays = False
         self._late = 0
         self._failing_since: float | None = None
         self._failing_for = 0.0
-        self._still_since: float | None = None
-        self._still_for = 0.0
-        self._before = 0
+        self._still = _Standstill()  # of what nobody has
+        self._still_lacks = _Standstill()  # of all that it lacks
 
     def look(self, now: float, usable: float, load: Load) -> Verdict:
         """What follows from ``load`` now."""
-        part = share(load, usable)
+        part, whole = share(load, usable), share(replace(load, backlog=load.backlog + load.lent), usable)
         failing = load.failing and load.backlog > 0
-        if part > SHORT or failing:
+        if whole > SHORT or (load.failing and whole > 0):
             self._by_value = True  # of one that fails now, what it takes when it is back must be the best
-        elif part < AMPLE:
+        elif whole < AMPLE:
             self._by_value = False
+        still = min(self._still_lacks.look(now, usable, load.backlog + load.lent), load.oldest)
+        if load.failing or part > SHORT or self._still_lacks.too_long(still):
+            self._repays = False
+        elif part < AMPLE:
+            self._repays = True
         self._late = self._late + 1 if load.rate and part > MISS else 0
-        return Verdict(self._by_value, self._miss(now, usable, load, failing))
+        return Verdict(self._by_value, self._miss(now, usable, load, failing), self._repays)
 
     def _miss(self, now: float, usable: float, load: Load, failing: bool) -> str:
         """Why it will not be done in time. While nothing is left there is nothing to miss."""
         if not load.backlog:
-            self._failing_since = self._still_since = None
+            self._failing_since = None
+            self._still.look(now, usable, 0)
             return ""
         if not failing:
             self._failing_since = None
         elif self._failing_since is None:
             self._failing_since, self._failing_for = now, min(PATIENCE, usable / PATIENCE_SHARE)
-        if self._still_since is None or load.backlog < self._before:
-            # Compared with the last look, not with the least there was: services go on writing meanwhile.
-            self._still_since, self._still_for = now, min(STANDSTILL, usable / PATIENCE_SHARE)
-        self._before = load.backlog
+        still = self._still.look(now, usable, load.backlog)
         if self._failing_since is not None and now - self._failing_since >= self._failing_for:
             return "it fails"
         if self._late >= IN_A_ROW:
             return f"it needs {needed(load):.1f} s at {load.rate / 1e6:.2f} MB/s and {usable:.1f} s are left"
-        if min(now - self._still_since, load.oldest) >= self._still_for:
+        if self._still.too_long(min(still, load.oldest)):
             # A service that writes as fast as is sent keeps the backlog from falling, but not the oldest in it young.
-            return f"it has taken nothing for {now - self._still_since:.1f} s"
+            return f"it has taken nothing for {still:.1f} s"
         return ""

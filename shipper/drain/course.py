@@ -57,7 +57,7 @@ class Course:
         self._writing = True
         usable = self.early.remaining()
         self._silence = Silence(crew.sources, crew.ended, crew.quiet, crew.clock, began, usable)
-        self._release = EarlyRelease(crew, self.early, lambda: self._outcome(State.DRAINED))
+        self._release = EarlyRelease(crew, self.early, self.steering.repaying, lambda: self._outcome(State.DRAINED))
 
     def withdraw(self, why: str) -> bool:
         """The notice is taken back; False when somebody said stop, or it is too late."""
@@ -93,7 +93,12 @@ class Course:
             if self._withdrawn and not self.order.stop:
                 return Input.WITHDRAWN
             self._read_on()
-            if self._phase is Phase.SENDING and self._crew.nothing_left() and self._still_silent():
+            if (
+                self._phase is Phase.SENDING
+                and self._crew.nothing_left()
+                and self._still_silent()
+                and not self._repaying()
+            ):
                 return Input.EMPTY
             if self.early.expired():
                 return await self._late()
@@ -136,9 +141,15 @@ class Course:
         self._settling = asyncio.gather(*(source.settled() for source in self._crew.sources))
         self._phase = Phase.SETTLING
 
+    def _repaying(self) -> bool:
+        """Whether a destination is getting what only its fallback has, or may; where the disk stays, the next run repays it."""
+        return self.order.ends_life and (self.steering.repaying() or self.steering.asking())
+
     async def _late(self) -> Input:
         """The deadline less the reserve has come: write down what was seen, which is worth a moment also now."""
         report = self._crew.report
+        if self._phase is Phase.SENDING and self._crew.nothing_left():
+            return Input.DEADLINE  # everything is somewhere, and what is not repaid yet is not late
         if self._phase is Phase.READING:
             if self._crew.sources:
                 report(Problem("drain-writers", "the deadline came while files were still being written"))

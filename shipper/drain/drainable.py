@@ -34,10 +34,10 @@ class Drainable(Protocol):
         """True when everything known is settled: here, or at a fallback that took over."""
 
     def backlog(self) -> Mapping[str, int]:
-        """Bytes not yet settled, by stream; only streams that have any."""
+        """Bytes not yet settled here, by stream; only streams that have any."""
 
     def backlog_bytes(self) -> int:
-        """The sum of `backlog`."""
+        """How many of these nobody has; without a fallback that took over, the sum of `backlog`."""
 
     def oldest_unacknowledged(self) -> float:
         """Age in seconds of the oldest data not yet settled; 0 when there is none."""
@@ -47,6 +47,12 @@ class Drainable(Protocol):
 
     def failing(self) -> bool:
         """True while the destination takes nothing."""
+
+    def last_failure(self) -> float:
+        """When an attempt failed last (the clock's monotonic seconds); -inf: none has."""
+
+    def repay(self, on: bool) -> None:
+        """Beside a fallback: also send what only that has, or leave it there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,13 @@ FAREWELL_AHEAD_SECONDS = 5.0  # for a farewell that is said while services still
 class EarlyRelease:
     """Of one drain. ``outcome`` is what its farewell would say if everything were out now."""
 
-    def __init__(self, crew: Crew, early: Deadline, outcome: Callable[[], Outcome]) -> None:
-        """``early``: until when there is time for anything but the last farewell."""
+    def __init__(
+        self, crew: Crew, early: Deadline, repaying: Callable[[], bool], outcome: Callable[[], Outcome]
+    ) -> None:
+        """``early``: until when there is time for anything but the last farewell. ``repaying``: see `Steering.repaying`."""
         self._crew = crew
         self._early = early
+        self._repaying = repaying
         self._outcome = outcome
         self._began = crew.clock.monotonic()
         self._reading = True
@@ -69,7 +72,7 @@ class EarlyRelease:
         """Nothing is left, or for a while now only what services that still write said a moment ago: with these it never ends."""
         now = self._crew.clock.monotonic()
         if self._crew.nothing_left():
-            return True
+            return not self._repaying()
         close = all(p.idle() or p.oldest_unacknowledged() < CAUGHT_UP_SECONDS for p in self._crew.pumps)
         if not close or not self._reading:
             self._close_since = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from shipper.clock import Clock, Deadline
-from shipper.drain.budget import Budget, Load
+from shipper.drain.budget import PATIENCE, PATIENCE_SHARE, Budget, Load
 from shipper.drain.drainable import Drainable, Fallback
 from shipper.drain.stampede import start_delay
 from shipper.events import Problem, Reporter, Said
@@ -38,11 +38,14 @@ class Steering:
         self._report = report
         self._budgets = [Budget() for _ in self._pumps]
         self._ordered = [False for _ in self._pumps]
+        self._repaid = [False for _ in self._pumps]  # they get what only the fallback has
         self._next_look = clock.monotonic()
         backlog = sum(pump.backlog_bytes() for pump in self._pumps)
         self._hurry_at = clock.monotonic() + start_delay(backlog, early.remaining(), random)
         self._hurried = False
         self._active = False
+        self._asked_at: float | None = None  # when those that failed last were asked once more
+        self._asking = 0.0  # for how many seconds an answer to that is waited for
         self.needed = False
 
     @property
@@ -71,6 +74,7 @@ class Steering:
             pump.deadline = Deadline(self._clock)
             pump.urgent(False)
             pump.order_by_value(False)
+            pump.repay(False)
         if self._fallback is not None and self._active:
             self._fallback.stand_by()
 
@@ -83,6 +87,25 @@ class Steering:
             self.hurry()  # there is no time left to be polite in
         self._fallback.activate()
 
+    def repaying(self) -> bool:
+        """Whether somebody takes what only the fallback has: worth the time that there is, though nothing is lost without."""
+        return any(_lent(pump) for pump, gets in zip(self._pumps, self._repaid, strict=True) if gets)
+
+    def asking(self) -> bool:
+        """Whether those that still lack something are just asked whether they take it, before we go.
+
+        So one that was mended a moment ago is not left out; one that fails is not waited for.
+        """
+        now = self._clock.monotonic()
+        owed = [pump for pump in self._pumps if _lent(pump)] if self._active else []
+        if owed and self._asked_at is None:
+            self._asked_at = now
+            self._asking = min(PATIENCE, self._early.remaining() / PATIENCE_SHARE)
+            for pump in owed:
+                pump.urgent(True)
+        since = self._asked_at if self._asked_at is not None else now
+        return now - since < self._asking and any(pump.last_failure() < since for pump in owed)
+
     async def finish(self, until: Deadline) -> None:
         """Have nobody send data any more, so that the farewell says exactly what is left, and gets through."""
         await asyncio.gather(*(pump.finish(until) for pump in self._all))
@@ -91,8 +114,10 @@ class Steering:
         usable = self._early.remaining()
         missing: list[str] = []
         for index, (pump, budget) in enumerate(zip(self._pumps, self._budgets, strict=True)):
-            load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), pump.oldest_unacknowledged())
+            oldest = pump.oldest_unacknowledged()
+            load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), oldest, _lent(pump))
             verdict = budget.look(now, usable, load)
+            self._repay(index, pump, verdict.repays)
             if verdict.by_value is not self._ordered[index]:
                 self._ordered[index] = verdict.by_value
                 self._order(pump, verdict.by_value)
@@ -108,6 +133,17 @@ class Steering:
         else:
             self._report(Said(f"time is ample for {pump.name} again: oldest first"))
 
+    def _repay(self, index: int, pump: Drainable, on: bool) -> None:
+        on = on and self._active
+        if on is self._repaid[index]:
+            return
+        self._repaid[index] = on
+        pump.repay(on)
+        if on and (lent := _lent(pump)):
+            self._report(
+                Said(f"{pump.name} takes data: it gets the {lent:,} bytes that it lacks itself, while there is time")
+            )
+
     def _missed(self, missing: list[str]) -> None:
         why = "; ".join(missing)
         if self._fallback is None:
@@ -118,3 +154,8 @@ class Steering:
             self.needed = True
             self._report(Problem("drain-fallback", f"{self._fallback.pump.name} takes over as well: {why}"))
             self.activate()
+
+
+def _lent(pump: Drainable) -> int:
+    """Bytes that ``pump`` lacks, and its fallback has."""
+    return max(0, sum(pump.backlog().values()) - pump.backlog_bytes())

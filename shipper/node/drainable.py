@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from shipper.clock import Clock, Deadline
@@ -45,6 +46,13 @@ class Pods:
     def rate(self) -> float:
         """See `Drainable.rate`: of many destinations it is not known."""
         return 0.0
+
+    def last_failure(self) -> float:
+        """See `Drainable.last_failure`."""
+        return -math.inf
+
+    def repay(self, on: bool) -> None:
+        """See `Drainable.repay`: the drains of the pods decide."""
 
     def failing(self) -> bool:
         """See `Drainable.failing`: each pod has its own fallback."""

@@ -118,7 +118,9 @@ class Feed:
     async def _cut(self, lane: Lane, limit: int) -> tuple[Piece, Batch] | None:
         while True:
             try:
-                return lane.cut(limit, self._clock.wall_ns(), self._lanes.member.avoid(lane))
+                now, member = self._clock.wall_ns(), self._lanes.member
+                cut = lane.cut(limit, now, member.avoid(lane))
+                return lane.cut(limit, now) if cut is None and member.repays else cut
             except RangeGone as error:
                 start, end = lane.skip(error.end)
                 if start == end:  # nothing unread is gone, so there is nothing to go on behind

@@ -35,6 +35,7 @@ class Membership:
     ) -> None:
         """``gets``: whether a stream, by its id, is for this destination."""
         self.share: Share | None = None  # while a fallback works beside the others
+        self.repays = False  # there is time for what only the fallback has: that is sent here, too
         self._lanes = lanes
         self._clock = tools.clock
         self._window = tools.window
@@ -74,7 +75,14 @@ class Membership:
     def enter(self, share: Share | None) -> None:
         """See `Member.enter`."""
         self.share = share
+        self.repays = False
         self._changed()
+
+    def repay(self, on: bool) -> None:
+        """See `Pump.repay`."""
+        if on is not self.repays and self.share is not None:
+            self.repays = on
+            self._changed()
 
     @property
     def lends(self) -> bool:

@@ -212,6 +212,10 @@ class Pump:
             self._lanes.order_by_value(False)
             self._unfinished.call_back()
 
+    def repay(self, on: bool) -> None:
+        """While a fallback works for a drain: also send what only that has, or leave it there (which is how a drain begins)."""
+        self._lanes.member.repay(on)
+
     @property
     def signals(self) -> frozenset[Signal]:
         """Of which data the destination gets anything."""

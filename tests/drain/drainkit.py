@@ -81,6 +81,9 @@ class Destination:
     last_answer: float = 0.0  # bytes that it acknowledges after the end of the time for data
     orders: list[bool] = field(default_factory=list)
     shares_with: Destination | None = None
+    failed_at: float = float("-inf")
+    repays: bool = False
+    mended: bool = False  # it fails only until it is tried again
 
     def __post_init__(self) -> None:
         self.deadline = Deadline(self.clock)
@@ -104,8 +107,19 @@ class Destination:
         self._work()
         self.fails = fails
 
+    def last_failure(self) -> float:
+        return self.failed_at
+
+    def repay(self, on: bool) -> None:
+        self.repays = on
+
     def urgent(self, on: bool) -> None:
+        """Whoever waits tries at once."""
         self.hurried = on
+        if self.mended:
+            self.set_failing(False)
+        if self.fails:
+            self.failed_at = self.clock.monotonic()
         if on and self.hurried_at is None:
             self.hurried_at = self.clock.monotonic()
 
@@ -122,7 +136,9 @@ class Destination:
         return self.backlog_bytes() == 0
 
     def backlog(self) -> dict[str, int]:
-        return {"app.log": self.backlog_bytes()} if self.backlog_bytes() else {}
+        self._work()
+        left = round(self.left) if self.active else 0
+        return {"app.log": left} if left else {}
 
     def backlog_bytes(self) -> int:
         self._work()
@@ -135,7 +151,8 @@ class Destination:
         return round(self.left)
 
     def oldest_unacknowledged(self) -> float:
-        left = self.backlog_bytes()
+        self._work()
+        left = round(self.left) if self.active else 0
         gone = self._came[-1][1] - left
         oldest = next((at for at, came in self._came if came > gone), self.clock.monotonic())
         return self.clock.monotonic() - oldest if left else 0.0
