@@ -39,10 +39,10 @@ def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, A
 
 
 @contextmanager
-def null(directory: Path) -> Iterator[dict[str, int]]:
-    """The ports of destinations that take everything."""
+def null(directory: Path, acknowledged_after: float = 0.0) -> Iterator[dict[str, int]]:
+    """The ports of destinations that take everything; those that acknowledge later do so after so many seconds."""
     port_file = directory / "null.ports"
-    process = start(["-m", "bench.null", str(port_file)], cores()[1])
+    process = start(["-m", "bench.null", str(port_file), str(acknowledged_after)], cores()[1])
     try:
         wait_for(port_file.exists, 10, "the start of the destinations")
         yield dict(
@@ -86,6 +86,10 @@ class Running:
         connection.close()
         return int(min(one["acknowledged"] for one in status["destinations"].values()))
 
+    def ready(self) -> bool:
+        """Whether it is up."""
+        return self._socket.exists()
+
     def said(self) -> str:
         """Its last words."""
         return self._log.read_text()[-500:]
@@ -116,6 +120,27 @@ def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, 
         Row(name, "records for each second of CPU", "records/CPU-s", count / cpu),
         Row(name, "CPU", "CPU-s/GB", cpu / (size * count / lines / 1e9)),
         Row(name, "throughput", "records/s", count / wall),
+        Row(name, "memory, peak RSS", "MB", peak),
+    ]
+
+
+def cost_of_slow_acks(name: str, kind: str, make: Callable[[Path], int], seconds: float) -> list[Row]:
+    """One that acknowledges ``seconds`` after it took something. The wait for the last acknowledgement is left out of the time."""
+    with workplace() as directory, null(directory, seconds) as ports:
+        log = directory / "log" / "app.log"
+        lines = make(log)
+        running = Running(directory, {"bench": options(kind, ports, directory)}, log)
+        try:
+            wait_for(running.ready, 60, "its start")
+            begun, cpu = time.monotonic(), running.cpu()
+            wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement")
+            cpu, wall = running.cpu() - cpu, time.monotonic() - begun - seconds
+            peak = memory_mb(running.process.pid, "VmHWM")
+        finally:
+            running.stop()
+    return [
+        Row(name, "records for each second of CPU", "records/CPU-s", lines / cpu),
+        Row(name, "throughput", "records/s", lines / wall),
         Row(name, "memory, peak RSS", "MB", peak),
     ]
 

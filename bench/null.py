@@ -1,7 +1,8 @@
 """Destinations that take everything at once: what an exporter costs is measured against these, each in its own protocol.
 
-``python -m bench.null PORT_FILE`` serves HTTP, forward, lumberjack and Kafka (librdkafka's broker for tests) on four ports until it is
-ended. Answers are those of a server that stored everything; nothing is kept.
+``python -m bench.null PORT_FILE [SECONDS]`` serves HTTP, forward, lumberjack and Kafka (librdkafka's broker for tests) on four ports
+until it is ended. Answers are those of a server that stored everything; nothing is kept. After SECONDS (0) Splunk's indexer
+acknowledges what it took.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable
 
@@ -70,10 +72,11 @@ def _answer(method: bytes, path: bytes, body: bytes) -> tuple[int, bytes, bytes]
     if path.endswith((b"/loki/api/v1/push", b"/api/v1/write")):
         return 204, b"text/plain", b""
     if path.endswith(b"/services/collector/ack"):
-        asked = json.loads(unpacked(body))["acks"]
-        return 200, _JSON, json.dumps({"acks": {str(number): True for number in asked}}).encode()
+        return 200, _JSON, _INDEXER.acknowledged(json.loads(unpacked(body))["acks"])
+    if path.endswith(b"/services/collector/health"):
+        return 200, _JSON, b'{"text":"HEC is healthy","code":17}'
     if b"/services/collector" in path:
-        return 200, _JSON, b'{"text":"Success","code":0,"ackId":%d}' % next(_ACK_IDS)
+        return 200, _JSON, b'{"text":"Success","code":0,"ackId":%d}' % _INDEXER.took()
     if path.endswith(b"/api/v2/logs"):
         return 202, _JSON, b"{}"
     if b"/v1/" in path and method == b"POST":
@@ -83,7 +86,25 @@ def _answer(method: bytes, path: bytes, body: bytes) -> tuple[int, bytes, bytes]
     return 404, b"text/plain", b""
 
 
-_ACK_IDS = iter(range(sys.maxsize))
+class Indexer:
+    """Splunk's: what it took is indexed ``after`` so many seconds."""
+
+    def __init__(self) -> None:
+        self.after = 0.0
+        self._indexed: list[float] = []  # when, by id
+
+    def took(self) -> int:
+        """The id to ask by."""
+        self._indexed.append(time.monotonic() + self.after)
+        return len(self._indexed) - 1
+
+    def acknowledged(self, asked: list[int]) -> bytes:
+        """The answer to a question."""
+        now, count = time.monotonic(), len(self._indexed)
+        return json.dumps({"acks": {str(one): one < count and self._indexed[one] <= now for one in asked}}).encode()
+
+
+_INDEXER = Indexer()
 _ID = re.compile(rb'"_id":"([^"]+)"')
 
 
@@ -160,4 +181,5 @@ async def serve(port_file: str) -> None:
 
 
 if __name__ == "__main__":
+    _INDEXER.after = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
     asyncio.run(serve(sys.argv[1]))

@@ -12,7 +12,7 @@ A batch's key is ``<life>/<stream>/<start>-<end>``; the same range is always res
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -229,6 +229,7 @@ class Limits:
     requests_per_second: float = 5.0  # pace of requests that are not full
     burst: int = 20
     max_in_flight: int = 4
+    max_unacknowledged: int = 0  # beside those in flight: requests that were taken, see `Prepared.taken`
     max_batches: int = 64  # in one request: what names them may have to fit a header of 8 KiB
 
 
@@ -248,12 +249,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request made ready to be sent as often as needed: the exporter's own form in ``body``, and its size."""
+    """A request made ready to be sent as often as needed: the exporter's own form in ``body``, and its size.
+
+    ``taken``: set by a pump, for destinations that first take a request and acknowledge it seconds later. `Exporter.send` may
+    call it in between: then others set out meanwhile, up to ``limits.max_unacknowledged``, and what ``body`` holds may be let
+    go, since a request that has to be sent again after that is prepared anew. None: it is sent again as it is.
+    """
 
     request_id: str
     signal: Signal
     body: Any = field(repr=False)
     wire_bytes: int = 0
+    taken: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,8 +313,8 @@ class Exporter(ABC):
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """Send once. Returns only when the destination has it; raises `Retryable`, `Unusable`, `TooLarge` or `Rejected`.
 
-        Called concurrently up to ``limits.max_in_flight`` times. Anything else it raises is a bug and ends the sidecar's
-        trust in this destination (counted, retried rarely, said).
+        Called concurrently up to ``limits.max_in_flight`` times, and while others wait that were `Prepared.taken`. Anything
+        else it raises is a bug and ends the sidecar's trust in this destination (counted, retried rarely, said).
         """
 
     async def known(self, life: str) -> Mapping[str, IntervalSet] | None:

@@ -1,9 +1,9 @@
 """Sends to Splunk by its HTTP Event Collector (HEC): logs and spans as events, metrics as multi-metric events.
 
 Splunk has no key by which it would know an event again, so what is sent twice is there twice; that happens only when
-nobody can know whether it arrived. Which answer means what is in ``_splunk_answers``, the acknowledgements in
-``_splunk_acks``, what becomes of a request in ``_splunk_journey``, the forms in ``_splunk_events``, ``_splunk_spans`` and
-``_splunk_metrics``.
+nobody can know whether it arrived. Which answer means what is in ``_splunk/answers.py``, the acknowledgements in
+``acks.py`` beside it, what becomes of a request in ``journey.py``, the forms in ``events.py``, ``spans.py`` and
+``metrics.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from shipper_exporters._unfinished import Unfinished
 __all__ = ["SplunkExporter", "SplunkSettings"]
 
 _MAX_RAW = 1 << 20  # of OTLP: as events, each with its fields, some three times that, which is one body
-_REMEMBERED = 256  # requests that failed and were not sent again yet
+_REMEMBERED = (
+    4096  # requests that failed and were not sent again yet: an indexer that restarts may forget all that wait
+)
 _HEALTH_PAUSES = (1.0, 30.0)
 _UNWELL = frozenset({18, 19, 20, 23})
 
@@ -50,14 +52,15 @@ class SplunkExporter(Exporter):
         check_literal(name, "endpoint", self._hec.base, self._hec.client.addresses)
         self.signals = _signals(settings)
         # Indexers work per event and per request: few large requests cost them least, and one a second leaves a fleet of
-        # thousands bearable. With acknowledgement a request is under way until it is indexed, a second or more, so
-        # several have to be.
+        # thousands bearable. A request is indexed seconds after it was taken, so hundreds have to wait for that at a time,
+        # or it would be they who decide how fast a backlog goes; their bytes are let go meanwhile.
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
             max_raw_bytes=min(_MAX_RAW, settings.max_content_length),
             requests_per_second=settings.requests_per_second,
             burst=settings.burst,
             max_in_flight=settings.max_in_flight,
+            max_unacknowledged=settings.max_unacknowledged if settings.acknowledgement else 0,
         )
         self._placement = Placement(settings.index, settings.source, settings.sourcetype)
         self._traces = Placement(settings.traces_index or settings.index, settings.source, settings.sourcetype)
@@ -92,11 +95,13 @@ class SplunkExporter(Exporter):
         async def post(part: Part) -> tuple[Taken | Refused, Pending | None]:
             return await self._post(part, deadline)
 
+        body: SplunkBody = prepared.body
+
         def new() -> Journey:
-            return Journey(prepared.body, proved=self._settings.acknowledgement)
+            return Journey(body, proved=self._settings.acknowledgement)
 
         with self._unfinished.attempt(prepared.request_id, new) as journey:
-            return await journey.go(post, self._acks.wait, deadline)
+            return await journey.go(body, post, self._acks.wait, deadline, prepared.taken)
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Splunk or a relay on this host, unless the settings say so."""

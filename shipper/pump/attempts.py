@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from shipper.contracts import Accepted, Batch, Prepared, Request
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
@@ -63,6 +64,8 @@ class Attempts:
                     hand.let_go()
                 async with parcel.recall.waiting():
                     await self._tools.gate.rest(backoff)
+                    if await self._tools.window.readmits(parcel):
+                        prepared = None  # the exporter has let its bytes go
                 if prepared is None:
                     prepared = await self._prepare(parcel, hand)
                     if prepared is None:
@@ -121,21 +124,23 @@ class Attempts:
         return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
 
     async def _attempt(self, parcel: Parcel, prepared: Prepared) -> Accepted:
-        gate, window, clock = self._tools.gate, self._tools.window, self._tools.clock
+        gate, window = self._tools.gate, self._tools.window
         async with parcel.recall.waiting():
             await self._turn()
-        with window.sending():
-            began = clock.monotonic()
+        exporter = self._tools.exporter
+        with window.sending(parcel) as attempt:
+            if exporter.limits.max_unacknowledged:
+                prepared = replace(prepared, taken=attempt.taken)
             unsent, parcel.unsent = parcel.unsent, False
             try:
                 with _exporter_at_work(), self._tools.health.attempt():
-                    answer = await self._tools.exporter.send(prepared, gate.deadline)
+                    answer = await exporter.send(prepared, gate.deadline)
             except Retryable as error:
                 parcel.unsent = unsent and error.unsent
                 if is_throttling(error):
-                    window.mercy(prepared.request_id, began, gate.capped(LONGEST))
+                    window.mercy(prepared.request_id, attempt.began, gate.capped(LONGEST))
                 raise
-            window.answered(clock.monotonic() - began)
+            window.acknowledged(attempt)
         return answer
 
     async def _turn(self) -> None:

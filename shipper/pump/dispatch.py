@@ -63,7 +63,7 @@ class Dispatch:
 
     async def send_one(self, deliveries: asyncio.TaskGroup) -> bool:
         """Let the next request set out; False when none may go now."""
-        if not self._tools.window.has_room(self._limits().max_in_flight):
+        if not self._tools.window.has_room(self._limits()):
             return False
         hand = InHand(await self._tools.desk.place())
         try:

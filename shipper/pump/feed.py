@@ -80,7 +80,7 @@ class Feed:
 
     def next_look(self) -> float:
         """Seconds until something may go that may not go now, without anything else happening."""
-        if not self._window.has_room(self._limits().max_in_flight):
+        if not self._window.has_room(self._limits()):
             return math.inf
         waits = [self._wait_of(rotation) for rotation in self._waiting()]
         return min([*waits, self._lanes.rested()])

@@ -99,7 +99,7 @@ class Pump:
             exporter=exporter,
             books=Books(ledger, clock, report),
             gate=Gate(clock),
-            window=Window(clock, random),
+            window=Window(clock, random, work),
             health=Health(clock),
             sizing=Sizing(),
             rate=Rate(clock),

@@ -1,16 +1,22 @@
-"""What is on its way to a destination: how much may be, and how long an answer usually takes."""
+"""What is on its way to a destination: how much may be, and how long an answer usually takes.
+
+A request is in flight until the destination answers. Some only say that they took it, and acknowledge seconds later: such a
+request is taken meanwhile, and holds nobody back. If it turns out to be lost, it waits for a place in flight before anything
+new gets one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from statistics import median
 
 from shipper.clock import Clock
-from shipper.contracts import Signal
+from shipper.contracts import Limits, Signal
 from shipper.intervals import IntervalSet
 from shipper.pump.gather import Parcel
 from shipper.pump.pulse import Pulse
@@ -21,17 +27,60 @@ FIRST_GUESS = 0.1  # seconds an answer takes, before there was one
 SHORTEST_GAP = 0.010  # seconds between part-filled requests while others are in flight and pacing is lifted
 
 
-class Window:
-    """At most ``size`` parcels are open; fewer are actually sent at a time after the destination asked for mercy.
+class Usual:
+    """How long something usually takes: the median of the last times, seconds."""
 
-    A parcel that waits for its next attempt is open but not being sent, so it holds nobody back while it waits.
+    __slots__ = ("_times", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_GUESS
+        self._times: deque[float] = deque(maxlen=REMEMBERED)
+
+    def took(self, seconds: float) -> None:
+        """Once more."""
+        self._times.append(seconds)
+        self.seconds = median(self._times)
+
+
+class Attempt:
+    """One, from its beginning to its end."""
+
+    __slots__ = ("_clock", "_on_taken", "began", "was_taken")
+
+    def __init__(self, clock: Clock, on_taken: Callable[[Attempt], None]) -> None:
+        self.began = clock.monotonic()
+        self.was_taken = False
+        self._clock = clock
+        self._on_taken = on_taken
+
+    def seconds(self) -> float:
+        """How long it takes by now."""
+        return self._clock.monotonic() - self.began
+
+    def taken(self) -> None:
+        """The destination took the request, and will acknowledge it later. Saying it again changes nothing."""
+        if not self.was_taken:
+            self.was_taken = True
+            self._on_taken(self)
+
+
+class Window:
+    """At most ``max_in_flight`` parcels are in flight, and fewer are sent at a time after the destination asked for mercy.
+
+    A parcel that waits for its next attempt is in flight but not being sent, so it holds nobody back while it waits. ``room``
+    beats when there may be a place for another one.
     """
 
-    def __init__(self, clock: Clock, random: Random | None = None) -> None:
+    def __init__(self, clock: Clock, random: Random | None = None, room: Pulse | None = None) -> None:
         self.open: dict[str, Parcel] = {}
         self._clock = clock
-        self._answers: deque[float] = deque(maxlen=REMEMBERED)
-        self._median = FIRST_GUESS
+        self._room = room or Pulse()
+        self._taken: set[Parcel] = set()  # not acknowledged yet
+        self._lost: set[Parcel] = set()  # taken once, and to be sent again
+        self._returning = 0  # of these, how many wait for a place
+        self._most = 1  # in flight
+        self._answer = Usual()
+        self._acknowledgement = Usual()
         self._sending = 0
         self._allowed = 1e9
         self._spacing = Spacing(clock, random or Random())
@@ -40,16 +89,25 @@ class Window:
 
     @property
     def usual_answer(self) -> float:
-        """The median time to an answer, seconds."""
-        return self._median
+        """The median time until a request is acknowledged, seconds."""
+        return self._acknowledgement.seconds
 
-    def has_room(self, size: int) -> bool:
+    def has_room(self, limits: Limits) -> bool:
         """True when one more parcel may be opened."""
-        return len(self.open) < size
+        self._most = limits.max_in_flight
+        most = limits.max_in_flight + limits.max_unacknowledged
+        return not self._returning and self._in_flight < limits.max_in_flight and len(self.open) < most
+
+    @property
+    def _in_flight(self) -> int:
+        return len(self.open) - len(self._taken) - len(self._lost)
 
     def holds_back(self, signal: Signal) -> bool:
         """True while nothing more of a signal may set out: samples go one request at a time, or newer ones come first."""
-        return signal is Signal.METRICS and any(parcel.signal is signal for parcel in self.open.values())
+        return signal is Signal.METRICS and any(parcel.signal is signal for parcel in self._flying())
+
+    def _flying(self) -> Iterator[Parcel]:
+        return (parcel for parcel in self.open.values() if parcel not in self._taken)
 
     def enter(self, parcel: Parcel) -> None:
         """A parcel sets out."""
@@ -57,8 +115,10 @@ class Window:
         self._last_dispatch = self._clock.monotonic()
 
     def leave(self, entered_as: str) -> None:
-        """All of a parcel is settled."""
-        del self.open[entered_as]
+        """All of a parcel is settled, or it gave way."""
+        parcel = self.open.pop(entered_as)
+        self._lost = {lost for lost in self._lost if lost.recall is not parcel.recall}  # parts of it have its recall
+        self._freed.beat()
 
     def flying(self, stream: str, since: float = float("-inf")) -> IntervalSet:
         """What is on its way of a stream; only in parcels that set out at or after ``since`` (monotonic seconds)."""
@@ -77,10 +137,11 @@ class Window:
         pacing ``lifted`` it also goes when the last one left a fair share of an answer time ago, to use the window.
         """
         now = self._clock.monotonic()
-        latest = max((parcel.began for parcel in self.open.values()), default=float("-inf"))
-        behind = latest + 2 * self._median - now
+        usual = self._answer.seconds
+        latest = max((parcel.began for parcel in self._flying()), default=float("-inf"))
+        behind = latest + 2 * usual - now
         if lifted:
-            gap = max(SHORTEST_GAP, self._median / max(1, size))
+            gap = max(SHORTEST_GAP, usual / max(1, size))
             behind = min(behind, self._last_dispatch + gap - now)
         return max(0.0, behind)
 
@@ -99,20 +160,52 @@ class Window:
         self._freed.beat()
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
+    def sending(self, parcel: Parcel) -> Iterator[Attempt]:
         """Around one attempt, when one `admits`."""
         self._spacing.begun()
         self._sending += 1
+        attempt = Attempt(self._clock, partial(self._hand_over, parcel))
         try:
-            yield
+            yield attempt
+        except BaseException:
+            if attempt.was_taken:
+                self._lost.add(parcel)
+            raise
         finally:
-            self._sending -= 1
+            if attempt.was_taken:
+                self._taken.discard(parcel)
+            else:
+                self._sending -= 1
             self._freed.beat()
+
+    async def readmits(self, parcel: Parcel) -> bool:
+        """Whether it was taken once, and is lost; then return when there is a place in flight for it."""
+        if parcel not in self._lost:
+            return False
+        self._returning += 1
+        try:
+            while self._in_flight >= self._most:
+                await self._freed.wait(self._clock)
+            self._lost.discard(parcel)
+        finally:
+            self._returning -= 1
+        return True
+
+    def _hand_over(self, parcel: Parcel, attempt: Attempt) -> None:
+        self._taken.add(parcel)
+        self._sending -= 1
+        self.answered(attempt.seconds())
+        self._room.beat()
+
+    def acknowledged(self, attempt: Attempt) -> None:
+        """The destination has what it was given in an attempt."""
+        if not attempt.was_taken:
+            self.answered(attempt.seconds())
+        self._acknowledgement.took(attempt.seconds())
 
     def answered(self, seconds: float) -> None:
         """The destination took a request: remember how long that took, and allow one more at a time."""
-        self._answers.append(seconds)
-        self._median = median(self._answers)
+        self._answer.took(seconds)
         self._allowed += 1
         self._spacing.taken()
         self._freed.beat()

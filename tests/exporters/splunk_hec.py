@@ -13,7 +13,7 @@ import asyncio
 import json
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -122,6 +122,9 @@ class HecServer(HttpServer):
         self.raw: list[tuple[Mapping[str, str], str]] = []
         self.asked: list[tuple[str, list[int]]] = []
         self._script: deque[Say] = deque()
+        self.swallowed = 0  # answers to questions that get lost on the way, with what they say
+        self._given: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._settled: set[tuple[str, int]] = set()  # ids of what is on disk, though all in all it is held
         self._next: dict[str, int] = defaultdict(int)
         self._unasked: dict[str, set[int]] = defaultdict(set)
 
@@ -140,17 +143,34 @@ class HecServer(HttpServer):
         self.durable = len(self.indexed)
         self.indexing = False
 
+    def index_some(self, chosen: Callable[[], bool]) -> None:
+        """Of what is held some is on disk now, in no order."""
+        self._settled |= {one for one in self._given if one[1] in self._unasked[one[0]] and chosen()}
+
+    def disk(self) -> list[dict[str, Any]]:
+        """The events that a crash leaves."""
+        if self.indexing:
+            return self.indexed
+        settled = {id(event) for one in self._settled for event in self._given[one]}
+        return [*self.indexed[: self.durable], *(one for one in self.indexed[self.durable :] if id(one) in settled)]
+
     async def crash(self) -> None:
         """Lose what is not on disk, with all connections and acknowledgements, and come back."""
-        if not self.indexing:
-            del self.indexed[self.durable :]
+        self.lose()
         await self.go_down()
         await self.come_up()
+
+    def lose(self) -> None:
+        """What is not on disk is gone."""
+        self.indexed = self.disk()
+        self.durable = len(self.indexed)
 
     def forget(self) -> None:
         """As a restart does: ids begin anew."""
         self._next.clear()
         self._unasked.clear()
+        self._given.clear()
+        self._settled.clear()
 
     @property
     def unasked(self) -> bool:
@@ -172,7 +192,11 @@ class HecServer(HttpServer):
             return _response(Say(405, b'{"text":"The requested URL was not found on this server.","code":404}'))
         refusal = self._authorize(request)
         if path.endswith("/ack"):
-            return _response(self.ack_answer or refusal or self._ack(request, wire))
+            said = self.ack_answer or refusal or self._ack(request, wire)
+            if self.swallowed:
+                self.swallowed -= 1
+                return break_off(request)
+            return _response(said)
         say = self._script.popleft() if self._script else self.answer
         if say is not None and say.fault == "held":
             await self.held()
@@ -234,9 +258,9 @@ class HecServer(HttpServer):
         self.indexed += taken
         if not refused:
             self.kept.append((post, taken))
-            return self._success(channel)
+            return self._success(channel, taken)
         number = len(taken) + (1 if refused == 7 else 0)
-        more = {"ackId": self._new_id(channel)} if self.use_ack and taken else {}
+        more = {"ackId": self._new_id(channel, taken)} if self.use_ack and taken else {}
         return code(refused, invalid=number, **more)
 
     def _fault_of(self, event: Any) -> int:
@@ -255,11 +279,12 @@ class HecServer(HttpServer):
             return 7
         return self.refuses(event)
 
-    def _success(self, channel: str) -> Say:
-        return code(0, ackId=self._new_id(channel)) if self.use_ack else code(0)
+    def _success(self, channel: str, taken: Sequence[dict[str, Any]] = ()) -> Say:
+        return code(0, ackId=self._new_id(channel, taken)) if self.use_ack else code(0)
 
-    def _new_id(self, channel: str) -> int:
+    def _new_id(self, channel: str, taken: Sequence[dict[str, Any]]) -> int:
         number = self._next[channel]
+        self._given[channel, number] = list(taken)
         self._next[channel] += 1
         self._unasked[channel].add(number)
         return number
@@ -270,9 +295,11 @@ class HecServer(HttpServer):
         channel = request.headers.get("X-Splunk-Request-Channel", "")
         ids = json.loads(wire)["acks"]
         self.asked.append((channel, ids))
-        there = {str(one): self.indexing and one in self._unasked[channel] for one in ids}
-        if self.indexing:
-            self._unasked[channel] -= set(ids)
+        told = {
+            one for one in ids if one in self._unasked[channel] and (self.indexing or (channel, one) in self._settled)
+        }
+        self._unasked[channel] -= told
+        there = {str(one): one in told for one in ids}
         return Say(body=json.dumps({"acks": there}).encode())
 
     async def _misbehave(self, say: Say, request: web.BaseRequest, wire: bytes) -> web.StreamResponse:

@@ -171,7 +171,7 @@ def test_window_halves_when_asked_for_mercy_and_recovers() -> None:
         async def one() -> None:
             nonlocal most, running
             await window.admits()
-            with window.sending():
+            with window.sending(Parcel("r", Signal.LOGS, [], 0.0)):
                 running += 1
                 most = max(most, running)
                 await asyncio.sleep(0)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Coroutine, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shipper.clock import Clock, Deadline, Patience
+from shipper.clock import Clock, Deadline
 from shipper.errors import DeliveryError, Retryable, Unusable
 from shipper_exporters._splunk.answers import ChannelLost
 
@@ -25,7 +25,8 @@ SHAKEN = 30.0
 """Seconds after which what is not acknowledged counts as lost when the collector could not be reached meanwhile."""
 
 _LONGEST_PAUSE = 10.0  # how often Splunk asks its clients to ask
-_GROWTH = 1.5
+_GROWTH = 1.25  # so that an acknowledgement is found soon after it is there, measured by how long it took
+_LOOK_AGAIN = 0.25  # seconds after which deadlines are looked at again
 _DISORDER = 64  # the most requests that can be under way at once
 _NAMESPACE = uuid.UUID("6f5a2d51-4a75-5a4c-9d0c-9f1b0d1c7a53")
 
@@ -54,14 +55,20 @@ class Pending:
 
 @dataclass(eq=False)
 class Channel:
-    """One channel; ``flying`` are the requests on it that have no answer yet."""
+    """One channel; ``flying`` are the requests on it that have no answer yet.
+
+    ``asked`` and ``due``: when it was asked for last and is to be asked for next; ``pause``: seconds until the time after.
+    """
 
     guid: str
+    pause: float
     issued: set[int] = field(default_factory=set)
     waiting: dict[int, Pending] = field(default_factory=dict)
     flying: set[object] = field(default_factory=set)
     held: list[tuple[Pending, set[object]]] = field(default_factory=list)
     shaken: bool = False
+    asked: float = float("-inf")
+    due: float = float("-inf")
 
     @property
     def outstanding(self) -> list[Pending]:
@@ -111,7 +118,11 @@ class Channel:
 
 
 class Acks:
-    """The acknowledgements of one destination. ``seed`` makes the channels' GUIDs, which are never those of another run."""
+    """The acknowledgements of one destination. ``seed`` makes the channels' GUIDs, which are never those of another run.
+
+    One question asks for all of a channel, and two questions are at least ``interval`` seconds apart, whatever waits: first
+    soon, then, while nothing comes, less and less often.
+    """
 
     def __init__(self, clock: Clock, collector: Collector, seed: str, interval: float, timeout: float) -> None:
         self._clock = clock
@@ -122,10 +133,10 @@ class Acks:
         self._made = 0
         self._current = self._new()
         self._old: list[Channel] = []
-        self._asked = -1e9
-        self._due = 0.0
+        self._asked = float("-inf")
         self._trouble: Unusable | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._waiters: dict[Pending, Deadline] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._proved = False
 
     @property
@@ -168,34 +179,53 @@ class Acks:
                 "balancer without sticky sessions"
             )
         pending = channel.waiting[ack] = Pending(self._clock.monotonic() + self._timeout)
-        self._due = self._asked + self._interval
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._ask_until_told())
+        channel.pause = self._interval
+        channel.due = min(channel.due, channel.asked + self._interval)
+        self._keep_going("ask", self._ask_until_told)
         return pending
 
     async def wait(self, pending: Pending, deadline: Deadline) -> None:
         """Return when it came. Raises `Retryable` when it is lost or the deadline is here, `Unusable` when nobody can ask."""
+        self._waiters[pending] = deadline
+        self._keep_going("watch", self._watch_deadlines)
         try:
-            async with Patience(self._clock, float("inf"), deadline):
-                await pending.told.wait()
-        except TimeoutError:
-            raise Retryable("not acknowledged before the deadline") from None
+            await pending.told.wait()
+        finally:
+            del self._waiters[pending]
         if pending.there is None:
             pending.told.clear()
+            if deadline.expired():
+                raise Retryable("not acknowledged before the deadline")
             raise self._trouble or Retryable("not acknowledged yet")
         if pending.lost:
             raise Retryable(pending.lost)
 
     async def aclose(self) -> None:
         """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        self._tasks.clear()
 
     def _new(self) -> Channel:
         self._made += 1
-        return Channel(str(uuid.uuid5(_NAMESPACE, f"{self._seed}/{self._made}")))
+        return Channel(str(uuid.uuid5(_NAMESPACE, f"{self._seed}/{self._made}")), self._interval)
+
+    def _keep_going(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.create_task(work())
+
+    async def _watch_deadlines(self) -> None:
+        """One look at all deadlines, which a notice may move: hundreds of requests may wait here, each with one."""
+        while self._waiters:
+            for pending, deadline in self._waiters.items():
+                if deadline.expired():
+                    pending.told.set()
+            soonest = min((deadline.at for deadline in self._waiters.values()), default=float("inf"))
+            left = soonest - self._clock.monotonic()
+            await self._clock.sleep(left if 0 < left < _LOOK_AGAIN else _LOOK_AGAIN)
 
     async def _ask_until_told(self) -> None:
         try:
@@ -206,15 +236,29 @@ class Acks:
             raise
 
     async def _ask_on(self) -> None:
-        pause = self._interval
         while any(channel.outstanding for channel in self._channels()):
-            while (left := self._due - self._clock.monotonic()) > 0:
-                await self._clock.sleep(min(left, self._interval))  # a new id may have moved it
-            self._asked = self._clock.monotonic()
-            self._due = self._asked + pause
-            news = [await self._ask(channel) for channel in self._channels()]
-            pause = self._interval if any(news) else min(_GROWTH * pause, _LONGEST_PAUSE)
+            await self._turn()
+            asking = [channel for channel in self._channels() if channel.waiting]
+            if asking:
+                await self._ask_next(min(asking, key=lambda channel: channel.due))
             self._give_up()
+
+    async def _turn(self) -> None:
+        """Wait until a question is due; where there is nothing to ask for, a while."""
+        due = self._clock.monotonic() + self._interval
+        while True:
+            waiting = [channel.due for channel in self._channels() if channel.waiting]
+            due = max(min(waiting), self._asked + self._interval) if waiting else due
+            left = due - self._clock.monotonic()
+            if left <= 0:
+                return
+            await self._clock.sleep(min(left, self._interval))  # a new id may have moved it
+
+    async def _ask_next(self, channel: Channel) -> None:
+        self._asked = channel.asked = self._clock.monotonic()
+        news = await self._ask(channel)
+        channel.pause = self._interval if news else min(_GROWTH * channel.pause, _LONGEST_PAUSE)
+        channel.due = channel.asked + channel.pause
 
     def _channels(self) -> list[Channel]:
         self._old = [channel for channel in self._old if channel.outstanding or channel.flying]
@@ -222,8 +266,6 @@ class Acks:
 
     async def _ask(self, channel: Channel) -> bool:
         """Ask for all ids of a channel; whether that changed anything."""
-        if not channel.waiting:
-            return False
         try:
             told = await self._collector.acknowledged(
                 channel.guid, channel.waiting.keys(), Deadline.after(self._clock, self._timeout)

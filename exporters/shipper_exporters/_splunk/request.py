@@ -46,13 +46,14 @@ class Part:
             return [body[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)]
         return [line + b"\n" for line in body[:-1].split(b"\n")]
 
-    def between(self, start: int, end: int) -> Part | None:
-        """The part with the events from ``start`` to ``end``; None when there are none."""
-        pieces = self.pieces()[start:end]
-        return Part.of(pieces, self.zipped, self.query, lines=not self.ends) if pieces else None
+    def between(self, start: int, end: int) -> Part:
+        """The part with the events from ``start`` to ``end``."""
+        if end - start == self.events:
+            return self
+        return Part.of(self.pieces()[start:end], self.zipped, self.query, lines=not self.ends)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SplunkBody:
     """A request made ready. ``records`` are what it was made of; ``left_out`` those with no form in Splunk, by reason."""
 
@@ -64,6 +65,10 @@ class SplunkBody:
     def wire_bytes(self) -> int:
         """The size of all bodies."""
         return sum(len(part.data) for part in self.parts)
+
+    def let_go(self) -> None:
+        """Splunk has all of it, and what it may forget is made anew: hundreds of requests may wait to be indexed."""
+        self.parts = ()
 
 
 def cut(chunks: Iterable[bytes], most: int, zipped: bool) -> Iterator[Part]:

@@ -50,7 +50,10 @@ class SplunkSettings(HttpSettings, frozen=True):
     max_wire_bytes: Annotated[Size, Meta(description="A request of this compressed size is full.", ge=1024)] = 1 << 20
     requests_per_second: Annotated[float, Meta(description="Pace of requests that are not full.", gt=0)] = 1.0
     burst: Annotated[int, Meta(description="Requests that may go at once after a pause.", ge=1)] = 20
-    max_in_flight: Annotated[int, Meta(description="Requests under way or not acknowledged yet.", ge=1, le=64)] = 8
+    max_in_flight: Annotated[int, Meta(description="Requests under way at once.", ge=1, le=64)] = 4
+    max_unacknowledged: Annotated[
+        int, Meta(description="Requests that Splunk took and has not acknowledged yet; 0: as many as under way.", ge=0)
+    ] = 1024
 
 
 def check(destination: str, settings: SplunkSettings) -> URL:
