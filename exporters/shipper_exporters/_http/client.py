@@ -20,6 +20,7 @@ from shipper.clock import Deadline
 from shipper.contracts import ExporterContext
 from shipper.errors import Retryable
 from shipper_exporters._http.exchange import NoAnswer, Patience, Upload, connect_socket, read_bounded
+from shipper_exporters._http.kept import KeptConnections
 from shipper_exporters._http.settings import HttpSettings
 from shipper_exporters._way.addresses import Addresses
 from shipper_exporters._way.failures import network_failure, proxy_refusal, wants_tls
@@ -72,7 +73,7 @@ class Client:
     def open(self) -> None:
         """Be ready; connects to nothing."""
         self._opened = self._clock.monotonic()
-        connector = aiohttp.TCPConnector(
+        connector = KeptConnections(
             limit=0,
             keepalive_timeout=KEEP_ALIVE,
             use_dns_cache=False,  # `Names` knows better
@@ -139,6 +140,8 @@ class Client:
             silent = url.scheme == "http" and not self._answered
             raise network_failure(error, shown(url), unsent=unsent, proxy=by, silent=silent) from None
         self._answered = True
+        if upload is not None and not upload.whole and 200 <= answer.status < 300:
+            raise Retryable(f"{shown(url)}: answered {answer.status} before it had all of the request", unsent=True)
         if proxy is not None and answer.status == 407:
             raise proxy_refusal(answer.status, "", shown(url), str(proxy.url))
         if url.scheme == "http" and (mistaken := wants_tls(answer.status, answer.body, shown(url))):
