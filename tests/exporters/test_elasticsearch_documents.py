@@ -218,6 +218,25 @@ def test_ids_of_what_a_relay_carries() -> None:
     ]  # fmt: skip
 
 
+def test_what_a_relay_took_from_strangers_is_sent() -> None:
+    """Records that lie between those of hosts belong to nobody, and go with ids of the relay's own, none of them twice."""
+    parts = [log_payload([text]) for text in ("stranger", "mine", "another", "yours", "last")]
+    at = [0]
+    for part in parts:
+        at.append(at[-1] + len(part))
+    members = (
+        Member("third", "s1", 0, 9, 1, at[3], len(parts[3]), 0),
+        Member("other", "s9", 70, 90, 1, at[1], len(parts[1]), 0),
+    )
+    batch = Batch(LIFE, "spool", Signal.LOGS, Cut(50, 900, 50, 900, 5, 0), b"".join(parts), members=members)
+    body, items = bodies(log_request(batch))
+    assert body.records == 5
+    assert [(action["_id"], document["message"]) for action, document in items] == [
+        (f"{LIFE}.spool.50.0", "stranger"), ("other.s9.70.0", "mine"), (f"{LIFE}.spool.{50 + at[2]}.0", "another"),
+        ("third.s1.0.0", "yours"), (f"{LIFE}.spool.{50 + at[4]}.0", "last"),
+    ]  # fmt: skip
+
+
 def test_several_requests() -> None:
     """What is more than one request should be is cut at documents, and a document larger than that goes alone."""
     lines = ["x" * 20_000 for _ in range(10)] + ["y" * 100_000] + ["z"]

@@ -20,11 +20,19 @@ _NOBODY: Mapping[str, AttributeValue] = {}
 
 
 def spans_of(batch: Batch) -> Iterator[tuple[str, str, int, bytes]]:
-    """Life, stream, position and payload of what a batch is made of: those of other hosts that a relay carries, or itself."""
-    for member in batch.members:
-        yield member.life, member.stream, member.start, batch.payload[member.offset : member.offset + member.length]
-    if not batch.members:
-        yield batch.life, batch.stream, batch.cut.start, batch.payload
+    """Life, stream, position and payload of what a batch is made of: those of other hosts that a relay carries, and its own.
+
+    What a relay took from others than Shipper lies between those, and counts as its own. It has no positions by itself; its
+    place in the payload serves, as a frame takes more room in the spool, and so it stays within the batch's range.
+    """
+    done = 0
+    for member in sorted(batch.members, key=lambda member: member.offset):
+        if member.offset > done:
+            yield batch.life, batch.stream, batch.cut.start + done, batch.payload[done : member.offset]
+        done = member.offset + member.length
+        yield member.life, member.stream, member.start, batch.payload[member.offset : done]
+    if done < len(batch.payload):
+        yield batch.life, batch.stream, batch.cut.start + done, batch.payload[done:]
 
 
 class LogBodies:

@@ -85,10 +85,10 @@ def _span(span: Any) -> Document:
         "trace_id": span.trace_id.hex(),
         "span_id": span.span_id.hex(),
         "name": span.name,
-        "kind": _KINDS[span.kind] if span.kind < len(_KINDS) else _KINDS[0],
+        "kind": _named(_KINDS, span.kind),
         "duration": max(0, span.end_time_unix_nano - span.start_time_unix_nano),
         "attributes": kept(attributes_of(span.attributes)),
-        "status": {"code": _CODES[span.status.code] if span.status.code < len(_CODES) else _CODES[0]},
+        "status": {"code": _named(_CODES, span.status.code)},
         "links": [_link(link) for link in span.links],
     }
     if span.status.message:
@@ -101,6 +101,11 @@ def _span(span: Any) -> Document:
         if count := getattr(span, dropped):
             document[dropped] = count
     return document
+
+
+def _named(names: tuple[str, ...], number: int) -> str:
+    """The name of a value of an enum; one that OTLP does not know, negative ones too, is none."""
+    return names[number] if 0 <= number < len(names) else names[0]
 
 
 def _link(link: Any) -> Document:
