@@ -62,7 +62,7 @@ class LokiExporter(Exporter):
         secret = settings.token_file or settings.password_file
         self._secret = SecretFile(secret) if secret else None
         self._encoder = LokiEncoder(settings.labels, settings.max_push_bytes)
-        self._unfinished = Unfinished[Journey]()
+        self._unfinished = Unfinished[Journey](lambda journey: journey.begun)
 
     async def start(self) -> None:
         """See `Exporter.start`."""

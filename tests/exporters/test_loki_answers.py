@@ -55,7 +55,9 @@ STREAMS = (
             "live replicas",
         ),
         (said(504, "context deadline exceeded"), Retryable, "504"),
-        (said(499, "context canceled"), Rejected, "499"),
+        (said(499, "context canceled"), Retryable, "499"),
+        (said(402, "trial is over"), Unusable, "402"),
+        (refuse(410), Unusable, "410"),
         (refuse(408), Retryable, "408"),
         (raw(503, b"<html>down</html>", "text/html"), Retryable, "503"),
         (said(401, "no org id"), Unusable, "set tenant"),
@@ -139,6 +141,35 @@ def test_what_a_log_says_is_no_answer() -> None:
         async with Sink(paths=PUSH_PATHS) as sink, exporting(sink.url) as exporter:
             sink.answer = said(400, f"2 errors like: {LONG.replace(STREAM, mine)}")
             assert (await send(exporter, plain(["a", "b", "c"]))).rejected == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"entry with timestamp 2026-13-99 99:99:99 +0000 UTC ignored, reason: 'x',\ntotal ignored: 9 out of 9 for stream {STREAM}",
+        f"total ignored: {'9' * 5000} out of 1 for stream {STREAM}",
+        "Per stream rate limit exceeded (limit: 1.2.3MB/sec)",
+        f"Per stream rate limit exceeded (limit: {'9' * 400}PB/sec)",
+        f"ingestion rate limit exceeded for user x (limit: {'9' * 5000} bytes/sec)",
+        f"{'9' * 5000} errors like: {LONG}",
+        "entry for stream '{" * 50_000,
+        "entry for stream '{a=\"" * 50_000,
+        "ingestion rate limit exceeded for user " * 20_000,
+        "entry with timestamp 2026-11-24 10:00:00 +0000 UTC ignored, reason: '" * 20_000,
+    ],
+    ids=lambda words: str(words)[:30] if isinstance(words, str) else None,
+)
+def test_nonsense_is_no_riddle(status: int, words: str) -> None:
+    """Numbers and days that there are not, and sentences without an end, are answers like any other, and read as fast."""
+
+    async def scenario() -> None:
+        async with Sink(paths=PUSH_PATHS) as sink, exporting(sink.url) as exporter:
+            sink.answer = said(status, words)
+            (found,) = await asyncio.gather(send(exporter, plain(["a"])), return_exceptions=True)
+            assert isinstance(found, DeliveryError) or found == Accepted(1, found.message)
 
     asyncio.run(scenario())
 

@@ -83,7 +83,7 @@ def test_entries_that_are_late_everywhere() -> None:
 
 
 def test_too_fast_for_its_stream() -> None:
-    """What exceeded a stream's rate is sent again later, it alone, and the rest is not."""
+    """What exceeded a stream's rate is sent again later by itself, and of the rest nothing is there twice."""
 
     async def scenario(loki: FakeLoki, sink: Sink, exporter: LokiExporter) -> None:
         loki.too_fast = {"line 3", "line 4"}
@@ -93,7 +93,7 @@ def test_too_fast_for_its_stream() -> None:
         assert loki.texts() == ["line 0", "line 1", "line 2", "line 5"]
         loki.too_fast.clear()
         assert await send(exporter, request) == Accepted()
-        assert [line.line for line in loki.pushes[-1]] == ["line 3", "line 4"]
+        assert [line.line for line in loki.pushes[-2]] == ["line 3", "line 4"]
         assert loki.texts() == [f"line {n}" for n in range(6)]
 
     with_loki(scenario)
@@ -247,6 +247,77 @@ def test_a_request_goes_on_where_it_broke_off() -> None:
         sink.judge = loki.judge
         assert await send(exporter, request) == Accepted()
         assert [line.line for push in loki.pushes for line in push] == [f"{n:04}" + "x" * 1000 for n in range(10)]
+
+    with_loki(scenario, max_push_bytes=1024)
+
+
+def test_what_is_dropped_beside_late_entries_is_counted() -> None:
+    """Loki says only that entries came too late; those of the same push that it dropped for another reason are found out."""
+
+    async def scenario(loki: FakeLoki, sink: Sink, exporter: LokiExporter) -> None:
+        loki.max_line_size = 1500
+        await send(exporter, request_of(at(NOW, "now")))
+        request = request_of(at(NOW - 3 * HOUR, "late"), at(NOW + 1, "x" * 2000, "fine", "fine, too"))
+        answer = await send(exporter, request)
+        assert answer.rejected == 1
+        assert "line_too_long" in answer.message
+        assert sorted(loki.texts()) == ["fine", "fine, too", "late", "now"]
+
+    with_loki(scenario)
+
+
+def test_what_is_dropped_beside_entries_that_come_too_fast_is_counted() -> None:
+    """The same where the others have to wait."""
+
+    async def scenario(loki: FakeLoki, sink: Sink, exporter: LokiExporter) -> None:
+        loki.max_line_size = 1500
+        loki.too_fast = {"fast"}
+        request = request_of(at(NOW + 1, "x" * 2000, "fine", "fast"))
+        with pytest.raises(Retryable):
+            await send(exporter, request)
+        loki.too_fast.clear()
+        answer = await send(exporter, request)
+        assert answer.rejected == 1
+        assert sorted(loki.texts()) == ["fast", "fine"]
+
+    with_loki(scenario)
+
+
+@pytest.mark.parametrize("status", [400, 429])
+def test_times_that_no_entry_has(status: int) -> None:
+    """Where Loki names times that were not sent, nothing is taken for stored that it did not say is."""
+
+    async def scenario(loki: FakeLoki, sink: Sink, exporter: LokiExporter) -> None:
+        why = "entry too far behind" if status == 400 else "Per stream rate limit exceeded (limit: 1KB/sec) for stream"
+        named = f"entry with timestamp 2001-01-01 00:00:00 +0000 UTC ignored, reason: '{why}',\n"
+        said = f"{named}user 'fake', total ignored: 1 out of 2 for stream: {{}}\n"
+        answers = [raw(status, said.encode(), "text/plain")]
+        sink.judge = lambda received: answers.pop() if answers else loki.judge(received)
+        request = request_of(at(NOW, "one", "two"))
+        if status == 429:
+            with pytest.raises(Retryable):
+                await send(exporter, request)
+        assert await send(exporter, request) == Accepted()
+        assert sorted(loki.texts()) == ["one", "two"]
+
+    with_loki(scenario)
+
+
+def test_what_failed_behind_a_push_that_was_taken_was_sent() -> None:
+    """A request of which Loki has a part is not one that certainly did not get there."""
+
+    async def scenario(loki: FakeLoki, sink: Sink, exporter: LokiExporter) -> None:
+        request = plain(["x" * 2000, "y" * 2000])
+
+        def judge(received: Received) -> Answer:
+            asyncio.get_running_loop().create_task(sink.go_down())
+            return loki.judge(received)
+
+        sink.judge = judge
+        with pytest.raises(Retryable) as caught:
+            await send(exporter, request)
+        assert loki.texts()
+        assert not caught.value.unsent
 
     with_loki(scenario, max_push_bytes=1024)
 

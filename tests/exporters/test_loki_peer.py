@@ -152,6 +152,14 @@ def loki() -> Iterator[Loki]:
             server.close()
 
 
+def test_names_of_any_script(loki: Loki) -> None:
+    """A service may be called as it likes, also beyond the first plane of Unicode."""
+    name = "caf\u00e9 \U0001f680\u2028\x7f"
+    log = {"body": "x", "time_unix_nano": time.time_ns()}
+    assert sent(loki, request_of(payload(log, resource=resource(name)))) == [Accepted()]
+    assert [line for _, line, _, _ in loki.found(name)] == ["x"]
+
+
 def resource(service: str) -> dict[str, Any]:
     return {**RESOURCE, "service.name": service}
 

@@ -21,25 +21,27 @@ from shipper_exporters._http.exchange import excerpt, retry_after
 
 MAX_ANSWER = 4 << 20  # an answer may have a sentence for every entry
 
-_LATER = frozenset({408, 425, 429})
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
+_LATER = frozenset({408, 425, 429, 499})  # 499: an ingester went away while it was asked
+_CONTENT = frozenset({400, 422})
 _GRPC_SIZE = "received message larger than max"  # what a distributor may hand on to an ingester
 
-_STREAM = r"""stream '\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'"""  # with its labels, whose values may say anything
+_LABELS_BEGIN = "stream '{"
+_LABELS = re.compile(r"""\{(?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+\}'""", re.DOTALL)
+_STREAM = r"stream '\{\}'"  # its labels, whose values may say anything, are taken out first
 _ENTRY = {
     "greater_than_max_sample_age": rf"entry for {_STREAM} has timestamp too old: ",
     "too_far_in_future": rf"entry for {_STREAM} has timestamp too new: ",
-    "line_too_long": rf"max entry size '\d+' bytes exceeded for {_STREAM} while adding ",
+    "line_too_long": rf"max entry size '\d{{1,20}}' bytes exceeded for {_STREAM} while adding ",
     "structured_metadata_too_large": rf"{_STREAM} has structured metadata too large: ",
     "structured_metadata_too_many": rf"{_STREAM} has too many structured metadata labels: ",
 }
 """What the distributor says of an entry that it drops, by the reason under which Loki counts it."""
 
 _DROPPED = re.compile(
-    r"(?:(\d+) errors like: )?(?:" + "|".join(f"(?P<{reason}>{words})" for reason, words in _ENTRY.items()) + ")"
+    r"(?:\b(\d{1,9}) errors like: )?(?:" + "|".join(f"(?P<{reason}>{words})" for reason, words in _ENTRY.items()) + ")"
 )
 _WHOLE_STREAM = re.compile(
-    rf"{_STREAM} has (\d+ label names; limit|label name too long|label value too long|duplicate label name)"
+    rf"{_STREAM} has (\d{{1,9}} label names; limit|label name too long|label value too long|duplicate label name)"
     "|error parsing labels '"
 )
 _FOR_A_PERSON: Mapping[str, str] = {
@@ -48,11 +50,13 @@ _FOR_A_PERSON: Mapping[str, str] = {
     "ingestion blocked for user": "",
 }
 _IGNORED = re.compile(
-    r"entry with timestamp ([\d-]{10} [\d:]{8})(\.\d{1,9})? \S+ UTC ignored, reason: '(.*?)',\n", re.DOTALL
+    r"entry with timestamp (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{1,9})? \S{1,9} UTC ignored, reason: '", re.ASCII
 )
-_TOTAL = re.compile(r"total ignored: (\d+) out of \d+ for stream")
-_TOO_FAST = re.compile(r"Per stream rate limit exceeded \(limit: ([\d.]+)([KMGTP]?B)/sec\)")
-_ALL_TOO_FAST = re.compile(r"ingestion rate limit exceeded for user .*? \(limit: (\d+) bytes/sec\)", re.DOTALL)
+_TOTAL = re.compile(r"total ignored: (\d{1,9}) out of \d{1,9} for stream", re.ASCII)
+_TOO_FAST = re.compile(r"Per stream rate limit exceeded \(limit: (\d{1,9}(?:\.\d{1,9})?)([KMGTP]?B)/sec\)", re.ASCII)
+_ALL_TOO_FAST = re.compile(
+    r"ingestion rate limit exceeded for user .{0,200}? \(limit: (\d{1,18}) bytes/sec\)", re.ASCII | re.DOTALL
+)
 _NEW_STREAM = "maximum active stream limit exceeded"
 _UNITS = {unit: 1024**power for power, unit in enumerate(("B", "KB", "MB", "GB", "TB", "PB"))}
 
@@ -104,7 +108,7 @@ Meaning = Dropped | Late | Slowed | Refused | None
 def meaning(answer: Answer, entries: int, where: str, wall_ns: int) -> Meaning:
     """What became of a push of ``entries`` entries of one stream; None: it is stored. Raises `Retryable` or `Unusable`."""
     status, said = answer.status, excerpt(answer.body)
-    words = answer.body.decode("utf-8", "replace")
+    words = _without_labels(answer.body.decode("utf-8", "replace"))
     named = f"{where} answered {phrase(status)}" + (f": {said}" if said else "")
     if status == 204 or (status == 200 and not answer.body):
         return None
@@ -134,7 +138,7 @@ def _for_a_person(answer: Answer, named: str, words: str) -> DeliveryError | Non
         return Unusable(f"{named}, which is not what Loki says to a push: something else is there, or in between")
     if status == 401 and "no org id" in words:
         return Unusable(f"{named} (it serves several tenants: set tenant)")
-    return Unusable(named) if status in _MISCONFIGURED else None
+    return None if status in _CONTENT else Unusable(named)
 
 
 def _slowed(words: str, named: str, wait: float | None) -> Slowed:
@@ -163,10 +167,27 @@ def _refused(words: str, entries: int, named: str) -> Dropped | Late | Slowed | 
     return Dropped(reasons, named) if reasons else Refused(named)
 
 
+def _without_labels(words: str) -> str:
+    """The same with nothing in the braces of streams. Where they are not closed it ends: what is looked for stands outside."""
+    parts = []
+    at = 0
+    while (start := words.find(_LABELS_BEGIN, at)) >= 0:
+        parts.append(words[at:start])
+        labels = _LABELS.match(words, start + len(_LABELS_BEGIN) - 1)
+        if labels is None:
+            return "".join(parts)
+        parts.append(f"{_LABELS_BEGIN}}}'")
+        at = labels.end()
+    return "".join((*parts, words[at:]))
+
+
 def _times(words: str) -> tuple[int, ...]:
     """The times, in ns, of the entries that are named as ignored."""
     found = []
-    for moment, fraction, _ in _IGNORED.findall(words):
-        seconds = calendar.timegm(time.strptime(moment, "%Y-%m-%d %H:%M:%S"))
+    for moment, fraction in _IGNORED.findall(words):
+        try:
+            seconds = calendar.timegm(time.strptime(moment, "%Y-%m-%d %H:%M:%S"))
+        except ValueError:  # no such day
+            continue
         found.append(seconds * 1_000_000_000 + int(fraction[1:].ljust(9, "0") if fraction else 0))
     return tuple(found)

@@ -5,6 +5,9 @@ others is lost behind a 204 (``pkg/ingester/instance.go``, ``Push``; tried with 
 that has newer entries, is sent again in a stream of its own for each hour, which is how Loki's own time sharding gets a
 backlog in. What is too much for now is sent again later, it alone. All of that may be repeated: the same entry in the same
 stream is kept once.
+
+Where an ingester has something to say, what the distributor dropped of the same push stays unsaid (``pkg/distributor``,
+``Push``). So the rest of such a push is sent once more by itself: what is there stays there once, what is dropped is counted.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ Post = Callable[[Push], Awaitable[Meaning]]
 class _Leg:
     push: Push
     late: bool = False  # it is in a stream for late entries already
+    there: bool = False  # all of it that was not dropped is stored
 
 
 class Journey:
@@ -43,6 +47,8 @@ class Journey:
         self._reasons: dict[str, str] = {}
         self._refusals = self._acceptances = 0
         self._too_large = ""
+        self.begun = False
+        """Whether anything was answered to any of it."""
 
     async def go(self, post: Post) -> Accepted:
         """Send what is not sent yet. Raises what ``post`` does, and `Rejected` or `TooLarge` when nothing at all is taken."""
@@ -51,6 +57,7 @@ class Journey:
         try:
             while self._legs:
                 meaning = await post(self._legs[0].push)
+                self.begun = True
                 leg = self._legs.popleft()
                 if isinstance(meaning, Slowed):
                     waiting += self._slow(leg, meaning)
@@ -92,7 +99,7 @@ class Journey:
         hopeful = self._refusals - self._acceptances <= HOPELESS
         halves = leg.push.halves() if hopeful else None
         if halves is not None:
-            self._legs.extendleft(_Leg(half, leg.late) for half in reversed(halves))
+            self._legs.extendleft(_Leg(half, leg.late, leg.there) for half in reversed(halves))
             return
         if refused.large:
             self._too_large = refused.reason
@@ -102,36 +109,47 @@ class Journey:
         """The pushes by which late entries still get in; those that were late there too are lost."""
         if late.total > len(late.named) and late.total < leg.push.entries:
             # Not all are named: in halves, of which Loki keeps once what it has, it is sooner or later all, none or a few.
-            return [_Leg(half, leg.late) for half in leg.push.halves() or ()]
-        entries = _of_times(leg.push, late.named, late.total)
+            return self._halves(leg)
+        entries, others = _by_times(leg.push, late.named, late.total)
+        if len(entries) < min(late.total, leg.push.entries):  # the times that it names are of none of these
+            return self._halves(leg)
+        rest = [_Leg(leg.push.only(others), leg.late, there=True)] if others else []
+        if leg.there:
+            return rest
         if leg.late:
             self._lose(len(entries), "too_far_behind", late.reason)
-            return []
-        return [_Leg(push, late=True) for push in _by_hour(leg.push, entries)]
+            return rest
+        return [*(_Leg(push, late=True) for push in _by_hour(leg.push, entries)), *rest]
+
+    def _halves(self, leg: _Leg) -> list[_Leg]:
+        return [_Leg(half, leg.late, leg.there) for half in leg.push.halves() or ()]
 
     def _slow(self, leg: _Leg, slowed: Slowed) -> Sequence[_Leg]:
         """What of a push is to be sent again later, and in which parts."""
         push = leg.push
-        if slowed.total and slowed.total <= len(slowed.named):
-            push = push.only(_of_times(push, slowed.named, slowed.total))
-        elif slowed.limit and push.size > slowed.limit:  # more than may come at once: it would never be taken whole
+        if 0 < slowed.total <= len(slowed.named):
+            named, others = _by_times(push, slowed.named, slowed.total)
+            if len(named) >= min(slowed.total, push.entries):
+                rest = [_Leg(push.only(others), leg.late, there=True)] if others else []
+                return [_Leg(push.only(named), leg.late, leg.there), *rest]
+        if slowed.limit and push.size > slowed.limit:  # more than may come at once: it would never be taken whole
             halves = push.halves()
             if halves is not None:
-                return [_Leg(half, leg.late) for half in halves]
-        return [_Leg(push, leg.late)]
+                return [_Leg(half, leg.late, leg.there) for half in halves]
+        return [leg]
 
     def _lose(self, count: int, why: str, reason: str) -> None:
         self._lost[why] += count
         self._reasons.setdefault(why, reason)
 
 
-def _of_times(push: Push, times: Sequence[int], total: int) -> list[Entry]:
-    """The entries of a push that were named by their times; all of it where ``total`` is that many."""
+def _by_times(push: Push, times: Sequence[int], total: int) -> tuple[list[Entry], list[Entry]]:
+    """The entries of a push that were named by their times, all of it where ``total`` is that many; and the others."""
     contents = push.contents()
     if total >= len(contents):
-        return contents
+        return contents, []
     wanted = frozenset(times)
-    return [entry for entry in contents if entry.time_ns in wanted]
+    return [one for one in contents if one.time_ns in wanted], [one for one in contents if one.time_ns not in wanted]
 
 
 def _by_hour(push: Push, entries: Sequence[Entry]) -> list[Push]:

@@ -65,8 +65,9 @@ def flat(attributes: Mapping[str, AttributeValue], prefix: str = "") -> Iterator
 
 def selector(labels: Mapping[str, str]) -> str:
     """Stream labels as a push has them, sorted by name: ``{env="prod", service_name="a"}``."""
-    # JSON's escapes are among those of Loki's (Go's) strings
-    return "{" + ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(labels.items())) + "}"
+    # JSON's escapes are among those of Loki's (Go's) strings, but for the pairs of surrogates, so characters stay as they are
+    pairs = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(labels.items()))
+    return "{" + ", ".join(pairs) + "}"
 
 
 def _in_json(value: Any) -> str:

@@ -13,6 +13,8 @@ from shipper.contracts import Batch, Request, Signal
 from shipper.otlp.messages import parse
 from shipper_exporters._otlp.request import OtlpBody, encode
 
+_LATEST = (1 << 64) - 1  # that a record can say
+
 
 def otlp_body(request: Request) -> OtlpBody:
     """The body of a request. Raises `MalformedOtlp`."""
@@ -28,7 +30,7 @@ def _timed(batch: Batch) -> bytes:
             for log in scope.log_records:
                 if not log.time_unix_nano:
                     at = max(log.observed_time_unix_nano or batch.cut.observed_ns, free_ns)
-                    log.time_unix_nano = at
+                    log.time_unix_nano = min(at, _LATEST)
                     free_ns = at + 1
     data: bytes = message.SerializeToString()
     return data
