@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from shipper.contracts import Accepted, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
 from shipper.otlp.answer import parse_response, parse_status
-from shipper_exporters._http.answers import phrase
+from shipper_exporters._http.answers import is_web_page, phrase
+from shipper_exporters._http.client import Answer
 from shipper_exporters._http.exchange import excerpt, retry_after
 
 MAX_ANSWER = 64 << 10
 _UNREACHABLE = frozenset({502, 503, 504})
 _LATER = frozenset({408, 425, 429})
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
 _TOO_LARGE = frozenset({413, 414, 431})
 _BAD_CONTENT = frozenset({400, 422})
 RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")
@@ -59,15 +59,17 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
         return Unusable(
             f"{where} answered {phrase(status)}, which leads to {to}; if that is right, make it the endpoint"
         )
-    if status in _MISCONFIGURED:
-        return Unusable(reason)
     status = _meant(status, message)
     if status in _TOO_LARGE or (status == 400 and "too large" in said.lower()):  # the Collector's way to say 413
         return TooLarge(reason)
     if passing(status):
         kind = Retryable if status in _UNREACHABLE else Busy
         return kind(reason, retry_after(headers, wall_ns))
-    return Rejected(reason, isolate=status in _BAD_CONTENT)
+    if status not in _BAD_CONTENT:  # 401, 404, and whatever else is not about this request: 402, 410, 421, 451
+        return Unusable(reason)
+    if is_web_page(Answer(status, headers, body)):
+        return Unusable(f"{reason} (a web page: something else is there, or in between)")
+    return Rejected(reason)
 
 
 def _meant(status: int, message: str) -> int:

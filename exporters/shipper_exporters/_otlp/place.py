@@ -145,5 +145,5 @@ def _intervals(answer: bytes, where: str) -> dict[str, IntervalSet]:
     try:
         streams = json.loads(answer)["streams"]
         return {str(stream): IntervalSet((int(a), int(b)) for a, b in pairs) for stream, pairs in streams.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError):
         raise Retryable(f"{where}: what it says it has of this life makes no sense") from None

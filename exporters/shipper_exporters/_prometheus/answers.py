@@ -21,7 +21,7 @@ RECEIVER_FLAG = "--web.enable-remote-write-receiver"
 HISTOGRAMS_FLAG = "--enable-feature=native-histograms"
 
 _LATER = frozenset({408, 425, 429})
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 406, 407, 415})
+_CONTENT = frozenset({400, 409, 422})
 _OLD = re.compile(
     r"out[ -]of[ -]order|out of bounds|too old|too far in the past|duplicate sample|duplicate-timestamp|timestamp-too-old",
     re.IGNORECASE,
@@ -71,7 +71,7 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     if page:
         page_said = excerpt(answer.body, 80)
         raise Unusable(f"{named} with a web page: something else is there, or in between; it begins: {page_said}")
-    if status in _MISCONFIGURED:
+    if status not in _CONTENT:
         raise Unusable(f"{named}: {said or 'no reason given'}{_advice(status)}")
     words = answer.body.decode("utf-8", "replace")
     if status == 400 and _ANOTHER_PATH.search(words):
