@@ -32,7 +32,7 @@ class Budget:
 
 
 class Held:
-    """What one request holds of the budget; a context manager that gives it back."""
+    """What one request holds of the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -48,11 +48,10 @@ class Held:
         self._budget.used += amount
         self._amount += amount
 
-    def __enter__(self) -> Held:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def give_back(self) -> None:
+        """The request is answered."""
         self._budget.used -= self._amount
+        self._amount = 0
 
 
 def coding(header: str) -> str:

@@ -75,7 +75,7 @@ def is_loopback(host: str) -> bool:
 
 
 async def listen(
-    settings: ListenSettings, path: str, factory: Callable[[], asyncio.Protocol]
+    settings: ListenSettings, path: str, factory: Callable[[], asyncio.BaseProtocol]
 ) -> tuple[asyncio.Server, list[tuple[str, int]]]:
     """Bind and listen; the server, and the addresses it has (a unix socket's is its path and 0).
 

@@ -39,15 +39,15 @@ class Origin:
 
 
 def read_origin(headers: Mapping[str, str], size: int) -> Origin:
-    """What the headers of a request say, for a body of ``size`` bytes.
+    """What the headers of a request, which have their names in lower case, say for a body of ``size`` bytes.
 
     Raises a `Refusal` (400) when they are not well formed, or their byte counts are not those of the body.
     """
-    observed = _observed(headers.get("Shipper-Observed", ""))
-    text = headers.get("Shipper-Batches")
+    observed = _observed(headers.get("shipper-observed", ""))
+    text = headers.get("shipper-batches")
     if text is None:
         return Origin(observed_ns=observed)
-    life = headers.get("Shipper-Life", "")
+    life = headers.get("shipper-life", "")
     if not LIFE.fullmatch(life):
         raise _wrong(f"Shipper-Life {life[:80]!r} is not a life's id")
     batches: list[Listed] = []

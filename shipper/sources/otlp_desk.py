@@ -74,13 +74,22 @@ class Desk:
     @contextmanager
     def request(self) -> Iterator[Held]:
         """A request is here; gives what it holds of the memory set aside for all."""
+        held = self.begin()
+        try:
+            yield held
+        finally:
+            self.end(held)
+
+    def begin(self) -> Held:
+        """As `request`, for those who call `end` themselves."""
         self.under_way += 1
         self._last_request = self._clock.monotonic()
-        try:
-            with Held(self.budget) as held:
-                yield held
-        finally:
-            self.under_way -= 1
+        return Held(self.budget)
+
+    def end(self, held: Held) -> None:
+        """A request is answered."""
+        held.give_back()
+        self.under_way -= 1
 
     def quiet(self, seconds: float) -> bool:
         """Whether no request is under way and none came for so long."""
@@ -94,24 +103,28 @@ class Desk:
             message = "this receiver needs another bearer token than was given"
             raise Refusal(401, UNAUTHENTICATED, "token", message, {"WWW-Authenticate": "Bearer"})
 
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock.wall_ns() / 1e9
+
     def check_open(self) -> None:
         """Raise a `Refusal` (503) once nothing more is taken."""
         if self.stopping:
             raise later("stopping", "this receiver is shutting down")
 
-    async def take(self, signal: Signal, data: bytes, held: Held, origin: Origin) -> int:
+    async def take(self, signal: Signal, data: bytes, origin: Origin) -> int:
         """Store a request; how many of its records were left out as they are broken. Raises a `Refusal`."""
         self.check_open()
         self._storing += 1
         try:
-            rejected = await self._take(signal, data, held, origin)
+            rejected = await self._take(signal, data, origin)
         finally:
             self._storing -= 1
             if not self._storing:
                 self._stored.set()
         return rejected
 
-    async def _take(self, signal: Signal, data: bytes, held: Held, origin: Origin) -> int:
+    async def _take(self, signal: Signal, data: bytes, origin: Origin) -> int:
         rejected = await self._intake.take(signal, data, origin)
         if self._listener is not None:
             parts = [(batch.kind, batch.offset, batch.offset + batch.length) for batch in origin.batches]

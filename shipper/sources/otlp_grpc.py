@@ -159,13 +159,13 @@ class GrpcDoor:
             data = await unpacked(how, message, held, limits.max_decompressed)
         elif len(data) > limits.max_decompressed:
             raise too_large(f"the message is larger than {limits.max_decompressed} bytes")
-        return await self._desk.take(signal, data, held, self._origin(context, len(data)))
+        return await self._desk.take(signal, data, self._origin(context, len(data)))
 
     def _origin(self, context: Any, size: int) -> Origin:
         """What a Shipper says of its request, in the words that it has for HTTP. Raises a `Refusal`."""
         if self._asked is None:
             return Origin()
-        said = {name.title(): value for name, value in context.invocation_metadata() if isinstance(value, str)}
+        said = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         return read_origin(said, size)
 
     def _bind(self, server: Any, where: str) -> int:
