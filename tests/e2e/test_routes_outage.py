@@ -210,6 +210,44 @@ def test_a_run_that_ends_in_the_outage_says_what_only_the_fallback_has(tmp_path:
     asyncio.run(scenario())
 
 
+def test_a_host_that_ends_repays_who_is_back_in_time(tmp_path: Path) -> None:
+    """The archive took over in the drain; the destination came back while a service still wrote, and gets everything, once."""
+
+    async def scenario() -> None:
+        log, rescue = tmp_path / "app.log", tmp_path / "rescue"
+        before = write(log, "before", 5)
+        settings = with_fallback(tmp_path) | {
+            "SHIPPER_DRAIN_DEADLINE": "60s",
+            "SHIPPER_FALLBACK_AFTER": "1h",
+        }
+        async with (
+            Sink() as sink,
+            sidecar(tmp_path / "host", sink.url, log, flags=["--ephemeral"], **settings) as one,
+        ):
+            await one.up()
+            await until(lambda: data_lines(sink) == before, "all is well")
+            with log.open("a") as service:
+                await sink.go_down()
+                during = write(log, "during", 50)
+                ended = asyncio.create_task(one.terminate())
+                await has(rescue, during)
+                assert "archive takes over as well" in one.said()
+                await sink.come_up()
+                await eventually(lambda: len(data_lines(sink)) >= 55, "the destination gets it, too")
+                service.write("last words\n")
+            assert await ended == 0, one.said()
+            assert sorted(data_lines(sink)) == sorted([*before, *during, "last words"])
+            assert not sink.duplicates()
+            farewell = statements(sink)[-1]
+            assert (farewell["outcome"], farewell["fallback"], farewell["left"]) == ("drained", "archive", [])
+            assert "lent" not in farewell
+        life = await audited(rescue)
+        assert life["counts"]["missing"] == 0
+        assert any("the destinations it stood in for have" in note for note in life["notes"])
+
+    asyncio.run(scenario())
+
+
 def test_what_a_limit_takes_before_repayment_only_the_fallback_has(tmp_path: Path) -> None:
     """A log is deleted in the outage, and there is no room to keep it: the account says who has what of it."""
 
