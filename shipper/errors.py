@@ -27,17 +27,32 @@ Anything else that escapes is a bug and is meant to surface.
 from __future__ import annotations
 
 
+_LONGEST = 1000  # characters of a path or a problem
+
+
 class ShipperError(Exception):
     """Base of every error that Shipper raises on purpose; its text is fit for a person to read."""
 
 
 class ConfigError(ShipperError):
-    """A setting is wrong. ``path`` is where it stands, for example ``shipper.yaml: files[0].include``."""
+    """A setting is wrong. ``path`` is where it stands, for example ``shipper.yaml: files[0].include``.
+
+    Both repeat what somebody wrote: what is not printable is escaped and what is endless cut, so that an error is one line.
+    """
 
     def __init__(self, path: str, problem: str) -> None:
+        path, problem = _one_line(path), _one_line(problem)
         super().__init__(f"{path}: {problem}" if path else problem)
         self.path = path
         self.problem = problem
+
+
+def _one_line(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class MissingExtra(ShipperError):

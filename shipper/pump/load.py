@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -16,8 +18,13 @@ DISTRIBUTION = "ephemeral-shipper"
 _EXTRAS = {"confluent_kafka": "kafka"}  # modules that not every sidecar wants
 
 
-def load_exporters() -> dict[str, EntryPoint]:
+def load_exporters() -> Mapping[str, EntryPoint]:
     """All installed exporters by type name; none of them is imported yet."""
+    return _installed(tuple(sys.path))
+
+
+@cache  # reads the metadata of every installed package, which takes longer than all else that is done for a destination
+def _installed(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
 
 
