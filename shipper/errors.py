@@ -26,7 +26,6 @@ Anything else that escapes is a bug and is meant to surface.
 
 from __future__ import annotations
 
-
 _LONGEST = 1000  # characters of a path or a problem
 
 
