@@ -21,6 +21,7 @@ def date_in(seconds: float) -> str:
     return email.utils.formatdate(START_WALL_NS / 1e9 + seconds, usegmt=True)
 
 
+TEMPO = "exceeds ingestion limit (local: 5 bytes/s, global: 0 bytes/s, burst: 8 bytes) while adding 9 bytes for user a"
 RELAYED = (  # as a Collector says that its own destination refused; the interesting part is not at the beginning
     f"Permanent error: rpc error: code = Unknown desc = error exporting items, "
     f"request to http://{'x' * 200}.example/v1/logs responded with HTTP Status Code"
@@ -78,6 +79,8 @@ RELAYED = (  # as a Collector says that its own destination refused; the interes
         (say.refuse(503, f"{RELAYED} 413"), Retryable, "503"),
         (say.refuse(429, "grpc: received message larger than max (5 vs. 4)"), TooLarge, "429"),
         (say.refuse(429, "grpc: received message after decompression larger than max 4"), TooLarge, "429"),
+        (say.refuse(429, f"RATE_LIMITED: batch size (9 bytes) {TEMPO}"), TooLarge, "429"),
+        (say.refuse(429, "RATE_LIMITED: ingestion rate limit (local: 5 bytes/s) exceeded"), Retryable, "429"),
         (say.html(502), Retryable, "502"),
         (say.refuse(503, "spool is full"), Retryable, "503 Service Unavailable: spool is full"),
         (say.refuse(504), Retryable, "504"),

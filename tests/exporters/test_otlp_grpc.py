@@ -163,6 +163,10 @@ def test_a_server_that_says_when_is_asked_then() -> None:
             raised = await failure(exporter, clock)
             assert isinstance(raised, Retryable)
             assert raised.wait == expected
+        # Tempo says when to come again also with what it would never take at once.
+        above = "RATE_LIMITED: batch size (9 bytes) exceeds ingestion limit (local: 5 bytes/s, burst: 8 bytes)"
+        sink.script(says(8, above, grpc_status_details_bin=text))
+        assert isinstance(await failure(exporter, clock), TooLarge)
 
     with_sink(scenario)
 

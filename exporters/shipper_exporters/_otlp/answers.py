@@ -23,6 +23,7 @@ _TOO_LARGE = frozenset({413, 414, 431})
 _BAD_CONTENT = frozenset({400, 422})
 RELAYED = re.compile(r"responded with HTTP Status Code (413|422)\b")
 _RELAYED_SIZE = re.compile(r"message (after decompression )?larger than max")  # gRPC's words
+ABOVE_BURST = re.compile(r"batch size \(\d+ bytes\) exceeds ingestion limit")  # Tempo's, beside when to come again
 _STATUS_TYPES = frozenset({"application/x-protobuf", "application/protobuf", "application/json"})
 
 
@@ -75,12 +76,13 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, where: str, wa
 def _meant(status: int, message: str) -> int:
     """The status of the place behind a Collector that forwards while we wait, where the Collector's own hides it.
 
-    It passes 400, 401, 403, 404 and 429 on, but makes 500 of 413 and 422, and 429 of gRPC's limit on a message. Sent
-    again unchanged, such a request would never be taken.
+    It passes 400, 401, 403, 404 and 429 on, but makes 500 of 413 and 422, and 429 of gRPC's limit on a message; and Tempo says
+    429 of what is more than a tenant may ever send at once. Sent again unchanged, such a request would never be taken.
     """
     if status == 500 and (relayed := RELAYED.search(message)):
         return int(relayed[1])
-    return 413 if status == 429 and _RELAYED_SIZE.search(message) else status
+    too_large = status == 429 and (_RELAYED_SIZE.search(message) or ABOVE_BURST.search(message))
+    return 413 if too_large else status
 
 
 def _message(headers: Mapping[str, str], body: bytes) -> str:

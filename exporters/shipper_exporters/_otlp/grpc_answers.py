@@ -62,7 +62,7 @@ def failure(reply: Reply, where: str, wall_ns: int) -> DeliveryError:
     if code in _MISCONFIGURED:
         return Unusable(reason)
     wait = retry_info(reply.details)
-    if _oversize(code, reply.message) and wait is None:
+    if (_oversize(code, reply.message) and wait is None) or http.ABOVE_BURST.search(reply.message):
         return TooLarge(reason)
     relayed = http.RELAYED.search(reply.message)
     if relayed:  # by a Collector that forwards while we wait, from a destination over HTTP
