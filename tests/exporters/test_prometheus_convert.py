@@ -142,7 +142,7 @@ def test_what_has_no_form_is_counted() -> None:
     """
     coarse = Metric(name="e")
     coarse.exponential_histogram.aggregation_temporality = 2  # type: ignore[assignment]
-    coarse.exponential_histogram.data_points.add(time_unix_nano=1, scale=-5)
+    coarse.exponential_histogram.data_points.add(time_unix_nano=NOW * 1_000_000, scale=-5)
     falling = counter("f", 1, NOW, temporality=1)
     falling.sum.is_monotonic = False
     found = converted(

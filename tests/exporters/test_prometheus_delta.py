@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 
 import pytest
@@ -15,8 +16,10 @@ from shipper.contracts import Accepted, ExporterContext
 from shipper.errors import Rejected, Retryable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Answer, Received, Sink, cut_off, raw, refuse
-from shipper_exporters._prometheus.convert import Converter
+from shipper_exporters._prometheus.convert import MALFORMED, Converter
 from shipper_exporters._prometheus.delta import Sums
+from shipper_exporters._prometheus.emit import NO_VALUE
+from shipper_exporters._prometheus.native import Native
 from shipper_exporters._prometheus.samples import NO_POINT, Labels, Sample, number_of, pairs_of
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
 from tests.exporters.metrickit import LIFE, counter, exponential, gauge, payload, request
@@ -108,6 +111,38 @@ def test_a_bounded_number_of_sums() -> None:
     for name in ("a", "b", "a", "c"):
         sums.taken(sums.begin(samples(delta(1, NOW + 1000 * len(sums) + ord(name), name=name))).samples)
     assert len(sums) == 2
+
+
+@pytest.mark.parametrize("width", [math.nan, math.inf, -math.inf, -1.0])
+def test_a_zero_bucket_without_a_width(width: float) -> None:
+    """A histogram whose bucket around zero has no width is malformed, and keeps nobody else from being added up."""
+    metric = exponential("e", NOW, [1, 2], temporality=1)
+    metric.exponential_histogram.data_points[0].zero_threshold = width
+    found = Converter({}).convert([payload(metric, delta(3, NOW))])
+    assert (found.points, found.rejected) == (2, {MALFORMED: 1})
+    assert told(Sums(10).begin(found.samples).samples)[-1] == (0, 3.0)
+
+
+def test_zero_buckets_as_wide_as_numbers_go() -> None:
+    """Histograms that have all there is around zero are added up, too."""
+    found: list[Sample] = []
+    for at, width in ((NOW, 1e308), (NOW + 1000, 1e-300)):
+        metric = exponential("e", at, [1, 2], scale=8, offset=262_140, temporality=1)
+        metric.exponential_histogram.data_points[0].zero_threshold = width
+        found += samples(metric)
+    *_, last = Sums(10).begin(found).samples
+    assert last[4] is not None
+    assert isinstance(last[4].carried, Native)
+    assert last[4].carried.count == 6
+
+
+@pytest.mark.parametrize("time_ns", [0, 1, 999_999])
+def test_points_from_before_the_first_millisecond(time_ns: int) -> None:
+    """There is no time before them for the zero of a sum, and none of theirs: they are counted as without one."""
+    metric = delta(3, NOW)
+    metric.sum.data_points[0].time_unix_nano = time_ns
+    found = Converter({}).convert([payload(metric)])
+    assert (found.samples, found.points, found.rejected) == ([], 1, {NO_VALUE: 1})
 
 
 def test_histograms_are_added_up() -> None:

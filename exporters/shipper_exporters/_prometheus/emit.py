@@ -31,6 +31,8 @@ from shipper_exporters._prometheus.samples import (
 NO_VALUE = "data points without a value or a time"
 COARSE = "exponential histograms of a scale below -4"
 
+_FIRST = 1_000_000  # ns: a moment before has no time in milliseconds
+
 _NOTHING_MORE = More()
 
 
@@ -68,7 +70,7 @@ class Emitter:
             return
         else:
             value = point.value if point.value != STALE else plain_bytes(point.value)
-        if not point.time_ns:
+        if point.time_ns < _FIRST:
             self.rejected[NO_VALUE] += 1
             return
         more = None
@@ -80,7 +82,7 @@ class Emitter:
     def histogram(self, family: Family, data: bytes, at: int, end: int, *, delta: bool) -> None:
         """A point of a histogram with explicit bounds."""
         point = points.distribution(data, at, end)
-        if not point.time_ns:
+        if point.time_ns < _FIRST:
             self.rejected[NO_VALUE] += 1
             return
         stale = bool(point.flags & points.NO_RECORDED_VALUE)
@@ -108,7 +110,7 @@ class Emitter:
     def exponential(self, family: Family, data: bytes, at: int, end: int, *, delta: bool) -> None:
         """A point of an exponential histogram: one native histogram."""
         point = points.exponential(data, at, end)
-        if not point.time_ns:
+        if point.time_ns < _FIRST:
             self.rejected[NO_VALUE] += 1
             return
         native = Native.of(point)
@@ -128,7 +130,7 @@ class Emitter:
     def summary(self, family: Family, data: bytes, at: int, end: int, *, delta: bool) -> None:
         """A point of a summary; there is none of delta temporality."""
         point = points.quantiles(data, at, end)
-        if not point.time_ns:
+        if point.time_ns < _FIRST:
             self.rejected[NO_VALUE] += 1
             return
         stale = bool(point.flags & points.NO_RECORDED_VALUE)

@@ -21,6 +21,7 @@ FINEST, COARSEST = 8, -4
 MAX_BUCKETS = 160  # of a sum, as OpenTelemetry's SDKs have by default; more make it coarser
 
 _DEFAULT_ZERO_THRESHOLD = 1e-128
+_LARGEST = 1023  # power of two that is a number
 _GAP = 2  # empty buckets that are written out rather than begin another span, as Prometheus' own client does
 
 
@@ -85,7 +86,7 @@ class Native:
             return self
         last = math.ceil(math.log2(threshold) * 2**self.schema)  # the bucket that it ends in
         if last in self.positive or last in self.negative:
-            threshold = max(threshold, 2.0 ** (last * 2.0**-self.schema))
+            threshold = max(threshold, 2.0 ** min(_LARGEST, last * 2.0**-self.schema))
         sides = (self.positive, self.negative)
         swallowed = sum(count for side in sides for at, count in side.items() if at <= last)
         positive, negative = ({at: count for at, count in side.items() if at > last} for side in sides)

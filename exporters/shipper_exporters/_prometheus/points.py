@@ -6,6 +6,7 @@ series whose labels were worked out before.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -176,6 +177,8 @@ def exponential(data: bytes, at: int, end: int) -> Exponential:
                 point.negative = _side(data, value, stop)
             elif field == 11:
                 point.exemplars += (data[value:stop],)
+    if not 0.0 <= point.zero_threshold < math.inf:
+        raise MalformedOtlp("a zero threshold that is no width", at)
     point.attributes = b"".join(own)
     return point
 
