@@ -113,7 +113,8 @@ class FileExporter(Exporter):
         except TimeoutError:
             raise Retryable(f"{file.path}: it was not written in time") from None
         except OSError as error:
-            self._unknown.pop(request_id, None)
+            if not doubt:  # nothing of this attempt is there; of one before it that is not known by that
+                self._unknown.pop(request_id, None)
             raise failure(error, file.path) from None
         self._unknown.pop(request_id, None)
 

@@ -103,6 +103,29 @@ def test_a_repeat_after_a_crash_is_not_written_twice(tmp_path: Path) -> None:
     assert found == [("written",), ("not written",)]
 
 
+def test_a_refusal_after_a_write_that_nobody_saw_the_end_of(tmp_path: Path) -> None:
+    """What an attempt that was broken off has written is not forgotten for the next one's being refused."""
+    path, aside = tmp_path / "logs.jsonl", tmp_path / "aside"
+
+    async def run() -> None:
+        async with exporting(str(tmp_path / "{signal}.jsonl")) as exporter:
+            request = lines("once")
+            sending = asyncio.create_task(send(exporter, request))
+            await until(lambda: path.exists() and path.stat().st_size, "it is written")
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            path.rename(aside)
+            path.mkdir()
+            with pytest.raises(Unusable):
+                await send(exporter, request)
+            path.rmdir()
+            aside.rename(path)
+            assert await send(exporter, request) == Accepted()
+
+    asyncio.run(run())
+    assert [lines_of(Signal.LOGS, line) for line in path.read_bytes().splitlines()] == [("once",)]
+
+
 def test_a_write_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that does not answer is waited for as long as told; what it did in the end is not done again."""
     path = tmp_path / "logs.jsonl"
