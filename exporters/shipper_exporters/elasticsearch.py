@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable
+from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, Unusable
 from shipper.ids import uuid7
 from shipper_exporters._elasticsearch.aws import Signer
 from shipper_exporters._elasticsearch.bulk import NDJSON, BulkBody
@@ -27,6 +27,7 @@ from shipper_exporters._elasticsearch.nodes import Credentials, Nodes
 from shipper_exporters._elasticsearch.product import Product, recognise
 from shipper_exporters._elasticsearch.settings import ElasticsearchSettings, check
 from shipper_exporters._elasticsearch.spans import SpanBodies
+from shipper_exporters._http.answers import phrase
 from shipper_exporters._http.client import Client, Content, shown
 from shipper_exporters._http.settings import check_literal
 from shipper_exporters._unfinished import Unfinished
@@ -37,6 +38,7 @@ _MAX_RAW = 1 << 20  # of OTLP in one request; as documents, each with its identi
 _REMEMBERED = 256  # requests that failed and were not sent again yet
 _MAX_HELLO = 1 << 16
 _LATER = frozenset({408, 425, 429})
+_NOT_LET_IN = frozenset({301, 302, 303, 307, 308, 401, 407})
 _PAUSES = (1.0, 60.0)
 _FILTER = ",".join(
     ["errors"]
@@ -131,7 +133,7 @@ class ElasticsearchExporter(Exporter):
         await self._client.aclose()
 
     async def _form(self, body: BulkBody | MetricBody, deadline: Deadline) -> BulkBody:
-        """The form that the destination takes. Raises `Retryable` where that matters and cannot be told now.
+        """The form that the destination takes. Raises `DeliveryError` where that matters and cannot be told now.
 
         Of metrics there are two. For all else it is only good to know: the first request decides what an index becomes.
         """
@@ -139,7 +141,7 @@ class ElasticsearchExporter(Exporter):
         if product is None:
             try:
                 product = await self._ask(deadline)
-            except Retryable:
+            except DeliveryError:
                 if isinstance(body, MetricBody):
                     raise
         if isinstance(body, BulkBody):
@@ -172,5 +174,7 @@ class ElasticsearchExporter(Exporter):
         answer, url = await self._nodes.call("GET", (), {}, deadline, _MAX_HELLO)
         if answer.status in _LATER or answer.status >= 500:
             raise Retryable(f"{shown(url)} answered {answer.status}")
+        if answer.status in _NOT_LET_IN:  # who answers so may be somebody in front of it
+            raise Unusable(f"{shown(url)} answered {phrase(answer.status)}, and so does not say what it is")
         self._product = recognise(answer.headers, answer.body)
         return self._product

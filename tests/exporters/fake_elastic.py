@@ -73,6 +73,7 @@ class FakeElastic(HttpServer):
         self.indices: dict[str, dict[str, dict[str, Any]]] = {}  # documents by id, by backing index
         self.streams: dict[str, list[str]] = {}
         self.reading_forbidden = False
+        self.locked = False  # whoever comes is told to say who he is
         self.asked: list[str] = []  # paths of other requests
 
     def documents(self) -> list[dict[str, Any]]:
@@ -85,6 +86,8 @@ class FakeElastic(HttpServer):
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = wire = await request.read()
+        if self.locked:
+            return web.Response(status=401, text="who are you?")
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         if not request.path.endswith("/_bulk"):

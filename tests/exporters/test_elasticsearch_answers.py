@@ -238,6 +238,31 @@ def test_what_is_there_already() -> None:
     asyncio.run(scenario())
 
 
+def test_who_is_not_let_in_learns_nothing() -> None:
+    """A refusal at the door says nothing of what is behind it: later metrics have the form that is wanted there."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node:
+            node.locked = True
+            async with exporting(node) as exporter:
+                for signal in (Signal.METRICS, Signal.LOGS):
+                    prepared = exporter.prepare(log_request(log_batch(["one"], signal=signal)))
+                    for locked in (True, True, False):
+                        node.locked = locked
+                        deadline = Deadline.after(exporter._context.clock, 600)
+                        if locked:
+                            with pytest.raises(Unusable, match="401"):
+                                await exporter.send(prepared, deadline)
+                        else:
+                            assert await exporter.send(prepared, deadline) == Accepted()
+                assert exporter.describe().startswith("Elasticsearch 8.17")
+                metrics, logs = (bulk.items[0][0] for bulk in node.kept)
+                assert "dynamic_templates" in metrics
+                assert "_id" in logs
+
+    asyncio.run(scenario())
+
+
 def test_a_document_that_got_no_id() -> None:
     """Where the destination makes the ids, one that it refused before that has none."""
 
