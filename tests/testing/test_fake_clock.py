@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -171,3 +175,150 @@ def test_tasks_that_sleep_by_turns_wake_as_in_real_time(sleeps: list[list[int]],
     woken = asyncio.run(scenario())
     assert sorted(woken) == sorted((float(at), task) for at, task in due if at <= sum(steps))
     assert [at for at, _ in woken] == sorted(at for at, _ in woken)
+
+
+async def steps(work: Callable[[], Awaitable[object]]) -> int:
+    """How many calls of functions ``work`` takes, in all tasks: what it costs, whatever else the machine is at."""
+    made = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        await work()
+    finally:
+        sys.setprofile(before)
+    return made
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_time_costs_by_those_who_wake_and_not_by_those_who_sleep(jumps: bool) -> None:
+    """A hundred wake-ups of one task take as many steps beside a thousand sleepers as beside ten."""
+
+    async def scenario(sleepers: int) -> int:
+        clock = FakeClock()
+        asleep = [asyncio.create_task(clock.sleep(1e6)) for _ in range(sleepers)]
+        await clock.until_sleeping(sleepers)
+
+        async def ticker() -> None:
+            for _ in range(100):
+                await clock.sleep(1)
+
+        async def jump() -> None:
+            async with clock.autojump():
+                await ticker()
+
+        async def run() -> None:
+            ticking = asyncio.create_task(ticker())
+            await clock.run(100)
+            await ticking
+
+        made = await steps(jump if jumps else run)
+        for task in asleep:
+            task.cancel()
+        await asyncio.gather(*asleep, return_exceptions=True)
+        return made
+
+    assert asyncio.run(scenario(1000)) == asyncio.run(scenario(10))
+
+
+def test_settle_ends_when_all_have_come_to_rest() -> None:
+    """With nobody at work it takes a few turns of the loop and not all that it may take; a long chain of work gets them."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        done: list[int] = []
+
+        async def chain() -> None:
+            for step in range(20):
+                await asyncio.sleep(0)
+                done.append(step)
+
+        task = asyncio.create_task(chain())
+        at_work = await steps(clock.settle)
+        assert len(done) == 20
+        at_rest = await steps(clock.settle)
+        assert at_rest < at_work / 2
+        await task
+
+    asyncio.run(scenario())
+
+
+def test_settle_waits_for_what_sockets_within_the_loop_bring() -> None:
+    """A question and its answer over a pair of sockets are through when everybody is said to be at rest."""
+
+    async def scenario() -> bytes:
+        clock = FakeClock()
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        their_reader, their_writer = await asyncio.open_connection(sock=theirs)
+        heard = b""
+
+        async def ask() -> None:
+            nonlocal heard
+            writer.write(b"?\n")
+            heard = await reader.readline()
+
+        async def answer() -> None:
+            await their_reader.readline()
+            their_writer.write(b"!\n")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask())
+            group.create_task(answer())
+            await clock.settle()
+            seen = heard
+        for one in (writer, their_writer):
+            one.close()
+            await one.wait_closed()
+        return seen
+
+    assert asyncio.run(scenario()) == b"!\n"
+
+
+def test_sleeps_that_were_cut_short_are_not_kept() -> None:
+    """Whoever waits for an event with a time limit, again and again, leaves nothing behind that the clock looks through."""
+
+    async def scenario(cancelled: int) -> int:
+        clock = FakeClock()
+        for _ in range(cancelled):
+            task = asyncio.create_task(clock.sleep(1e6))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        due = asyncio.create_task(clock.sleep(2e6))
+        made = await steps(lambda: clock.run(3e6))
+        await due
+        return made
+
+    assert asyncio.run(scenario(5000)) < asyncio.run(scenario(0)) + 500
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sleeps=st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=5), min_size=1, max_size=8),
+    grain=st.integers(0, 20),
+)
+def test_with_a_grain_nobody_wakes_early_nor_later_than_that(sleeps: list[list[int]], grain: int) -> None:
+    """Each sleep takes at least its time and at most the grain more, and those who wake together see one moment."""
+
+    async def scenario() -> int:
+        clock = FakeClock(monotonic=0.0)
+        moments: set[float] = set()
+
+        async def work(seconds: list[int]) -> None:
+            for each in seconds:
+                began = clock.monotonic()
+                await clock.sleep(each)
+                moments.add(clock.monotonic())
+                assert each <= clock.monotonic() - began <= each + grain
+
+        async with clock.autojump(grain):
+            await asyncio.gather(*(work(one) for one in sleeps))
+        return len(moments)
+
+    longest = max(sum(one) + grain * len(one) for one in sleeps)
+    assert asyncio.run(scenario()) <= longest // (grain + 1) + 1
