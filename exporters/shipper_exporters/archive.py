@@ -223,9 +223,12 @@ def _oldest(request: Request) -> int:
 def _times(batch: Batch) -> Iterator[int]:
     yield batch.cut.observed_ns
     for start, end in [(m.offset, m.offset + m.length) for m in batch.members] or [(0, len(batch.payload))]:
-        record = _first_record(batch.payload, start, end)
-        if record is not None:
-            yield scan(batch.signal, field(1, field(2, field(2, record)))).oldest_ns
+        try:
+            record = _first_record(batch.payload, start, end)
+            if record is not None:
+                yield scan(batch.signal, field(1, field(2, field(2, record)))).oldest_ns
+        except MalformedOtlp:  # what is no OTLP is kept as it came, and has no time
+            return
 
 
 def _first_record(data: bytes, at: int, end: int, path: tuple[int, ...] = (1, 2, 2)) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
-from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge
+from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge
 from shipper.intervals import IntervalSet
 from shipper_exporters._http.client import Client
 from shipper_exporters._http.exchange import SecretFile
@@ -101,8 +101,14 @@ class OtlpExporter(Exporter):
             await place.greet()
 
     def prepare(self, request: Request) -> Prepared:
-        """See `Exporter.prepare`. Raises ValueError unless all batches are of one life, as the request names only one."""
-        body = encode(request, self._settings.protocol, self._settings.compression)
+        """See `Exporter.prepare`. Raises ValueError unless all batches are of one life, as the request names only one.
+
+        Raises `Rejected` for what is no OTLP, where it has to be looked at.
+        """
+        try:
+            body = encode(request, self._settings.protocol, self._settings.compression)
+        except MalformedOtlp as error:
+            raise Rejected(f"{self.name}: {error}") from None
         return Prepared(request.id, request.signal, body, len(body.data))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:

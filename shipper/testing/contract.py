@@ -36,10 +36,12 @@ from enum import Enum
 from typing import ClassVar
 
 from shipper.clock import Clock, Deadline
-from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Prepared, Request, Signal
-from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
+from shipper.contracts import Accepted, Batch, Cut, Exporter, ExporterContext, Prepared, Request, Signal
+from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
 from shipper.intervals import IntervalSet
-from shipper.testing.clock import FakeClock
+from shipper.otlp.scan import scan
+from shipper.testing.clock import START_WALL_NS, FakeClock
+from shipper.testing.odd import malformed, odd_payloads
 from shipper.testing.streams import LIFE, log_batch, log_request
 
 PATIENCE = 30.0  # real seconds after which a send that hangs has failed; no test that passes waits for them
@@ -271,6 +273,37 @@ class ExporterContract(ABC):
 
         self._run(scenario)
 
+    def test_odd_records_end_somewhere(self) -> None:
+        """Whatever a record may hold, it is taken, refused, or left out and counted; the same each time it is prepared."""
+
+        async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
+            for signal in sorted(exporter.signals):
+                for payload in odd_payloads(signal):
+                    request = log_request(_of_payload(signal, payload))
+                    prepared, again = (_prepared(exporter, request) for _ in range(2))
+                    assert prepared == again, f"{signal}: prepared anew it is something else"
+                    if prepared is None or (signal is not self.signal):
+                        continue
+                    (found,) = await asyncio.gather(
+                        exporter.send(prepared, Deadline.after(clock, 60)), return_exceptions=True
+                    )
+                    if isinstance(found, Accepted):
+                        assert 0 <= found.rejected <= request.batches[0].cut.records, found
+                    elif not isinstance(found, DeliveryError):
+                        raise found
+
+        self._run(scenario)
+
+    def test_what_is_no_otlp_is_refused(self) -> None:
+        """A payload that is damaged is refused by `prepare`, or taken as it is; nothing else comes of it."""
+
+        async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
+            for signal in sorted(exporter.signals):
+                for payload in malformed(signal):
+                    _prepared(exporter, log_request(_of_payload(signal, payload)))
+
+        self._run(scenario)
+
     def test_cancelled_send_leaves_it_usable(self) -> None:
         """A send that is cancelled on the way ends as cancelled, and later ones work."""
 
@@ -384,6 +417,22 @@ class ExporterContract(ABC):
                     await exporter.aclose()
 
         asyncio.run(run())
+
+
+def _of_payload(signal: Signal, payload: bytes) -> Batch:
+    try:
+        records = scan(signal, payload).records
+    except MalformedOtlp:
+        records = 1
+    return Batch(LIFE, "odd", signal, Cut(0, 1 << 30, 0, 1 << 30, records, START_WALL_NS), payload)
+
+
+def _prepared(exporter: Exporter, request: Request) -> Prepared | None:
+    """None when it is refused."""
+    try:
+        return exporter.prepare(request)
+    except DeliveryError:
+        return None
 
 
 def _context(clock: FakeClock) -> ExporterContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import Metric
 
@@ -34,7 +35,10 @@ def lines_of(families: Sequence[Metric]) -> set[str]:
 
 def _lines(payload: bytes) -> list[str]:
     found: list[str] = []
-    message: Any = ExportMetricsServiceRequest.FromString(payload)
+    try:
+        message: Any = ExportMetricsServiceRequest.FromString(payload)
+    except DecodeError:
+        return found
     for resource in message.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:

@@ -14,12 +14,15 @@ import pytest
 from pyarrow import parquet
 
 from shipper.clock import Deadline
-from shipper.contracts import ExporterContext, Request, Signal
+from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal
 from shipper.errors import ConfigError
 from shipper.fleet.archive import Archive
 from shipper.fleet.store import StoreUnusable, open_store
-from shipper.testing.clock import FakeClock
+from shipper.otlp.scan import scan
+from shipper.testing.clock import START_WALL_NS, FakeClock
+from shipper.testing.odd import odd_payloads
 from shipper.testing.streams import LIFE, log_batch, log_request
+from shipper_exporters._archive.parquet import encode_table
 from shipper_exporters.archive import ArchiveExporter, ArchiveSettings
 from tests.exporters.fake_s3 import BUCKET, FakeS3
 
@@ -150,6 +153,16 @@ def test_tables_are_no_objects_to_an_audit(tmp_path: Path) -> None:
     archive = Archive.open(str(tmp_path), {})
     index = archive.index()
     assert (len(index.lists), index.unlisted, index.damage) == (1, (), ())
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_odd_records_as_a_table(signal: Signal) -> None:
+    """Numbers and times that columns have no room for keep no object from being written."""
+    for payload in odd_payloads(signal):
+        records = scan(signal, payload).records
+        batch = Batch(LIFE, "odd", signal, Cut(0, 9, 0, 9, records, START_WALL_NS), payload)
+        rows = parquet.read_table(io.BytesIO(encode_table(log_request(batch))))
+        assert rows.num_rows == records
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

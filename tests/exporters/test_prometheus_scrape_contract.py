@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -73,7 +73,8 @@ class ScraperDestination(Destination):
         except aiohttp.ClientError:
             return  # it was closed just now
         if self._remembers:
-            self._seen |= lines_of(list(text_string_to_metric_families(text)))  # type: ignore[no-untyped-call]
+            with suppress(ValueError):  # a counter below zero, which this parser refuses and a Prometheus takes
+                self._seen |= lines_of(list(text_string_to_metric_families(text)))  # type: ignore[no-untyped-call]
 
 
 class TestPrometheusScrapeExporter(ExporterContract):

@@ -25,6 +25,9 @@ _COLUMNS = {  # column: resource attribute
     "life": "shipper.life.id",
 }
 
+_MOST = (1 << 63) - 1  # of a column of whole numbers or times
+_SMALLEST_TYPE = 127
+
 
 def require() -> None:
     """Raise `MissingExtra` where pyarrow is not installed."""
@@ -94,7 +97,7 @@ def _schema(arrow: Any, signal: Signal) -> Any:
 
 def _row(signal: Signal, record: Record, batch: str, number: int) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "time": record.time_ns or record.observed_ns or None,
+        "time": _moment(record.time_ns or record.observed_ns),
         **{column: _text(record.resource.get(name)) for column, name in _COLUMNS.items()},
         "scope": record.scope,
         "attributes": _texts(record.attributes),
@@ -106,12 +109,12 @@ def _row(signal: Signal, record: Record, batch: str, number: int) -> dict[str, A
         return {**row, "name": record.name, "unit": record.unit, **_value(record.value)}
     row |= {"trace_id": record.trace_id or None, "span_id": record.span_id or None}
     if signal is Signal.TRACES:
-        more = {"end": record.end_ns or None, "name": record.name, "status": record.status}
+        more = {"end": _moment(record.end_ns), "name": record.name, "status": _small(record.status)}
         return {**row, **more, "parent_span_id": record.parent_span_id or None}
     return {
         **row,
-        "observed": record.observed_ns or None,
-        "severity": record.severity,
+        "observed": _moment(record.observed_ns),
+        "severity": _small(record.severity),
         "severity_text": record.severity_text,
         "event": record.event_name or None,
         "body": _text(record.body),
@@ -120,8 +123,20 @@ def _row(signal: Signal, record: Record, batch: str, number: int) -> dict[str, A
 
 def _value(value: AttributeValue) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return {"count": value["count"], "sum": value["sum"]}
+        count = value["count"]
+        assert isinstance(count, int)
+        return {"count": min(count, _MOST), "sum": value["sum"]}
     return {"value": None if value is None else float(value)}  # type: ignore[arg-type]
+
+
+def _moment(ns: int) -> int | None:
+    """A time as a column has it, which ends with the year 2262; None when it is not known."""
+    return min(ns, _MOST) or None
+
+
+def _small(number: int) -> int | None:
+    """The number of an enum; None for one that no version of OTLP has."""
+    return number if 0 <= number <= _SMALLEST_TYPE else None
 
 
 def _texts(attributes: Mapping[str, AttributeValue]) -> list[tuple[str, str | None]]:
