@@ -1,24 +1,24 @@
 """Sends to Kafka: OTLP protobuf in the topics of the OpenTelemetry Collector, by an idempotent producer, keyed by life.
 
-What is sent is in ``_kafka_messages``, what errors mean in ``_kafka_answers``, the producer (librdkafka) in ``_kafka_producer``. A
-request is acknowledged when all in-sync replicas have each of its messages. One that is sent again while its messages are still with
-the producer waits for those and gives it no others.
+What is sent is in ``_kafka/messages.py``, and beside it what errors mean in ``answers.py``, what becomes of a request in
+``journey.py``, the producer (librdkafka) in ``producer.py``. A request is acknowledged when all in-sync replicas have each of its
+messages. One that is sent again while its messages are still with the producer waits for those and gives it no others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from confluent_kafka import KafkaError, KafkaException
 
 from shipper.clock import Deadline, Patience
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, Unusable
+from shipper.errors import MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
 from shipper_exporters._http.exchange import Addresses, SecretFile
-from shipper_exporters._kafka.answers import meaning, of_connection, trouble
-from shipper_exporters._kafka.messages import Message, messages
+from shipper_exporters._kafka.answers import of_connection, trouble
+from shipper_exporters._kafka.journey import Journey
+from shipper_exporters._kafka.messages import messages
 from shipper_exporters._kafka.producer import KafkaProducer, config
 from shipper_exporters._kafka.settings import KafkaSettings, check
 from shipper_exporters._way.resolve import Names
@@ -64,7 +64,7 @@ class KafkaExporter(Exporter):
         self._of_connection = ""  # what librdkafka last said of one
         self._producer: KafkaProducer | None = None
         self._making = asyncio.Lock()
-        self._journeys: dict[str, _Journey] = {}
+        self._journeys: dict[str, Journey] = {}
 
     async def start(self) -> None:
         """See `Exporter.start`: the producer is made when there is something to send."""
@@ -78,27 +78,32 @@ class KafkaExporter(Exporter):
         return Prepared(request.id, request.signal, tuple(made), sum(len(message.value) for message in made))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
-        """See `Exporter.send`."""
+        """See `Exporter.send`. What was acknowledged of a request before it failed is not sent again with it."""
         producer = await self._ready()
-        journey = self._journeys.setdefault(prepared.request_id, _Journey(prepared.body))
-        while len(self._journeys) > _REMEMBERED:
-            del self._journeys[next(iter(self._journeys))]
+        journey = self._journey(prepared)
+        topic = self._topics[prepared.signal]
         try:
             async with Patience(self._clock, self._settings.timeout, deadline) as patience:
-                journey.give(producer, self._topics[prepared.signal], self.describe())
-                await journey.arrived(patience.progress)
+                accepted = await journey.go(producer, topic, prepared.body, patience.progress)
         except TimeoutError:
             when = "before the deadline" if deadline.expired() else f"for {self._settings.timeout:g} s"
             raise Retryable(f"{self.describe()}: nothing was acknowledged {when}") from None
-        except Retryable:
+        except Unusable:
+            await self._discard()
             raise
-        except DeliveryError as error:
+        except (TooLarge, Rejected):  # it comes again, if at all, under other ids
             self._journeys.pop(prepared.request_id, None)
-            if isinstance(error, Unusable):
-                await self._discard()
             raise
-        del self._journeys[prepared.request_id]
-        return Accepted()
+        self._journeys.pop(prepared.request_id, None)
+        return accepted
+
+    def _journey(self, prepared: Prepared) -> Journey:
+        """How far the request got before."""
+        new = Journey(prepared.signal, len(prepared.body), self.describe())
+        journey = self._journeys.setdefault(prepared.request_id, new)
+        while len(self._journeys) > _REMEMBERED:
+            del self._journeys[next(iter(self._journeys))]
+        return journey
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a broker on this host, unless the settings say so."""
@@ -177,56 +182,3 @@ class KafkaExporter(Exporter):
         if found is not None:
             for journey in self._journeys.values():
                 journey.fail(found)
-
-
-class _Journey:
-    """How far the messages of a request got; it outlives a failed attempt, and the messages stay with the producer."""
-
-    def __init__(self, made: tuple[Message, ...]) -> None:
-        self._messages = made
-        self._under_way: set[int] = set()
-        self._there: set[int] = set()
-        self._trouble: DeliveryError | None = None
-        self._news = asyncio.Event()
-
-    def give(self, producer: KafkaProducer, topic: str, where: str) -> None:
-        """Hand over what is neither there nor under way. Raises `Retryable` when the producer has no room."""
-        self._trouble = None
-        generation = self._under_way
-        for number, message in enumerate(self._messages):
-            if number in self._there or number in self._under_way:
-                continue
-
-            def done(error: KafkaError | None, number: int = number) -> None:
-                generation.discard(number)
-                if error is None:
-                    self._there.add(number)
-                    self._news.set()
-                else:
-                    self.fail(meaning(error, where))
-
-            try:
-                producer.give(topic, message, done)
-            except BufferError:
-                raise Retryable(f"{where}: the brokers are too slow, no more is taken on now") from None
-            generation.add(number)
-
-    async def arrived(self, progress: Callable[[], None]) -> None:
-        """Return when all is acknowledged, calling ``progress`` now and then. Raises what was found to be wrong."""
-        while len(self._there) < len(self._messages):
-            if self._trouble is not None:
-                raise self._trouble
-            self._news.clear()
-            await self._news.wait()
-            progress()
-
-    def fail(self, error: DeliveryError) -> None:
-        """Something is wrong, with a message or with all; the gravest is told."""
-        if self._trouble is None or isinstance(self._trouble, Retryable):
-            self._trouble = error
-        self._news.set()
-
-    def forget(self) -> None:
-        """The producer is gone, and with it what was under way."""
-        self._under_way = set()
-        self.fail(Retryable("the producer was made anew"))

@@ -1,7 +1,8 @@
 """A Kafka broker for tests, on a real socket: as much of the protocol as an idempotent producer speaks, and faults on request.
 
 Written from https://kafka.apache.org/protocol: ApiVersions 0, Metadata 1, InitProducerId 0, Produce 3. It keeps what a broker
-keeps: a batch whose producer and sequence it has is acknowledged and not stored again.
+keeps: a batch whose producer and sequence it has is acknowledged and not stored again, and of one producer and epoch none is
+taken out of order.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import asyncio
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tests.exporters.stream_server import StreamServer, finish
 
 PRODUCE, FETCH, METADATA, API_VERSIONS, INIT_PRODUCER = 0, 1, 3, 18, 22
 _VERSIONS = {PRODUCE: (3, 3), FETCH: (0, 4), METADATA: (0, 1), API_VERSIONS: (0, 0), INIT_PRODUCER: (0, 0)}
-UNSUPPORTED_VERSION = 35
+UNSUPPORTED_VERSION, OUT_OF_ORDER = 35, 45
 
 
 @dataclass
@@ -76,9 +77,11 @@ class KafkaBroker(StreamServer):
         super().__init__()
         self.topics = frozenset(topics)
         self.fault: str | int = ""
+        self.refuses: Callable[[Stored], int] = lambda message: 0  # the error code for the batch that it is in
+        self.offered: list[Stored] = []
         self.stored: list[Stored] = []
         self._producers = 0
-        self._sequences: dict[tuple[int, str], int] = defaultdict(lambda: -1)
+        self._sequences: dict[tuple[int, int, str], int] = defaultdict(lambda: -1)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """See `StreamServer.talk`."""
@@ -138,30 +141,31 @@ class KafkaBroker(StreamServer):
             for _ in range(partitions):
                 partition, size = request.take("i"), request.take("i")
                 batch = request.raw(size)
+                code = fault if isinstance(fault, int) else 0
                 if fault in ("", "held", "cut off"):
-                    self._store(topic, batch)
-                out += struct.pack(">ihqq", partition, fault if isinstance(fault, int) else 0, len(self.stored), -1)
+                    code = self._store(topic, batch)
+                out += struct.pack(">ihqq", partition, code, len(self.stored), -1)
         if fault in ("held", "never"):
             await self._released.wait()
             if fault == "never":
                 return None
         return head + struct.pack(">i", topics) + out + struct.pack(">i", 0)
 
-    def _store(self, topic: str, batch: bytes) -> None:
-        """A record batch of format 2; its CRC is checked by nobody here."""
+    def _store(self, topic: str, batch: bytes) -> int:
+        """A record batch of format 2; its CRC is checked by nobody here. The code to answer with."""
         reader = Reader(batch, 8 + 4 + 4)
         assert reader.take("b") == 2
         reader.take("I")
         attributes = reader.take("h")
         reader.at += 4 + 8 + 8
-        producer, _epoch, sequence, count = reader.take("q"), reader.take("h"), reader.take("i"), reader.take("i")
+        producer, epoch, sequence, count = reader.take("q"), reader.take("h"), reader.take("i"), reader.take("i")
         assert producer > 0, "only an idempotent producer has an id"
-        if sequence <= self._sequences[producer, topic]:
-            return
-        self._sequences[producer, topic] = sequence + count - 1
+        if sequence != self._sequences[producer, epoch, topic] + 1:
+            return 0 if sequence <= self._sequences[producer, epoch, topic] else OUT_OF_ORDER
         records = batch[reader.at :]
         assert attributes & 7 in (0, 1), "this broker knows gzip only"
         reader = Reader(zlib.decompress(records, 31) if attributes & 7 else records)
+        found: list[Stored] = []
         for _ in range(count):
             reader.varint()
             reader.raw(1)
@@ -172,4 +176,10 @@ class KafkaBroker(StreamServer):
             for _ in range(reader.varint()):
                 name = reader.raw(reader.varint()).decode()
                 headers[name] = reader.raw(reader.varint())
-            self.stored.append(Stored(topic, key, value, headers))
+            found.append(Stored(topic, key, value, headers))
+        self.offered += found
+        if code := max(map(self.refuses, found)):
+            return code
+        self._sequences[producer, epoch, topic] = sequence + count - 1
+        self.stored += found
+        return 0

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from shipper.clock import Deadline, SystemClock
-from shipper.contracts import ExporterContext, Prepared, Signal
+from shipper.contracts import Accepted, ExporterContext, Prepared, Signal
 from shipper.errors import Retryable
 from shipper.otlp.decode import records
 from shipper.testing.streams import LIFE, log_batch, log_request
@@ -74,6 +76,29 @@ def test_a_broker_that_is_killed_loses_nothing_and_doubles_nothing(tmp_path: Pat
     with running(tmp_path) as node:
         asyncio.run(main(node.port))
         assert consumed(node.port, 4000) == lines
+
+
+def test_a_topic_that_takes_less_doubles_nothing(tmp_path: Path) -> None:
+    """Messages that a topic refuses for their size go in halves, and those beside them are not sent again."""
+    dice = Random(1)
+    lines = [f"line {n} {dice.randbytes(dice.choice([20, 200, 800])).hex()}" for n in range(400)]
+
+    async def main(port: int) -> None:
+        one = exporter(port)
+        for at in range(0, 400, 40):
+            prepared = one.prepare(log_request(log_batch(lines[at : at + 40], start=20 * at)))
+            assert len(prepared.body) > 2
+            answer = await one.send(prepared, Deadline.after(CLOCK, 30))
+            assert answer == Accepted()
+        await one.aclose()
+
+    with running(tmp_path) as node:
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{node.port}"})
+        topic = NewTopic("otlp_logs", 1, 1, config={"max.message.bytes": "2400"})
+        admin.create_topics([topic])["otlp_logs"].result(30)
+        asyncio.run(main(node.port))
+        found = consumed(node.port, 400)
+        assert sorted(found) == sorted(lines)
 
 
 @pytest.mark.skipif("OTELCOL_KAFKA_BINARY" not in os.environ, reason="OTELCOL_KAFKA_BINARY names no Collector")

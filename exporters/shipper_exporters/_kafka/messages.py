@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from shipper.contracts import Batch, Request, Signal
 from shipper.errors import Rejected
 from shipper.otlp.layout import Layout
-from shipper.otlp.splice import units
+from shipper.otlp.splice import take, units
 from shipper_exporters._otlp.request import names
 
 _OVERHEAD = 512  # of a message beside its value and its headers: key, lengths, and what the producer adds
@@ -25,6 +25,11 @@ class Message:
     key: bytes
     value: bytes = field(repr=False)
     headers: tuple[tuple[str, bytes], ...]
+
+    def part(self, signal: Signal, first: int, last: int) -> Message:
+        """The units of it from ``first`` to ``last``, and a header that says so. Raises `MalformedOtlp`."""
+        headers = (*self.headers, ("shipper-records", f"{first}-{last}".encode()))
+        return Message(self.key, take(signal, self.value, first, last), headers)
 
 
 def messages(request: Request, limit: int) -> list[Message]:

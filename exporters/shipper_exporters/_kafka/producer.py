@@ -82,6 +82,7 @@ def config(
         "compression.type": compression,
         "message.max.bytes": max_message_bytes + 4096,
         "linger.ms": 0,  # a request is gathered before it comes here
+        "batch.num.messages": 1,  # and brokers refuse whole batches: what is refused is so for itself and not for its company
         "queue.buffering.max.kbytes": _QUEUE_KIB,
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.propagation.max.ms": 10_000,
