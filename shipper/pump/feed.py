@@ -51,7 +51,7 @@ class Feed:
         self._limits = limits
         self._batch_bytes = batch_bytes
         self._clock = tools.clock
-        own = TokenBucket(tools.clock, limits().requests_per_second, limits().burst)
+        own = TokenBucket(tools.clock, limits().requests_per_second, limits().burst, lambda: tools.health.well_since)
         self._bucket = own if beside is None else Buckets(own, beside)
 
     async def fill_one(self, worst: int = REST) -> Gathering | None:

@@ -27,11 +27,15 @@ class Health:
         "_unusable",
         "answers",
         "failed_at",
+        "well_since",
     )
 
     def __init__(self, clock: Clock) -> None:
         self.answers = 0  # since the last failure
         self.failed_at = -math.inf
+        self.well_since = (
+            -math.inf
+        )  # when the last outage ended: with the first answer after failures that were no hiccup
         self._clock = clock
         self._under_way: list[float] = []  # when each attempt without an answer began, the oldest first
         self._answered_at = clock.monotonic()
@@ -64,6 +68,8 @@ class Health:
     def answered(self) -> None:
         """The destination took a request, or refused just this one."""
         self._answered_at = self._clock.monotonic()
+        if self._failed_lastingly():
+            self.well_since = self._answered_at
         self._failures = 0
         self._unusable = False
         self._reason = self._late = ""
@@ -82,10 +88,13 @@ class Health:
 
     def failing(self, usual_answer: float) -> bool:
         """True while attempts fail, or nothing was answered for long; ``usual_answer``: seconds it takes otherwise."""
+        if self._failed_lastingly():
+            return True
         now = self._clock.monotonic()
-        if self._unusable:
-            return True
-        if self._failures >= IN_A_ROW and now - self._failed_since >= FOR_SECONDS:
-            return True
         silent_since = max(self._answered_at, self._under_way[0] if self._under_way else now)
         return now - silent_since >= max(SILENCE, 3 * usual_answer)
+
+    def _failed_lastingly(self) -> bool:
+        if self._failures < IN_A_ROW or self._unusable:
+            return self._unusable
+        return self._clock.monotonic() - self._failed_since >= FOR_SECONDS

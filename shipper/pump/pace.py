@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from shipper.clock import Clock
 
 
 class TokenBucket:
-    """``rate`` tokens a second, at most ``burst`` saved up; full at the start, so that first words go at once."""
+    """``rate`` tokens a second, at most ``burst`` saved up; full at the start, so that first words go at once.
 
-    __slots__ = ("_at", "_burst", "_clock", "_rate", "_tokens")
+    What was saved up in an outage is forgotten but for one token: thousands of hosts would all spend it in the second in which
+    their destination is back, and what waited goes in one request.
+    """
 
-    def __init__(self, clock: Clock, rate: float, burst: int) -> None:
+    __slots__ = ("_at", "_burst", "_clock", "_forgotten", "_rate", "_tokens", "_well_since")
+
+    def __init__(
+        self, clock: Clock, rate: float, burst: int, well_since: Callable[[], float] = lambda: -math.inf
+    ) -> None:
+        """``well_since``: when the last outage ended (monotonic seconds)."""
         if rate <= 0 or burst < 1:
             raise ValueError(f"a bucket needs a positive rate and a burst of at least one, not {rate} and {burst}")
         self._clock = clock
@@ -18,6 +28,8 @@ class TokenBucket:
         self._burst = float(burst)
         self._tokens = self._burst
         self._at = clock.monotonic()
+        self._well_since = well_since
+        self._forgotten = well_since()  # what was saved up to then
 
     def wait(self) -> float:
         """Seconds until a token is there; 0 when one is there now."""
@@ -33,9 +45,16 @@ class TokenBucket:
         return True
 
     def _refill(self) -> None:
-        now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
-        self._at = now
+        well_since = self._well_since()
+        if self._forgotten < well_since:
+            self._forgotten = well_since
+            self._fill_until(well_since)
+            self._tokens = min(self._tokens, 1.0)
+        self._fill_until(self._clock.monotonic())
+
+    def _fill_until(self, moment: float) -> None:
+        self._tokens = min(self._burst, self._tokens + max(0.0, moment - self._at) * self._rate)
+        self._at = moment
 
 
 class Buckets:
