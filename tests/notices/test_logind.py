@@ -4,115 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shipper.clock import SystemClock
-from shipper.events import Reporter
-from shipper.notice import Need, Notice, NoticeKind
-from shipper.notices.logind import LogindHold, LogindWatcher
-from shipper.notices.logind_bus import Logind
-from shipper.testing.platforms.logind import PrivateLogind, why_not
+from shipper.notice import NoticeKind
+from shipper.testing.platforms.logind import why_not
+from tests.notices.logind_kit import PATIENCE, Listening, locked, private_logind, until
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
-PATIENCE = 30.0
-DELAY = 3  # InhibitDelayMaxSec: long enough that its end is not mistaken for a release
-
-
-class Seen:
-    """A board that only remembers."""
-
-    def __init__(self) -> None:
-        self.notices: list[Notice] = []
-        self.taken_back: list[str] = []
-        self.unknowns: list[str] = []
-        self.known = False
-
-    def notice(self, notice: Notice) -> None:
-        self.seen(notice.source)
-        self.notices.append(notice)
-
-    def withdrawn(self, source: str, key: str, why: str) -> None:
-        self.seen(source)
-        self.taken_back.append(why)
-
-    def seen(self, source: str) -> None:
-        self.known = True
-
-    def unknown(self, source: str, why: str) -> None:
-        self.known = False
-        self.unknowns.append(why)
-
-    def standing(self) -> tuple[Notice, ...]:
-        return tuple(self.notices)
-
-    async def flushed(self, timeout: float) -> bool:
-        return True
-
-
-class Listening:
-    """A watcher and a hold on one logind, as a sidecar has them."""
-
-    def __init__(self, address: str, stop_seconds: float = 0.0) -> None:
-        self.board = Seen()
-        self.report = Reporter(SystemClock())
-        self.draining = False
-        logind = Logind(address=address)
-        self.watcher = LogindWatcher(clock=SystemClock(), logind=logind, stop_seconds=stop_seconds)
-        self.hold = LogindHold(clock=SystemClock(), report=self.report, logind=logind)
-
-    def need(self) -> Need:
-        return Need(backlog=1, draining=self.draining, notices=(), deadline=math.inf)
-
-    @asynccontextmanager
-    async def on(self) -> AsyncIterator[Listening]:
-        tasks = [
-            asyncio.ensure_future(self.watcher.run(self.board)),
-            asyncio.ensure_future(self.hold.run(self.need)),
-        ]
-        try:
-            yield self
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self.watcher.aclose()
-            await self.hold.aclose()
-
-    def hold_problems(self) -> float:
-        return self.report.metrics.registry.get_sample_value("shipper_problems_total", {"kind": "hold"}) or 0.0
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"this did not happen within {PATIENCE} s: {what}") from None
-
-
-async def locked(logind: PrivateLogind, count: int = 1) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while await logind.inhibitors() != [("shutdown", "shipper", "delay")] * count:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def private_logind(longest_delay: int = DELAY) -> AsyncIterator[PrivateLogind]:
-    with tempfile.TemporaryDirectory(prefix="logind") as directory:
-        async with PrivateLogind(Path(directory), longest_delay=longest_delay) as logind:
-            yield logind
 
 
 def test_a_shutdown_waits_for_the_lock_and_goes_on_once_it_is_released() -> None:
@@ -261,7 +165,7 @@ def test_where_the_lock_is_refused_it_is_said_once_and_notices_come_all_the_same
     script = """
 import asyncio, json, os, sys
 sys.path[:0] = [sys.argv[2]]
-import test_logind as kit
+import logind_kit as kit
 async def scenario():
     listening = kit.Listening(sys.argv[1])
     os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
@@ -290,139 +194,5 @@ asyncio.run(scenario())
             await logind.power_off()
             assert json.loads(await refused.stdout.readline()) == [1, "imminent"]
             await refused.communicate()
-
-    asyncio.run(scenario())
-
-
-class Newer:
-    """A logind of our own making on the same bus, to say what the one on this machine never says."""
-
-    def __init__(self, logind: PrivateLogind) -> None:
-        self.logind = logind
-        self.delay: Any = 5_000_000
-        self.preparing: Any = False
-
-    @asynccontextmanager
-    async def on(self, name: str = "org.freedesktop.login1") -> AsyncIterator[Newer]:
-        from dbus_fast import BusType
-        from dbus_fast.aio import MessageBus
-
-        self.bus = await MessageBus(self.logind.address, BusType.SYSTEM).connect()
-        self.bus.add_message_handler(self.answer)
-        if name:
-            await self.bus.request_name(name)
-        try:
-            yield self
-        finally:
-            self.bus.disconnect()
-
-    def answer(self, message: Any) -> Any:
-        from dbus_fast import Message, MessageType, Variant
-
-        if message.message_type is not MessageType.METHOD_CALL or message.path != "/org/freedesktop/login1":
-            return None
-        if message.member == "Get":
-            value = {"InhibitDelayMaxUSec": self.delay, "PreparingForShutdown": self.preparing}[message.body[1]]
-            kind = {bool: "b", int: "t", str: "s"}[type(value)]
-            return Message.new_method_return(message, "v", [Variant(kind, value)])
-        return Message.new_error(message, "org.freedesktop.login1.Nonsense", "no")
-
-    async def say(self, member: str, signature: str, *body: Any, to: str | None = None) -> None:
-        from dbus_fast import Message, MessageType
-
-        await self.bus.send(
-            Message(
-                destination=to,
-                message_type=MessageType.SIGNAL,
-                path="/org/freedesktop/login1",
-                interface="org.freedesktop.login1.Manager",
-                member=member,
-                signature=signature,
-                body=list(body),
-            )
-        )
-
-
-def test_a_newer_logind_says_what_kind_of_end_it_is() -> None:
-    """PrepareForShutdownWithMetadata and PrepareForShutdown make one notice; a soft reboot does not end the life."""
-    from dbus_fast import Variant
-
-    async def scenario() -> None:
-        async with private_logind() as logind:
-            await logind.kill_logind()
-            async with Newer(logind).on() as newer, Listening(logind.address).on() as ours:
-                await until(lambda: ours.board.known, "an answer")
-                for kind, ends in (("soft-reboot", False), ("poweroff", True)):
-                    await newer.say("PrepareForShutdownWithMetadata", "ba{sv}", True, {"type": Variant("s", kind)})
-                    await newer.say("PrepareForShutdown", "b", True)
-                    await newer.say("PrepareForShutdown", "b", False)
-                    await until(lambda: ours.board.taken_back, "a withdrawal")
-                    (notice,) = ours.board.notices
-                    assert kind in notice.evidence
-                    assert notice.ends_life is ends
-                    ours.board.notices.clear()
-                    ours.board.taken_back.clear()
-
-    asyncio.run(scenario())
-
-
-def test_signals_of_the_wrong_shape_and_of_others_mean_nothing() -> None:
-    """Nonsense is passed over; what somebody else sends us in logind's name begins no drain."""
-
-    async def scenario() -> None:
-        async with private_logind() as logind:
-            await logind.kill_logind()
-            async with (
-                Newer(logind).on() as newer,
-                Newer(logind).on(name="") as forger,
-                Listening(logind.address).on() as ours,
-            ):
-                await until(lambda: ours.board.known, "an answer")
-                bus: Any = ours.watcher._logind._bus
-                for other in (None, bus.unique_name):
-                    await forger.say("PrepareForShutdown", "b", True, to=other)
-                    await forger.say("NameOwnerChanged", "sss", "org.freedesktop.login1", "", ":1.999", to=other)
-                for signature, body in (("", []), ("s", ["true"]), ("u", [1]), ("as", [["x"]])):
-                    await newer.say("PrepareForShutdown", signature, *body)
-                    await newer.say("PrepareForShutdownWithMetadata", signature, *body)
-                await newer.say("PrepareForShutdownWithMetadata", "bs", False, "no metadata")
-                await newer.say("PrepareForShutdown", "b", True)
-                await until(lambda: ours.board.notices, "the true one")
-                assert len(ours.board.notices) == 1
-                assert ours.board.taken_back == []
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("delay", ["soon", 2**63, False])
-def test_a_delay_that_makes_no_sense_is_none(delay: object) -> None:
-    """Then the notice states no time, and the usual one counts."""
-
-    async def scenario() -> None:
-        async with private_logind() as logind:
-            await logind.kill_logind()
-            newer = Newer(logind)
-            newer.delay = delay
-            async with newer.on(), Listening(logind.address).on() as ours:
-                await until(lambda: ours.board.known, "an answer")
-                await newer.say("PrepareForShutdown", "b", True)
-                await until(lambda: ours.board.notices, "a notice")
-                assert ours.board.notices[0].deadline is None
-
-    asyncio.run(scenario())
-
-
-def test_a_shutdown_that_is_forgotten_with_its_logind_is_taken_back() -> None:
-    """A new logind that is preparing for nothing: the notice of the old one no longer stands, and its lock is taken anew."""
-
-    async def scenario() -> None:
-        async with private_logind(60) as logind, Listening(logind.address).on() as ours:
-            await locked(logind)
-            await logind.power_off()
-            await until(lambda: ours.board.notices, "a notice")
-            await logind.kill_logind()
-            await logind.start_logind()
-            await until(lambda: ours.board.taken_back, "a withdrawal")
-            await locked(logind)
 
     asyncio.run(scenario())
