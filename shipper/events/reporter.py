@@ -23,6 +23,8 @@ class Reporter:
     def __call__(self, event: Event) -> None:
         """Report one event; never raises into the caller."""
         event.count(self.metrics)
+        if not self._logger.isEnabledFor(event.level):
+            return
         subject = event.subject()
         held = 0
         if subject:

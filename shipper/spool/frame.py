@@ -19,12 +19,20 @@ MAX_PART = (1 << 32) - 1  # the longest header or payload that the length fields
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One intact frame: its logical positions ``[start, end)``, and the two parts its writer gave."""
+    """One intact frame: its logical positions ``[start, end)``, and the two parts its writer gave.
+
+    ``content`` is the payload where it was read, together with others: not copied, as it often becomes part of something else.
+    """
 
     start: int
     end: int
     header: bytes = field(repr=False)
-    payload: bytes = field(repr=False)
+    content: bytes | memoryview = field(repr=False)
+
+    @property
+    def payload(self) -> bytes:
+        """A copy of the content."""
+        return bytes(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def cut_out(data: bytes, offset: int, extent: Extent) -> Frame:
     """The frame at ``offset``, which was found `intact`."""
     body = offset + FIXED
     border = body + extent.header_length
-    return Frame(extent.start, extent.end, data[body:border], data[border : offset + extent.length])
+    return Frame(extent.start, extent.end, data[body:border], memoryview(data)[border : offset + extent.length])
 
 
 def find_next(data: bytes, offset: int, base: int) -> int | None:

@@ -29,6 +29,8 @@ class FrameHeader:
 
     def encode(self) -> bytes:
         """As a frame's header."""
+        if not (self.life or self.members or self.tokens):  # most of them
+            return b'{"records":%d,"units":%d,"observed":%d}' % (self.records, self.units, self.observed_ns)
         value: dict[str, Any] = {"records": self.records, "units": self.units, "observed": self.observed_ns}
         if self.life:
             value["life"] = self.life

@@ -36,38 +36,38 @@ class Splittable:
             self.header = FrameHeader.decode(frame.header)
         except ValueError as error:
             raise RangeGone(stream, frame.start, frame.end, str(error)) from error
-        self.frame = frame
+        self.content: bytes | memoryview = frame.content
+        self.size = len(frame.content)
+        self.start = frame.start  # the position of the first unit
+        self.end = frame.end
         self.units = self.header.units
         self._signal = signal
         self._stream = stream
-        self._tiled = _tile(self.header.members, len(frame.payload))
+        self._tiled = _tile(self.header.members, self.size)
+
+    @property
+    def payload(self) -> bytes:
+        """What it holds, a request, as bytes of its own; what else was read with it is let go."""
+        if not isinstance(self.content, bytes):
+            self.content = bytes(self.content)
+        return self.content
 
     @cached_property
     def _layout(self) -> Layout:
         """Where the units of the payload lie. Raises `MalformedOtlp`."""
-        return Layout(self.frame.payload)
-
-    @property
-    def start(self) -> int:
-        """The position of the first unit."""
-        return self.frame.start
-
-    @property
-    def end(self) -> int:
-        """The position behind the frame."""
-        return self.frame.end
+        return Layout(self.payload)
 
     def position(self, unit: int) -> int:
         """The position of a unit; behind the last one, the frame's end."""
-        return self.frame.start + unit if unit < max(1, self.units) else self.frame.end
+        return self.start + unit if unit < max(1, self.units) else self.end
 
     def unit(self, position: int) -> int:
         """The unit at a position."""
-        return min(max(position - self.frame.start, 0), self.units)
+        return min(max(position - self.start, 0), self.units)
 
     def whole(self) -> Part:
         """The frame as it was written."""
-        return Part(self.frame.payload, self.header.records, self.header.members)
+        return Part(self.payload, self.header.records, self.header.members)
 
     def part(self, first: int, last: int) -> Part:
         """The units ``[first, last)``. Raises `RangeGone` when the payload is not what its header says."""
@@ -93,7 +93,7 @@ class Splittable:
         """
         if self._tiled and (last := self._after_members(first, limit)):
             return last
-        return min(self.units, first + max(1, self.units * limit // max(1, len(self.frame.payload))))
+        return min(self.units, first + max(1, self.units * limit // max(1, self.size)))
 
     def _after_members(self, first: int, limit: int) -> int:
         """The unit behind the whole members from ``first`` on that ``limit`` bytes hold; 0 when not even one is whole."""
@@ -117,7 +117,7 @@ class Splittable:
             raise RangeGone(self._stream, self.start, self.end, f"cannot be split: {error}") from error
 
     def _bytes_of(self, member: Member) -> bytes:
-        return self.frame.payload[member.offset : member.offset + member.length]
+        return bytes(self.content[member.offset : member.offset + member.length])
 
     def _of_members(self, first: int, last: int) -> Part:
         pieces: list[bytes] = []

@@ -21,12 +21,15 @@ def walk_to(descriptor: int, base: int, start: int, at: int, end: int) -> int:
 
 
 def read_frames(
-    descriptor: int, base: int, start: int, end: int, limit: int, *, must: bool
+    descriptor: int, base: int, start: int, end: int, limit: int, first: int, *, must: bool
 ) -> tuple[list[Frame], list[tuple[int, int]]]:
-    """Intact frames of ``[start, end)`` up to ``limit`` bytes (with ``must`` at least one), and damaged ranges met."""
+    """Intact frames of ``[start, end)`` up to ``limit`` bytes (with ``must`` at least one), and damaged ranges met.
+
+    ``first``: bytes to read at first, which may turn out not to be enough.
+    """
     found: list[Frame] = []
     damaged: list[tuple[int, int]] = []
-    data = files.read_at(descriptor, min(max(limit, frame.FIXED), end - start), start - base)
+    data = files.read_at(descriptor, min(max(first, frame.FIXED), end - start), start - base)
     at = total = 0
     while start + at < end and not (found and total >= limit):
         extent = frame.read_extent(data, at, start + at)

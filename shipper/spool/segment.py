@@ -36,6 +36,13 @@ class Segment:
             self.marks.append(start)
         self.end = end
 
+    def reach(self, start: int, limit: int) -> int:
+        """Bytes to read from a frame start on, so that the last frame in them is whole: about ``limit``, more for a large one."""
+        index = bisect_right(self.marks, start + limit) - 1
+        if index >= 0 and self.marks[index] > start:
+            return self.marks[index] - start
+        return (self.marks[index + 1] if index + 1 < len(self.marks) else self.end) - start
+
     def mark_before(self, position: int) -> int:
         """A frame start at or before ``position``."""
         index = bisect_right(self.marks, position) - 1

@@ -20,7 +20,7 @@ from shipper.spool import files, frame
 from shipper.spool.frame import Frame
 from shipper.spool.policy import Fsync, Limits, Policy
 from shipper.spool.reading import read_frames, walk_to
-from shipper.spool.segment import Segment
+from shipper.spool.segment import MARK_EVERY, Segment
 from shipper.spool.store import SegmentStore
 from shipper.spool.sync import Syncer, Unsynced
 
@@ -45,6 +45,7 @@ class Spool:
         self._damaged = IntervalSet()  # met while reading, and said
         self._released = 0
         self._closed = False
+        self._bytes = report.metrics.spool_bytes.labels(name)
         self._syncer = Syncer(self._collect, interval if fsync is Fsync.INTERVAL else None, store.end, name, report)
         self._gauge()
 
@@ -208,7 +209,8 @@ class Spool:
             if at not in self._borders and at != segment.base:
                 start = walk_to(descriptor, segment.base, segment.mark_before(at), at, end)
             while True:
-                frames, damaged = read_frames(descriptor, segment.base, start, end, limit, must=must)
+                first = segment.reach(start, limit) if must and limit >= MARK_EVERY else limit
+                frames, damaged = read_frames(descriptor, segment.base, start, end, limit, first, must=must)
                 self._say_damaged(damaged)
                 wanted = [f for f in frames if f.end > at]
                 if wanted or not frames:
@@ -293,4 +295,4 @@ class Spool:
             return self._store.collect()
 
     def _gauge(self) -> None:
-        self._report.metrics.spool_bytes.labels(self.name).set(self._store.size)
+        self._bytes.set(self._store.size)

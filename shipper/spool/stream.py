@@ -66,7 +66,7 @@ class SpoolStream(Stream):
         if not frames or frames[0].start > at:
             raise RangeGone(self.id, at, frames[0].start if frames else frontier, "it is not in the spool any more")
         first = self._splittable(frames[0])
-        if at > first.start or first.end > end or len(first.frame.payload) > _whole(limit):
+        if at > first.start or first.end > end or first.size > _whole(limit):
             return self._cut_within(first, first.unit(at), limit, end)
         return self._batch(self._together(first, [frame for frame in frames[1:] if frame.end <= end], limit))
 
@@ -101,9 +101,9 @@ class SpoolStream(Stream):
     def _together(self, first: Splittable, following: list[Frame], limit: int) -> list[Splittable]:
         """The frames that fit in one batch: they meet, and they belong to the same life."""
         taken = [first]
-        size = len(first.frame.payload)
+        size = first.size
         for frame in following:
-            size += len(frame.payload)
+            size += len(frame.content)
             if frame.start != taken[-1].end or size > limit:
                 break
             more = self._splittable(frame)
@@ -147,8 +147,8 @@ class SpoolStream(Stream):
         offset = 0
         for frame in frames:
             members += [replace(member, offset=member.offset + offset) for member in frame.header.members]
-            offset += len(frame.frame.payload)
-        payload = frames[0].frame.payload if len(frames) == 1 else b"".join(f.frame.payload for f in frames)
+            offset += frame.size
+        payload = frames[0].payload if len(frames) == 1 else b"".join([frame.content for frame in frames])
         part = Part(payload, sum(frame.header.records for frame in frames), tuple(members))
         observed = min(frame.header.observed_ns for frame in frames)
         return self._make(part, frames[0].start, frames[-1].end, observed, frames[0].header.life)
