@@ -282,6 +282,18 @@ class ExporterContext:
     own_addresses: frozenset[tuple[str, int]] = frozenset()  # our own listeners: sending there is refused
 
 
+class Packing(ABC):
+    """A request that is prepared batch by batch while it is cut, so that nobody keeps their bytes; see `Exporter.packing`."""
+
+    @abstractmethod
+    def add(self, batch: Batch) -> None:
+        """Take in one more; called in the order of the request, and perhaps in a worker thread."""
+
+    @abstractmethod
+    def prepared(self, request_id: str) -> Prepared:
+        """What `Exporter.prepare` would have made of a request of these batches; called once."""
+
+
 class Exporter(ABC):
     """Sends requests to one destination. Loaded by entry point (group ``shipper.exporters``), one file each.
 
@@ -308,6 +320,10 @@ class Exporter(ABC):
     @abstractmethod
     def prepare(self, request: Request) -> Prepared:
         """Encode and compress; called in a worker thread, so it touches nothing but its argument and constants."""
+
+    def packing(self, signal: Signal) -> Packing | None:
+        """Where a request is filled from now on, if large ones are better prepared bit by bit; it gets no empty batches."""
+        return None
 
     @abstractmethod
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:

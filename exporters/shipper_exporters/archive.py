@@ -6,31 +6,18 @@ bytes. The range list is written last: whoever finds one may rely on its object.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import field as attribute
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from isal import isal_zlib
 from msgspec import Meta
 
 from shipper.clock import Deadline
 from shipper.config.section import Section
 from shipper.config.units import Seconds, Size
-from shipper.contracts import Accepted, Batch, Exporter, ExporterContext, Limits, Prepared, Request
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Packing, Prepared, Request, Signal
 from shipper.errors import ConfigError, MalformedOtlp, Retryable, TooLarge, Unusable
-from shipper.fleet.layout import (
-    DEFAULT_PARTITION,
-    RANGE_LIST_VERSION,
-    Entry,
-    RangeList,
-    encode_range_list,
-    object_key,
-    ranges_key,
-)
+from shipper.fleet.layout import DEFAULT_PARTITION, encode_range_list
 from shipper.fleet.store import (
     BUCKET_SCHEMES,
     Store,
@@ -42,15 +29,14 @@ from shipper.fleet.store import (
     open_store,
     wrong_option,
 )
-from shipper.otlp.scan import scan
-from shipper.otlp.wire import LENGTH, field, fields
+from shipper_exporters._archive.objects import ObjectPacking, Objects
 from shipper_exporters._archive.parquet import encode_table, parquet_key, require
 from shipper_exporters._http.exchange import Patience
 
 MIB = 1 << 20
-MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; both in-flight objects are held in memory
+MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; only what came of that is kept
+MAX_TABLE = 8 * MIB  # the same where it becomes a table, which is made of all its records at once
 SEND_SECONDS = 120.0  # an upload that takes longer is given up and repeated
-GZIP_LEVEL = 2
 
 
 class ArchiveSettings(Section, frozen=True):
@@ -82,15 +68,6 @@ class ArchiveSettings(Section, frozen=True):
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Objects:
-    key: str
-    data: bytes = attribute(repr=False)
-    ranges_key: str
-    ranges: RangeList = attribute(repr=False)
-    parquet: bytes | None = attribute(repr=False, default=None)
-
-
 class ArchiveExporter(Exporter):
     """See the module. Takes all signals and keeps accounts, which is what an audit reads."""
 
@@ -104,7 +81,7 @@ class ArchiveExporter(Exporter):
         self.name = name
         self.limits = Limits(
             max_wire_bytes=settings.object_bytes,
-            max_raw_bytes=max(settings.object_bytes, MAX_RAW_BYTES),
+            max_raw_bytes=MAX_TABLE if settings.parquet else max(settings.object_bytes, MAX_RAW_BYTES),
             linger=settings.linger,
             requests_per_second=1.0,
             burst=4,
@@ -115,23 +92,19 @@ class ArchiveExporter(Exporter):
         self._context = context
         self._store: Store | None = None
 
+    def packing(self, signal: Signal) -> Packing | None:
+        """An object is compressed while it is cut, as it may be large; a table of all its records cannot be made bit by bit."""
+        return None if self._settings.parquet else self._object(signal)
+
     def prepare(self, request: Request) -> Prepared:
         """Build the object and its range list; both depend on the request only, so a repeat is the same object."""
-        gzip = self._settings.compression == "gzip"
-        ranges = list(_entries(request))
-        key = object_key(self._settings.partition, request.signal, request.id, _oldest(request), gzip=gzip)
-        data = _compress(request) if gzip else b"".join(batch.payload for batch in request.batches)
-        listing = RangeList(
-            version=RANGE_LIST_VERSION,
-            object=key,
-            signal=request.signal,
-            size=request.raw_bytes,
-            written_ns=0,
-            batches=ranges,
-        )
-        parquet = self._table(request) if self._settings.parquet else None
-        objects = _Objects(key, data, ranges_key(request.id), listing, parquet)
-        return Prepared(request.id, request.signal, objects, len(data))
+        made = self._object(request.signal)
+        for batch in request.batches:
+            made.add(batch)
+        return made.prepared(request.id, self._table(request) if self._settings.parquet else None)
+
+    def _object(self, signal: Signal) -> ObjectPacking:
+        return ObjectPacking(signal, self._settings.partition, gzip=self._settings.compression == "gzip")
 
     def _table(self, request: Request) -> bytes | None:
         try:
@@ -141,7 +114,7 @@ class ArchiveExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """Write the object, then its range list; only all together are an acknowledgement."""
-        objects: _Objects = prepared.body
+        objects: Objects = prepared.body
         if deadline.expired():
             raise Retryable(f"{self.describe()}: the deadline came before the object could be written")
         try:
@@ -201,113 +174,3 @@ def _validate(name: str, settings: ArchiveSettings) -> None:
     for option, folders in (("partition", settings.partition), ("prefix", settings.prefix)):
         if ".." in folders.split("/"):
             raise ConfigError(f"{path}.{option}", "must not lead out of the archive ('..')")
-
-
-def _compress(request: Request) -> bytes:
-    packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
-    parts = [packer.compress(batch.payload) for batch in request.batches]
-    parts.append(packer.flush())
-    return b"".join(parts)
-
-
-def _oldest(request: Request) -> int:
-    """The time of the oldest record, for the path.
-
-    Records of one batch lie in the order in which they came, so the first of each is asked; looking at all of them would
-    cost more than compressing them, for the sake of a minute in a name.
-    """
-    times = (time for batch in request.batches for time in _times(batch) if time)
-    return min(times, default=(uuid.UUID(request.id).int >> 80) * 1_000_000)  # else when the request was cut (UUIDv7)
-
-
-def _times(batch: Batch) -> Iterator[int]:
-    yield batch.cut.observed_ns
-    for start, end in [(m.offset, m.offset + m.length) for m in batch.members] or [(0, len(batch.payload))]:
-        try:
-            record = _first_record(batch.payload, start, end)
-            if record is not None:
-                yield scan(batch.signal, field(1, field(2, field(2, record)))).oldest_ns
-        except MalformedOtlp:  # what is no OTLP is kept as it came, and has no time
-            return
-
-
-def _first_record(data: bytes, at: int, end: int, path: tuple[int, ...] = (1, 2, 2)) -> bytes | None:
-    """The first log record, span or metric of a request: all three lie at the same field numbers."""
-    for number, wire, _, value, stop in fields(data, at, end):
-        if number == path[0] and wire == LENGTH:
-            found = _first_record(data, value, stop, path[1:]) if path[1:] else data[value:stop]
-            if found is not None:
-                return found
-    return None
-
-
-def _entries(request: Request) -> Iterator[Entry]:
-    at = 0
-    for batch in request.batches:
-        if batch.members:
-            yield from _member_entries(batch, at)
-        else:
-            yield _own_entry(batch, at)
-        at += len(batch.payload)
-
-
-def _own_entry(batch: Batch, at: int) -> Entry:
-    return Entry(
-        life=batch.life,
-        stream=batch.stream,
-        kind=batch.kind,
-        start=batch.cut.start,
-        end=batch.cut.end,
-        records=batch.cut.records,
-        offset=at,
-        length=len(batch.payload),
-        crc32=isal_zlib.crc32(batch.payload),
-        received_ns=batch.cut.observed_ns,
-    )
-
-
-def _member_entries(batch: Batch, at: int) -> Iterator[Entry]:
-    """The hosts' batches inside a gateway's; bytes between them came from strangers and are listed as the gateway's own.
-
-    Such bytes have no positions of their own here. Their offset in the payload serves: a frame takes more room in the
-    spool than in the payload, so it stays inside the batch's range, and it is the same in every repeat.
-    """
-    payload = memoryview(batch.payload)
-    done = 0
-    for member in sorted(batch.members, key=lambda member: member.offset):
-        if member.offset > done:
-            yield _stranger_entry(batch, done, member.offset, at)
-        done = member.offset + member.length
-        yield Entry(
-            life=member.life,
-            stream=member.stream,
-            kind=member.kind,
-            start=member.start,
-            end=member.end,
-            records=member.records,
-            offset=at + member.offset,
-            length=member.length,
-            crc32=isal_zlib.crc32(payload[member.offset : done]),
-            received_ns=member.received_ns,
-            via=batch.key,
-            filtered=member.filtered,
-        )
-    if done < len(payload):
-        yield _stranger_entry(batch, done, len(payload), at)
-
-
-def _stranger_entry(batch: Batch, start: int, end: int, at: int) -> Entry:
-    content = batch.payload[start:end]
-    return Entry(
-        life=batch.life,
-        stream=batch.stream,
-        kind=batch.kind,
-        start=batch.cut.start + start,
-        end=batch.cut.start + end,
-        records=scan(batch.signal, content).records,
-        offset=at + start,
-        length=len(content),
-        crc32=isal_zlib.crc32(content),
-        received_ns=batch.cut.observed_ns,
-        via=batch.key,
-    )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from shipper.clock import Deadline
-from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Packing, Prepared, Request, Signal
 from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge
 from shipper.intervals import IntervalSet
 from shipper_exporters._http.client import Client
@@ -22,7 +22,7 @@ from shipper_exporters._otlp.answers import Busy
 from shipper_exporters._otlp.failover import Order
 from shipper_exporters._otlp.http import HttpPlace
 from shipper_exporters._otlp.place import ACCOUNTS_KNOWN_AFTER, GATEWAY_HEADER, Place
-from shipper_exporters._otlp.request import OtlpBody, encode
+from shipper_exporters._otlp.request import OtlpBody, OtlpPacking, encode
 from shipper_exporters._otlp.settings import OtlpSettings, addresses, check
 from shipper_exporters._way.addresses import Addresses
 
@@ -110,6 +110,12 @@ class OtlpExporter(Exporter):
         except MalformedOtlp as error:
             raise Rejected(f"{self.name}: {error}") from None
         return Prepared(request.id, request.signal, body, len(body.data))
+
+    def packing(self, signal: Signal) -> Packing | None:
+        """See `Exporter.packing`: protobuf is only joined. JSON is built anew, of all of a request."""
+        if self._settings.protocol == "http/json":
+            return None
+        return OtlpPacking(signal, self._settings.protocol, self._settings.compression)
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. With several endpoints it goes to the next, whole, when one is not there."""

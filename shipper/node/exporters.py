@@ -8,7 +8,7 @@ from typing import Any
 
 from shipper.clock import Clock, Deadline
 from shipper.config import Destination
-from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request
+from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Packing, Prepared, Request, Signal
 from shipper.intervals import IntervalSet
 from shipper.pump.load import make_exporter
 from shipper.pump.pace import TokenBucket
@@ -79,6 +79,10 @@ class Shared(Exporter):
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`."""
         return self._inner.prepare(request)
+
+    def packing(self, signal: Signal) -> Packing | None:
+        """See `Exporter.packing`."""
+        return self._inner.packing(signal)
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`."""

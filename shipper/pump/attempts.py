@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from shipper.contracts import Accepted, Batch, Prepared, Request
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
 from shipper.events import Problem, Retried
 from shipper.pump.backoff import LONGEST, UNREACHABLE, UNUSABLE_FIRST, Backoff
 from shipper.pump.cause import cause_of, is_throttling
-from shipper.pump.gather import Parcel
+from shipper.pump.gather import INLINE_BYTES, Contents, Parcel
 from shipper.pump.reread import Rereading
 from shipper.pump.tools import Tools
 from shipper.pump.workbench import InHand
 
 LET_GO = 2.0  # seconds: who has to wait longer than this for the next attempt is prepared anew for it
-INLINE_BYTES = 64 << 10  # up to this a request is prepared at once: a hop to a thread would take longer
+_Of = TypeVar("_Of")
 
 
 class _ExporterFailed(Exception):
@@ -93,35 +94,45 @@ class Attempts:
     async def _prepare(self, parcel: Parcel, hand: InHand) -> Prepared | None:
         """The exporter's form of the request; None when there is nothing to send in it."""
         try:
-            if not hand.batches:
-                async with parcel.recall.waiting():
-                    await hand.place.enter()
-                hand.batches = await self._rereading.batches(parcel, hand.place)
-            full = tuple(batch for batch in hand.batches if self._is_sent(batch))
-            return await self._prepared(parcel, full) if full else None
+            contents = hand.contents or await self._read(parcel, hand)
+            if not contents.raw:
+                return None
+            if contents.packing is None:
+                request = Request(parcel.id, parcel.signal, tuple(contents.batches))
+                prepared = await self._work(parcel, contents.raw, self._tools.exporter.prepare, request)
+            else:
+                with _exporter_at_work():
+                    await contents.packed()
+                prepared = await self._work(parcel, contents.raw, contents.packing.prepared, parcel.id)
+            self._tools.sizing.measured(source=contents.source, raw=contents.raw, wire=prepared.wire_bytes)
+            return prepared
         finally:
             hand.let_go()
 
-    async def _prepared(self, parcel: Parcel, full: tuple[Batch, ...]) -> Prepared:
-        request = Request(parcel.id, parcel.signal, full)
-        raw = parcel.raw = request.raw_bytes
-        exporter = self._tools.exporter
+    async def _read(self, parcel: Parcel, hand: InHand) -> Contents:
+        async with parcel.recall.waiting():
+            await hand.place.enter()
+        with _exporter_at_work():
+            contents = hand.contents = Contents(self._tools.exporter, parcel.signal)
+
+        async def take(batch: Batch) -> None:
+            contents.add(batch)
+            with _exporter_at_work():
+                await contents.pack(self._tools.threads)
+
+        await self._rereading.each(parcel, take, hand.place)
+        return contents
+
+    async def _work(self, parcel: Parcel, raw: int, prepare: Callable[[_Of], Prepared], of: _Of) -> Prepared:
+        """The exporter at work on ``raw`` bytes: in a thread, if that takes longer than a hop to one."""
+        parcel.raw = raw
         if raw <= INLINE_BYTES:
             with _exporter_at_work():
-                prepared = exporter.prepare(request)
-        else:
-            loop = asyncio.get_running_loop()
-            async with parcel.recall.waiting():
-                with _exporter_at_work():
-                    prepared = await loop.run_in_executor(self._tools.threads, exporter.prepare, request)
-        source = sum(batch.cut.end - batch.cut.start for batch in full)
-        self._tools.sizing.measured(source=source, raw=raw, wire=prepared.wire_bytes)
-        return prepared
-
-    def _is_sent(self, batch: Batch) -> bool:
-        """A batch without records goes only where ranges are proved; to others it would be an empty request."""
-        exporter = self._tools.exporter
-        return bool(batch.payload) and (batch.cut.records > 0 or exporter.keeps_accounts or not exporter.accounts_known)
+                return prepare(of)
+        loop = asyncio.get_running_loop()
+        async with parcel.recall.waiting():
+            with _exporter_at_work():
+                return await loop.run_in_executor(self._tools.threads, prepare, of)
 
     async def _attempt(self, parcel: Parcel, prepared: Prepared) -> Accepted:
         gate, window = self._tools.gate, self._tools.window

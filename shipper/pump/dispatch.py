@@ -87,7 +87,7 @@ class Dispatch:
         filled = filled or await self._feed.fill_one()
         if filled is None:
             return None
-        hand.batches = filled.batches
+        hand.contents = None if filled.contents.spoilt else filled.contents
         return await self._commit(filled)
 
     async def finish(self, until: Deadline) -> None:

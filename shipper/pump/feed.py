@@ -46,6 +46,7 @@ class Feed:
         self._lanes = lanes
         self._hub = hub
         self._books = tools.books
+        self._threads = tools.threads
         self._window = tools.window
         self._sizing = tools.sizing
         self._limits = limits
@@ -71,7 +72,7 @@ class Feed:
                 continue
             full = rotation.blocked or held.room(self._limits(), self._sizing) == 0
             if full or self._part_wait(rotation) <= 0:
-                if not full and not self._unpaced and any(batch.payload for batch in held.batches):
+                if not full and not self._unpaced and held.contents.raw:
                     self._bucket.take()
                 filled = rotation.take(self._clock.monotonic())
                 filled.full = full
@@ -107,6 +108,7 @@ class Feed:
                 continue
             rotation.put(*cut, self._limits().max_raw_bytes, worth)
             del cut  # or this frame would keep the bytes of the last one
+            await self._pack(rotation.gathering)
             if lane.uncut() > 0:
                 if self._lanes.order.by_value:
                     lane.weigh()
@@ -114,6 +116,12 @@ class Feed:
             else:
                 rotation.out(lane)
             await asyncio.sleep(0)  # cutting half a megabyte takes milliseconds: let answers and sources in
+
+    async def _pack(self, held: Gathering) -> None:
+        try:
+            await held.contents.pack(self._threads)
+        except Exception:  # a bug in the exporter, which shows again, and is said, where all of it is read again
+            held.contents.spoilt = True
 
     async def _cut(self, lane: Lane, limit: int) -> tuple[Piece, Batch] | None:
         while True:
@@ -181,7 +189,7 @@ class Feed:
         if room == 0 or rotation.blocked:
             return True
         wanted = room * ALMOST
-        batches = limits.max_batches - len(rotation.gathering.batches)
+        batches = limits.max_batches - len(rotation.gathering.pieces)
         for lane in rotation.lanes():
             uncut = lane.uncut()
             wanted -= uncut

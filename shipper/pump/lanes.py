@@ -40,7 +40,7 @@ class Lanes:
         spare: bool = False,
         route: Route | None = None,
     ) -> None:
-        self.rotations = {signal: Rotation(signal) for signal in Signal}
+        self.rotations = {signal: Rotation(signal, tools.exporter) for signal in Signal}
         self.by_stream: dict[str, Lane] = {}
         self.known: dict[str, IntervalSet] = {}  # what the destination said it has, until its stream arrives
         self.order = Order(hub.values, tools.clock)

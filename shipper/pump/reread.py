@@ -7,7 +7,7 @@ leaves the request, so that the rest of it can go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from shipper.contracts import Batch
 from shipper.errors import RangeGone
@@ -29,19 +29,33 @@ class Rereading:
         self._division = division
         self._done = done
 
-    async def batches(self, parcel: Parcel, place: Place | None = None) -> list[Batch]:
-        """The batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted.
+    async def batches(self, parcel: Parcel) -> list[Batch]:
+        """The batches of ``parcel``, see `each`."""
+        batches: list[Batch] = []
+
+        async def take(batch: Batch) -> None:
+            batches.append(batch)
+
+        await self.each(parcel, take)
+        return batches
+
+    async def each(self, parcel: Parcel, take: Callable[[Batch], Awaitable[None]], place: Place | None = None) -> None:
+        """Hand over the batches of ``parcel``, byte for byte; pieces that are gone leave it and are counted.
 
         After a restart with other settings a range may hold other records than when it was cut: then the books follow. ``place``:
         others may have it while a stream is waited for.
         """
-        batches: list[Batch] = []
+        now: list[Piece] = []
         gone: list[tuple[Piece, str]] = []
         for piece in parcel.pieces:
             try:
-                batches.append(await self._reread(piece, place))
+                batch = await self._reread(piece, place)
             except RangeGone as error:
                 gone.append((piece, error.reason))
+            else:
+                now.append(Piece(piece.lane, batch.cut, piece.since))
+                await take(batch)
+                del batch  # or this frame would keep the bytes
             await asyncio.sleep(0)  # four megabytes at one go would make everybody else wait
         aside = [piece for piece, _ in gone if self._tools.quarantine.holds(self._tools.name, self._key(piece))]
         if aside:
@@ -50,10 +64,8 @@ class Rereading:
             self._done(Done(aside, False))
         if lost := [(piece, reason) for piece, reason in gone if piece not in aside]:
             await self.give_up(parcel, lost, "gone" if self._tools.owed else "not_needed")
-        now = [Piece(piece.lane, batch.cut, piece.since) for piece, batch in zip(parcel.pieces, batches, strict=True)]
         if now != list(parcel.pieces):
             await self._division.reshape(parcel, now)
-        return batches
 
     async def give_up(self, parcel: Parcel, why: list[tuple[Piece, str]], cause: str) -> None:
         """Take pieces out of ``parcel`` and count them as dropped; ``cause`` is a fixed word.

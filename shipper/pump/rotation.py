@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from operator import attrgetter
 
-from shipper.contracts import Batch, Signal, StreamKind
+from shipper.contracts import Batch, Exporter, Signal, StreamKind
 from shipper.pump.gather import Gathering
 from shipper.pump.lane import Lane, Piece
 from shipper.pump.value import REST
@@ -15,9 +15,10 @@ from shipper.pump.value import REST
 class Rotation:
     """The lanes of one signal that may have something to cut, and the request that is being filled from them."""
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, exporter: Exporter) -> None:
         self.signal = signal
-        self.gathering = Gathering(signal)
+        self._exporter = exporter
+        self.gathering = self._new()
         self.since = float("inf")  # since when something waits here (monotonic seconds)
         self.by_value = False  # the most valuable lane is next, not the one that waits longest
         self._data_too = True
@@ -48,7 +49,7 @@ class Rotation:
         for lane in [lane for lane in self._lanes if lane.counts]:
             self.drop(lane)
         if all(piece.lane.counts for piece in self.gathering.pieces):
-            self.gathering = Gathering(self.signal)
+            self.gathering = self._new()
         if self._carried is not None and self._carried[0].lane.counts:
             self._carried = None
 
@@ -81,8 +82,7 @@ class Rotation:
     def put(self, piece: Piece, batch: Batch, most: float, worth: int = REST) -> bool:
         """Put a batch of that ``worth`` into the request; False when it has to be the first of the next one."""
         held = self.gathering
-        mixed = held and held.batches[0].life != batch.life
-        if held and (mixed or held.raw + len(batch.payload) > most):
+        if held and (held.life != batch.life or held.contents.raw + len(batch.payload) > most):
             self._carried = (piece, batch)
             return False
         held.add(piece, batch)
@@ -91,7 +91,7 @@ class Rotation:
 
     def take(self, now: float) -> Gathering:
         """The request as filled so far; a new one begins, with what did not fit."""
-        taken, self.gathering = self.gathering, Gathering(self.signal)
+        taken, self.gathering = self.gathering, self._new()
         if self._carried is not None:
             self.gathering.add(*self._carried)
             self._carried = None
@@ -127,6 +127,9 @@ class Rotation:
     def worth(self) -> int:
         """The worth of what would be sent next: of what is in the request, or is next."""
         return min(self.rank, self.gathering.worth)
+
+    def _new(self) -> Gathering:
+        return Gathering(self.signal, self._exporter)
 
     def _takes(self, lane: Lane) -> bool:
         return self._data_too or not lane.counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shipper.contracts import Batch
+from shipper.pump.gather import Contents
 
 PLACES = 3
 EACH = 2  # fewer than there are: an exporter that never comes back from its work holds up nobody but itself
@@ -73,13 +73,13 @@ class Place:
 class InHand:
     """The bytes of one request, as long as they are needed, and the place that they take. Without any they have to be read."""
 
-    __slots__ = ("batches", "place")
+    __slots__ = ("contents", "place")
 
-    def __init__(self, place: Place, batches: list[Batch] | None = None) -> None:
+    def __init__(self, place: Place) -> None:
         self.place = place
-        self.batches = [] if batches is None else batches
+        self.contents: Contents | None = None
 
     def let_go(self) -> None:
         """They are not needed now."""
-        self.batches.clear()
+        self.contents = None
         self.place.leave()

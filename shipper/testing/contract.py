@@ -273,6 +273,21 @@ class ExporterContract(ABC):
 
         self._run(scenario)
 
+    def test_packed_or_prepared_it_is_the_same(self) -> None:
+        """What is prepared bit by bit, where the exporter does that, is what `prepare` makes of all of it."""
+
+        async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
+            batches = [self._batch([f"line {n}", "x" * 70_000], stream=f"s{n}") for n in range(4)]
+            requests = [*self._requests(3), log_request(*batches)]
+            packings = [exporter.packing(request.signal) for request in requests]
+            for packing, request in zip(packings, requests, strict=True):
+                for batch in request.batches if packing is not None else ():
+                    await asyncio.to_thread(packing.add, batch)
+            for packing, request in zip(packings, requests, strict=True):
+                assert packing is None or packing.prepared(request.id) == exporter.prepare(request)
+
+        self._run(scenario)
+
     def test_odd_records_end_somewhere(self) -> None:
         """Whatever a record may hold, it is taken, refused, or left out and counted; the same each time it is prepared."""
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import cramjam
-from isal import isal_zlib
-
-from shipper.contracts import Batch, Request, Signal, StreamKind
+from shipper.contracts import Batch, Packing, Prepared, Request, Signal, StreamKind
 from shipper.otlp.decode import to_json
+from shipper_exporters._otlp.compress import STREAMS
 from shipper_exporters._otlp.jsonlines import json_lines
 from shipper_exporters._otlp.settings import Compression, Protocol
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
-_GZIP_LEVEL = 1  # ISA-L: 5 % more CPU than level 0 for a sixth fewer bytes; zlib's 1 takes five times the CPU
-_GZIP_FORMAT = 31  # the zlib way to ask for a gzip header, here with its time stamp 0
 _ALL = 1 << 62  # bytes of a line of JSON: everything is in one
-_ZSTD_LEVEL = (
-    1  # on log lines fewer bytes than gzip for about the same CPU; a higher level takes twice that for no fewer
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +27,98 @@ class OtlpBody:
     records: int
 
 
+class OtlpPacking(Packing):
+    """One request's body of protobuf, compressed while its batches come. For gRPC it is the message with its prefix."""
+
+    def __init__(self, signal: Signal, protocol: Protocol, compression: Compression) -> None:
+        self._signal = signal
+        self._protocol = protocol
+        self._compression = compression
+        self._stream = STREAMS[compression]()
+        self._names = Names()
+        self._records = 0
+
+    def add(self, batch: Batch) -> None:
+        """See `Packing.add`. Raises ValueError unless all batches are of one life, as the headers name only one."""
+        self._names.add(batch)
+        self._records += batch.cut.records
+        self._stream.add(batch.payload)
+
+    def prepared(self, request_id: str) -> Prepared:
+        """See `Packing.prepared`."""
+        body = self.body()
+        return Prepared(request_id, self._signal, body, len(body.data))
+
+    def body(self) -> OtlpBody:
+        """What goes over the wire; called once."""
+        return _body(self._stream.end(), self._names, self._records, self._protocol, self._compression)
+
+
 def encode(request: Request, protocol: Protocol, compression: Compression) -> OtlpBody:
     """The body of a request as told; equal requests give equal bodies. For gRPC it is the message with its prefix.
 
     Raises ValueError unless its batches are of one life, as the headers name only one.
     """
-    headers = dict(names(request.batches))
-    data = b"".join([batch.payload for batch in request.batches])
-    if protocol == "http/json":
-        data = _json(request.signal, data)
-    data = _COMPRESSED[compression](data)
+    if protocol != "http/json":
+        packing = OtlpPacking(request.signal, protocol, compression)
+        for batch in request.batches:
+            packing.add(batch)
+        return packing.body()
+    names = Names()
+    for batch in request.batches:
+        names.add(batch)
+    stream = STREAMS[compression]()
+    stream.add(_json(request.signal, b"".join([batch.payload for batch in request.batches])))
+    return _body(stream.end(), names, sum(batch.cut.records for batch in request.batches), protocol, compression)
+
+
+def _body(data: bytes, names: Names, records: int, protocol: Protocol, compression: Compression) -> OtlpBody:
+    headers = names.headers()
     if protocol == "grpc":
         data = framed(data, compressed=compression != "none")
     else:
         headers["Content-Type"] = JSON if protocol == "http/json" else PROTOBUF
     if compression != "none":
         headers["grpc-encoding" if protocol == "grpc" else "Content-Encoding"] = compression
-    return OtlpBody(data, headers, sum(batch.cut.records for batch in request.batches))
+    return OtlpBody(data, headers, records)
+
+
+class Names:
+    """The headers by which a Shipper gateway tells what it already has; other receivers ignore them."""
+
+    def __init__(self) -> None:
+        self._life = ""
+        self._listed: list[str] = []
+        self._observed_ns = 0
+
+    def add(self, batch: Batch) -> None:
+        """One more batch of the request. Raises ValueError for one of another life."""
+        if not self._listed:
+            self._life, self._observed_ns = batch.life, batch.cut.observed_ns
+        elif self._life != batch.life:
+            raise ValueError("a request names one life, not 2")
+        self._observed_ns = min(self._observed_ns, batch.cut.observed_ns)
+        self._listed.append(_name(batch))
+
+    def headers(self) -> dict[str, str]:
+        """Those of all that were added. Raises ValueError when there are none."""
+        if not self._listed:
+            raise ValueError("a request has at least one batch")
+        listed = ",".join(self._listed)
+        return {
+            "Shipper-Life": self._life,
+            "Shipper-Batches": listed,
+            "Shipper-Observed": str(self._observed_ns),
+            "Idempotency-Key": hashlib.sha256(f"{self._life}\n{listed}".encode()).hexdigest()[:32],
+        }
 
 
 def names(batches: Sequence[Batch]) -> dict[str, str]:
-    """The headers by which a Shipper gateway tells what it already has; other receivers ignore them."""
-    if not batches:
-        raise ValueError("a request has at least one batch")
-    lives = {batch.life for batch in batches}
-    if len(lives) > 1:
-        raise ValueError(f"a request names one life, not {len(lives)}")
-    life = lives.pop()
-    listed = ",".join(_name(batch) for batch in batches)
-    return {
-        "Shipper-Life": life,
-        "Shipper-Batches": listed,
-        "Shipper-Observed": str(min(batch.cut.observed_ns for batch in batches)),
-        "Idempotency-Key": hashlib.sha256(f"{life}\n{listed}".encode()).hexdigest()[:32],
-    }
+    """See `Names`."""
+    named = Names()
+    for batch in batches:
+        named.add(batch)
+    return named.headers()
 
 
 def _name(batch: Batch) -> str:
@@ -84,15 +135,3 @@ def framed(message: bytes, *, compressed: bool) -> bytes:
 def _json(signal: Signal, data: bytes) -> bytes:
     lines = json_lines(signal, data, _ALL)
     return lines[0] if len(lines) == 1 else to_json(signal, data)  # of nothing no line is made
-
-
-def _gzip(data: bytes) -> bytes:
-    compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    return compressor.compress(data) + compressor.flush()
-
-
-def _zstd(data: bytes) -> bytes:
-    return bytes(cramjam.zstd.compress(data, level=_ZSTD_LEVEL))
-
-
-_COMPRESSED: Mapping[Compression, Callable[[bytes], bytes]] = {"gzip": _gzip, "zstd": _zstd, "none": bytes}
