@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 SETTLE_TURNS = 32  # turns of the event loop after which tasks that wait for nothing outside have come to rest
-QUIET_TURNS = (
-    4  # turns in a row in which nobody else had anything to do: what sockets within the loop bring shows in the next
-)
+QUIET_TURNS = 4  # in a row, with nobody else at work, are rest: what sockets within the loop bring shows in the next
 FORGOTTEN = 64  # cancelled sleeps that are kept until their moment comes, beside as many as there are others
 START_WALL_NS = 1_700_000_000_000_000_000
 
@@ -96,9 +94,7 @@ class FakeClock:
 
         What it costs depends on who works, not on how many sleep.
         """
-        ready = getattr(
-            asyncio.get_running_loop(), "_ready", None
-        )  # what is to run; other loops may have no such thing
+        ready = getattr(asyncio.get_running_loop(), "_ready", None)  # who is to work; other loops may not have it
         quiet = 0
         for _ in range(turns):
             await asyncio.sleep(0)
