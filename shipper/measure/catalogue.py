@@ -54,8 +54,9 @@ class Own:
     @property
     def in_prometheus(self) -> str:
         """Its name there; of a histogram the common part of three."""
+        unit = _UNITS.get(self.unit, "")
         total = "_total" if self.kind is Kind.COUNTER else ""
-        return self.name.replace(".", "_") + _UNITS.get(self.unit, "") + total
+        return self.name.replace(".", "_").removesuffix(unit) + unit + total
 
 
 _G, _C, _H = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
@@ -80,7 +81,7 @@ EXPOSURE = Own(
     "shipper.exposure", _H, "From a record being seen to its acknowledgement.", "s", _TO, when="not of a gateway"
 )
 ACKNOWLEDGED = Own("shipper.acknowledged.records", _C, "Records a destination said it has.", "{record}", _TO)
-ACKNOWLEDGED_BYTES = Own("shipper.acknowledged", _C, "Source bytes a destination said it has.", "By", _TO)
+ACKNOWLEDGED_BYTES = Own("shipper.acknowledged.bytes", _C, "Source bytes a destination said it has.", "By", _TO)
 REQUESTS_SENT = Own(
     "shipper.requests.sent", _C, "Requests sent, by what became of them.", "{request}", ("destination", "outcome")
 )

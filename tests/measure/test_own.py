@@ -319,6 +319,12 @@ def test_what_is_shipped_is_what_the_catalogue_says(tmp_path: Path) -> None:
     in_life(tmp_path, work)
 
 
+def test_no_name_is_where_another_one_goes_on() -> None:
+    """Where names are paths, as in OpenSearch, a name cannot be both a number and what others are below."""
+    names = [own.name for own in CATALOGUE]
+    assert not [(one, other) for one in names for other in names if other.startswith(f"{one}.")]
+
+
 def test_a_fallback_is_a_series_where_there_is_one(tmp_path: Path) -> None:
     """Under its own name, 0 from the beginning, so that its rise can be seen; a host without one has no such series."""
 
