@@ -7,7 +7,6 @@ connections are in ``_tcp``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,7 +15,7 @@ from shipper import __version__
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
 from shipper.errors import MalformedOtlp, Rejected
-from shipper.otlp.rows import LogBlock, log_blocks
+from shipper.otlp.rows import log_blocks
 from shipper_exporters._elasticsearch.ecs import EcsLogs
 from shipper_exporters._logstash.lumberjack import Window, Windows
 from shipper_exporters._logstash.session import Journey
@@ -25,8 +24,6 @@ from shipper_exporters._tcp.session import Tcp
 from shipper_exporters._unfinished import Unfinished
 
 __all__ = ["LogstashExporter", "LogstashSettings"]
-
-_SOME = 128  # lines that become documents at a time
 
 
 class LogstashExporter(Exporter):
@@ -90,18 +87,8 @@ class LogstashExporter(Exporter):
             before = f'{{"@metadata":{{"_id":"{batch.life}.{batch.stream}.{batch.cut.start}.'.encode()
             number = 0
             for block in log_blocks(batch.payload):
-                for some in _pieces(block, _SOME):
-                    documents = self._documents.documents(some, batch.cut.start + number, batch.cut.observed_ns)
+                for documents in self._documents.documents(block, batch.cut.start + number, batch.cut.observed_ns):
                     last = number + len(documents)
                     windows.add([b"%b%d%b" % (before, at, self._metadata) for at in range(number, last)], documents)
                     number = last
         return windows.all()
-
-
-def _pieces(block: LogBlock, size: int) -> Iterator[LogBlock]:
-    """Plain lines a few at a time, so that what is made of them stays in the processor's cache; other records together."""
-    if block.lines is None:
-        yield block
-        return
-    for at in range(0, len(block.lines), size):
-        yield LogBlock(block.envelope, lines=block.lines[at : at + size], observed_ns=block.observed_ns)

@@ -31,6 +31,7 @@ from shipper.otlp.messages import parse_part
 from shipper.otlp.wire import read_varint
 
 _SIGN = 1 << 63
+_SHORT = 4  # bytes of most numbers
 
 
 class LogRow(NamedTuple):
@@ -100,7 +101,7 @@ class Table:
         elif number in _TEXTS:
             values = _checked(values)
         elif number in (TRACE, SPAN):
-            values = [value.hex() for value in values]
+            values = b"".join(values).hex("\n", len(values[0])).split("\n")
         elif number == SEVERITY and max(values) >= 0x80:
             raise ValueError("a number of several bytes")
         if same:
@@ -151,14 +152,29 @@ def _truths(values: Sequence[int], _: str) -> list[bool]:
 
 
 def _integers(values: Sequence[bytes], _: str) -> list[int]:
-    known = {value: _integer(value) for value in set(values)}
+    """The signed numbers of 64 bits that these varints are. Raises ValueError for one that is none."""
+    known: dict[bytes, int] = {}
+    distinct = set(values)
+    for width in set(map(len, distinct)):
+        some = [value for value in distinct if len(value) == width]
+        known.update(zip(some, _short(some, width) if width <= _SHORT else map(_long, some), strict=True))
     return list(map(known.__getitem__, values))
 
 
-def _integer(value: bytes) -> int:
-    """The signed number of 64 bits that a varint is. Raises ValueError for what is none, or goes on behind it."""
-    if len(value) == 3 and value[0] >= 0x80 <= value[1] and value[2] < 0x80:  # most that come only once
-        return value[0] & 0x7F | (value[1] & 0x7F) << 7 | value[2] << 14
+def _short(values: list[bytes], width: int) -> list[int]:
+    """Numbers of ``width`` bytes each: in all but the last of these the highest bit is set."""
+    joined = b"".join(values)
+    found = list(joined[::width])
+    for at in range(1, width):
+        if min(joined[at - 1 :: width]) < 0x80:
+            raise ValueError("bytes behind a number")
+        found = [low + ((high - 1) << 7 * at) for low, high in zip(found, joined[at::width], strict=True)]
+    if max(joined[width - 1 :: width]) >= 0x80:
+        raise ValueError("a number goes on behind its end")
+    return found
+
+
+def _long(value: bytes) -> int:
     number, behind = read_varint(value, 0, len(value))
     if behind != len(value):
         raise ValueError("bytes behind a number")

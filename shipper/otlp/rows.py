@@ -25,7 +25,7 @@ from shipper.otlp.some import SOME, Some, walk
 from shipper.otlp.wire import LENGTH, expect, fields, read_tag, skip, utf8
 from shipper.otlp.wire import field as wire_field
 
-__all__ = ["Envelope", "LogBlock", "LogRow", "Some", "Table", "log_blocks"]
+__all__ = ["SOME", "Envelope", "LogBlock", "LogRow", "Some", "Table", "log_blocks"]
 
 _ENVELOPES = 1024  # resources and scopes kept decoded: a gateway sees as many hosts at a time
 

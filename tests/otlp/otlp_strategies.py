@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from google.protobuf.message import Message
@@ -16,6 +17,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
 from shipper.contracts import Signal
+from shipper.otlp.encode import log_record
 from shipper.otlp.wire import field
 
 LEVELS = {
@@ -189,3 +191,45 @@ def damaged(draw: st.DrawFn, signal: Signal) -> bytes:
         elif how == "end":
             del data[at:]
     return bytes(data)
+
+
+_LENGTHS = (0, 1, 5, 100, 110, 115, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 200, 16_370, 16_384, 20_000)
+_TEXTS = st.sampled_from(["x" * n for n in _LENGTHS] + ["GET", "größe 漢", "a\0b"]) | st.text(max_size=5)
+_INTEGERS = st.sampled_from([0, 1, 127, 128, 200, 16_383, 16_384, 2**21, -1, 2**63 - 1, -(2**63)])
+_KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "text": _TEXTS,
+    "same": st.just("eu-west-1"),
+    "integer": _INTEGERS,
+    "float": st.floats(),
+    "truth": st.booleans(),
+    "list": st.lists(_INTEGERS | _TEXTS, max_size=2),
+    "none": st.none(),
+    "any": st.one_of(_TEXTS, _INTEGERS, st.none(), st.binary(max_size=3)),
+}
+_KEYS = st.sampled_from(["a", "b", "http.path", "größe", "k" * 90, "k" * 130, ""])
+_FORMS = st.dictionaries(_KEYS, st.sampled_from(sorted(_KINDS)), max_size=4)
+
+
+@st.composite
+def records_alike(draw: st.DrawFn, most: int = 3) -> list[bytes]:
+    """Many records of a few forms, mixed."""
+    every = []
+    for form in draw(st.lists(_FORMS, min_size=1, max_size=most)):
+        has = draw(st.fixed_dictionaries({name: st.booleans() for name in ("time", "level", "ids", "event", "body")}))
+        record = st.builds(
+            log_record,
+            time_ns=st.integers(1, 2**63) if has["time"] else st.just(0),
+            observed_ns=st.sampled_from([7, 8]),
+            body=_TEXTS if has["body"] else st.none(),
+            severity=st.sampled_from([9, 17]) if has["level"] else st.just(0),
+            severity_text=st.sampled_from(["INFO", "größer"]) if has["level"] else st.just(""),
+            attributes=st.fixed_dictionaries({key: _KINDS[kind] for key, kind in form.items()}),
+            event_name=st.sampled_from(["deploy", "end"]) if has["event"] else st.just(""),
+            trace_id=st.sampled_from([b"\x01" * 16, b"\xfe" * 16]) if has["ids"] else st.just(b""),
+            span_id=st.sampled_from([b"\x02" * 8]) if has["ids"] else st.just(b""),
+            flags=st.sampled_from([1, 257]) if has["ids"] else st.just(0),
+        )
+        some = draw(st.lists(record, min_size=1, max_size=6))
+        every += some * draw(st.sampled_from([1, 2, 10, 40]))
+    random.Random(draw(st.integers(0, 9))).shuffle(every)
+    return every

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,48 +16,9 @@ from shipper.otlp.encode import export_logs, log_record, resource, scope
 from shipper.otlp.forms import form_of
 from shipper.otlp.rows import LogRow, log_blocks
 from shipper.otlp.wire import field
+from tests.otlp.otlp_strategies import records_alike
 
 RESOURCE, SCOPE = resource({"service.name": "checkout"}), scope("app")
-LENGTHS = (0, 1, 5, 100, 110, 115, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 200, 16_370, 16_384, 20_000)
-TEXTS = st.sampled_from(["x" * n for n in LENGTHS] + ["GET", "größe 漢", "a\0b"]) | st.text(max_size=5)
-INTEGERS = st.sampled_from([0, 1, 127, 128, 200, 16_383, 16_384, 2**21, -1, 2**63 - 1, -(2**63)])
-KINDS: dict[str, st.SearchStrategy[Any]] = {
-    "text": TEXTS,
-    "same": st.just("eu-west-1"),
-    "integer": INTEGERS,
-    "float": st.floats(),
-    "truth": st.booleans(),
-    "list": st.lists(INTEGERS | TEXTS, max_size=2),
-    "none": st.none(),
-    "any": st.one_of(TEXTS, INTEGERS, st.none(), st.binary(max_size=3)),
-}
-KEYS = st.sampled_from(["a", "b", "http.path", "größe", "k" * 90, "k" * 130, ""])
-FORMS = st.dictionaries(KEYS, st.sampled_from(sorted(KINDS)), max_size=4)
-
-
-@st.composite
-def alike(draw: st.DrawFn, most: int = 3) -> list[bytes]:
-    """Many records of a few forms, mixed."""
-    every = []
-    for form in draw(st.lists(FORMS, min_size=1, max_size=most)):
-        has = draw(st.fixed_dictionaries({name: st.booleans() for name in ("time", "level", "ids", "event", "body")}))
-        record = st.builds(
-            log_record,
-            time_ns=st.integers(1, 2**63) if has["time"] else st.just(0),
-            observed_ns=st.sampled_from([7, 8]),
-            body=TEXTS if has["body"] else st.none(),
-            severity=st.sampled_from([9, 17]) if has["level"] else st.just(0),
-            severity_text=st.sampled_from(["INFO", "größer"]) if has["level"] else st.just(""),
-            attributes=st.fixed_dictionaries({key: KINDS[kind] for key, kind in form.items()}),
-            event_name=st.sampled_from(["deploy", "end"]) if has["event"] else st.just(""),
-            trace_id=st.sampled_from([b"\x01" * 16, b"\xfe" * 16]) if has["ids"] else st.just(b""),
-            span_id=st.sampled_from([b"\x02" * 8]) if has["ids"] else st.just(b""),
-            flags=st.sampled_from([1, 257]) if has["ids"] else st.just(0),
-        )
-        some = draw(st.lists(record, min_size=1, max_size=6))
-        every += some * draw(st.sampled_from([1, 2, 10, 40]))
-    random.Random(draw(st.integers(0, 9))).shuffle(every)
-    return every
 
 
 def whole(data: bytes) -> list[tuple[object, ...]]:
@@ -82,7 +41,7 @@ def tables(made: Sequence[bytes]) -> list[Table]:
 
 
 @settings(max_examples=150)
-@given(alike())
+@given(records_alike())
 def test_records_of_some_forms_are_what_the_decoder_says(made: list[bytes]) -> None:
     """Many records of a few forms, in any order, are read as the library reads them."""
     data = export_logs(RESOURCE, SCOPE, made)
@@ -90,7 +49,7 @@ def test_records_of_some_forms_are_what_the_decoder_says(made: list[bytes]) -> N
 
 
 @settings(max_examples=150)
-@given(alike(1), st.data())
+@given(records_alike(1), st.data())
 def test_a_wrong_byte_among_many_is_read_as_the_library_reads_it(made: list[bytes], data: st.DataObject) -> None:
     """One changed byte in one of many records of a form gives what the library gives, or is malformed to both."""
     at = data.draw(st.integers(0, len(made) - 1))

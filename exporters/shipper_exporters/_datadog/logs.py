@@ -10,14 +10,18 @@ The intake cuts off what an entry has beyond 1 MB. A longer text goes as several
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
 
 from shipper.otlp.encode import AttributeValue
-from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
+from shipper.otlp.forms import FLOAT
+from shipper.otlp.rows import Envelope, LogBlock, LogRow, Some, Table, log_blocks
 from shipper_exporters._datadog.tags import Tagging, remaining
+from shipper_exporters._jsoncolumns import FIELDS, KINDS, digits
+from shipper_exporters._stencil import OBSERVED, SPAN_ID, TIME, TRACE_ID, Stencils
 
 MAX_ENTRIES = 1000
 PIECE = 900_000
@@ -45,6 +49,7 @@ RESERVED = frozenset(
 _STATUS = ("", *(name for name in ("trace", "debug", "info", "warn", "error", "critical") for _ in range(4)))
 _SEPARATORS = ("\x7f", "\ufdd0", "\ufdd1")  # JSON escapes none of them
 _ENVELOPES = 1024
+_FEW = 125  # entries that are not parted: a body has room for a multiple of them
 _encode = msgspec.json.encode
 
 Entries = tuple[bytes, int]
@@ -64,6 +69,7 @@ class LogEntries:
             return _encode(fields)[1:-1], frozenset(fields)
 
         self._head = head
+        self._stencils = Stencils(KINDS, _FIELDS, _steady)
 
     def encode(self, payloads: Iterable[bytes]) -> Iterator[Entries]:
         """The entries of Export requests, in pieces of at most `MAX_ENTRIES`. Raises `MalformedOtlp`."""
@@ -74,13 +80,41 @@ class LogEntries:
     def _block(self, block: LogBlock) -> Iterator[Entries]:
         head, keys = self._head(block.envelope)
         lines = block.lines
-        if lines is None or len(max(lines, key=len, default=b"")) > PIECE // 6:  # six bytes for one, at worst
-            for row in block.rows():
-                yield from _row(head, keys, row)
+        if lines is None or _are_long(lines):
+            for some in block.some():
+                yield from self._some(some, block.envelope, head, keys)
             return
         for at in range(0, len(lines), MAX_ENTRIES):
-            some = lines[at : at + MAX_ENTRIES]
-            yield _lines(head, some, block.observed_ns), len(some)
+            entries = lines[at : at + MAX_ENTRIES]
+            yield _lines(head, entries, block.observed_ns), len(entries)
+
+    def _some(self, some: Some, envelope: Envelope, head: bytes, keys: frozenset[str]) -> Iterator[Entries]:
+        more = 0
+
+        def write(row: LogRow, _: int) -> bytes:
+            nonlocal more
+            pieces = list(_row(head, keys, row))
+            more += len(pieces) - 1
+            return b",".join(pieces)
+
+        entries = self._stencils.write(some, envelope, write)
+        if more:
+            yield b",".join(entries), len(entries) + more
+            return
+        for at in range(0, len(entries), _FEW):
+            few = entries[at : at + _FEW]
+            yield b",".join(few), len(few)
+
+
+def _are_long(texts: Sequence[bytes]) -> bool:
+    """Whether one of these may need several entries."""
+    return len(max(texts, key=len, default=b"")) > PIECE // 6  # six bytes for one, at worst
+
+
+def _steady(table: Table) -> bool:
+    """Whether these are written alike: numbers that are none become texts."""
+    floats = (column.values for column in table.attributes if column.kind == FLOAT)
+    return all(all(map(math.isfinite, values)) for values in floats) and not _are_long(table.bodies or ())
 
 
 def _lines(head: bytes, lines: list[bytes], observed_ns: int) -> bytes:
@@ -95,7 +129,8 @@ def _lines(head: bytes, lines: list[bytes], observed_ns: int) -> bytes:
     return b",".join([b'%b"message":%b}' % (opening, _encode(str(line, "utf-8"))) for line in lines])
 
 
-def _row(head: bytes, keys: frozenset[str], row: LogRow) -> Iterator[Entries]:
+def _row(head: bytes, keys: frozenset[str], row: LogRow) -> Iterator[bytes]:
+    """The entries of a record: more than one where its text is long."""
     own = _own(row)
     if not keys.isdisjoint(own):  # the record's own word counts
         head = _encode({key: value for key, value in msgspec.json.decode(b"{%b}" % head).items() if key not in own})[
@@ -108,12 +143,12 @@ def _row(head: bytes, keys: frozenset[str], row: LogRow) -> Iterator[Entries]:
     text = body if isinstance(body, str) else _encode(_jsonable(body)).decode()
     message = _encode(text)
     if len(message) <= PIECE:
-        yield b'%b"message":%b}' % (opening, message), 1
+        yield b'%b"message":%b}' % (opening, message)
         return
     pieces = list(_pieces(text))
     for number, piece in enumerate(pieces, 1):
         part = _encode({PART: number, f"{PART}s": len(pieces)})[1:-1]
-        yield b'%b%b,"message":%b}' % (opening, part, _encode(piece)), 1
+        yield b'%b%b,"message":%b}' % (opening, part, _encode(piece))
 
 
 def _own(row: LogRow) -> dict[str, AttributeValue]:
@@ -139,6 +174,26 @@ def _own(row: LogRow) -> dict[str, AttributeValue]:
 def _times(time_ns: int) -> bytes:
     """Datadog keeps milliseconds; the rest stays readable beside them."""
     return b'"timestamp":%d,"otel.timestamp":"%d",' % (time_ns // 1_000_000, time_ns) if time_ns else b""
+
+
+def _halves(ids: Sequence[str]) -> Sequence[bytes]:
+    """The lower 64 bits of each id, decimal, as Datadog has them."""
+    return digits(struct.unpack(f">{len(ids)}Q", bytes.fromhex("".join([one[-16:] for one in ids]))))
+
+
+def _milliseconds(times: Sequence[int]) -> list[bytes]:
+    return [one[:-6] or b"0" for one in digits(times)]
+
+
+_FIELDS = (
+    *FIELDS,
+    (digits([TIME])[0], lambda table: digits(table.times)),
+    (digits([OBSERVED])[0], lambda table: digits(table.observed)),
+    (_milliseconds([TIME])[0], lambda table: _milliseconds(table.times)),
+    (_milliseconds([OBSERVED])[0], lambda table: _milliseconds(table.observed)),
+    (_halves([TRACE_ID])[0], lambda table: _halves(table.trace_ids)),
+    (_halves([SPAN_ID])[0], lambda table: _halves(table.span_ids)),
+)
 
 
 def _safe(attributes: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import msgspec
 from isal import isal_zlib
@@ -86,8 +87,12 @@ def squeeze(data: bytes, compressed: bool) -> bytes:
     """A body as it goes over the wire."""
     if not compressed:
         return data
-    compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    return bytes(compressor.compress(data) + compressor.flush())
+    squeezer = _squeezer()
+    return bytes(squeezer.compress(data) + squeezer.flush())
+
+
+def _squeezer() -> Any:
+    return isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
 
 
 def id_prefix(life: str, stream: str, start: int) -> str:
@@ -108,8 +113,8 @@ class Writer:
 
     def __init__(self, most: int, compressed: bool) -> None:
         self._most = most
-        self._compressed = compressed
         self._pending: list[bytes] = []
+        self._squeezer = _squeezer() if compressed else None
         self._size = 0
         self._first = self._count = 0
         self.parts: list[Part] = []
@@ -128,12 +133,17 @@ class Writer:
     def cut(self) -> None:
         """End the request under way, if there is any."""
         if self._count:
-            data = squeeze(b"".join(self._pending), self._compressed)
-            self.parts.append(Part(data, self._first, self._count))
+            if self._squeezer is not None:
+                self._pending.append(self._squeezer.flush())
+                self._squeezer = _squeezer()
+            self.parts.append(Part(b"".join(self._pending), self._first, self._count))
         self._first += self._count
         self._pending, self._size, self._count = [], 0, 0
 
     def _take(self, items: Sequence[bytes], size: int) -> None:
-        self._pending.extend(items)
+        if self._squeezer is None:
+            self._pending.extend(items)
+        else:
+            self._pending.append(self._squeezer.compress(b"".join(items)))
         self._size += size
         self._count += len(items)

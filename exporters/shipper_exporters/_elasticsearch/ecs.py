@@ -6,14 +6,16 @@ written without looking at any line: around each text stands the same, but for a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from shipper.otlp.encode import AttributeValue
-from shipper.otlp.rows import Envelope, LogBlock, LogRow
-from shipper_exporters._elasticsearch.ecs_fields import LIFE_LABEL, Document, attributes, plain_text, put
-from shipper_exporters._elasticsearch.ecs_text import encode, json_texts, numbers, timestamp
+from shipper.otlp.rows import SOME, Envelope, LogBlock, LogRow
+from shipper_exporters._elasticsearch.ecs_fields import LIFE_LABEL, Document, attributes, plain_text, put, steady
+from shipper_exporters._elasticsearch.ecs_text import TIMES, encode, numbers, timestamp
+from shipper_exporters._jsoncolumns import FIELDS, KINDS, json_texts
+from shipper_exporters._stencil import Stencils
 
 __all__ = ["ECS_VERSION", "LIFE_LABEL", "EcsLogs"]
 
@@ -71,25 +73,32 @@ class EcsLogs:
     def __init__(self, more: Mapping[str, object] | None = None) -> None:
         self._more = dict(more or {})
         self._shared = lru_cache(_KEPT)(self._share)
+        self._stencils = Stencils(KINDS, (*FIELDS, *TIMES), steady)
 
-    def documents(self, block: LogBlock, sequence: int, observed_ns: int) -> list[bytes]:
-        """One JSON object for each record, in order.
+    def documents(self, block: LogBlock, sequence: int, observed_ns: int) -> Iterator[list[bytes]]:
+        """One JSON object for each record, in order, some at a time: so they stay in the processor's cache.
 
         ``sequence``: a number that grows from record to record of a stream, for the first of the block; it tells the order of
         what has the same time. ``observed_ns``: the time of records that have none.
         """
         shared = self._shared(block.envelope)
         if block.lines is not None and "event" not in shared.fields:
-            return _lines(block.lines, shared.whole, sequence, block.observed_ns or observed_ns)
+            for at in range(0, len(block.lines), SOME):
+                lines = block.lines[at : at + SOME]
+                yield _lines(lines, shared.whole, sequence + at, block.observed_ns or observed_ns)
+            return
         named = LIFE_LABEL in shared.mixed.get("labels", ())
-        documents = []
-        for number, row in enumerate(block.rows(), sequence):
+
+        def write(row: LogRow, number: int) -> bytes:
             own = _document(row, number, observed_ns)
             if named and "labels" in own and LIFE_LABEL in own["labels"]:
                 # What an audit counts by is for the host to say, not for a record.
                 own["labels"][f"{LIFE_LABEL}_"] = own["labels"].pop(LIFE_LABEL)
-            documents.append(shared.with_own(own))
-        return documents
+            return shared.with_own(own)
+
+        for some in block.some():
+            yield self._stencils.write(some, block.envelope, write, sequence, b"%d".__mod__)
+            sequence += some.count
 
     def _share(self, envelope: Envelope) -> _Shared:
         document: Document = {}

@@ -13,7 +13,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shipper.otlp.columns import Table
 from shipper.otlp.encode import AttributeValue
+from shipper.otlp.forms import FLOAT
+from shipper.otlp.forms import TEXT as VALUE_TEXT
 from shipper_exporters._elasticsearch.ecs_text import encode
 
 TEXT, LONG, TEXTS, ADDRESSES = "text", "long", "texts", "addresses"
@@ -107,6 +110,17 @@ def attributes(document: Document, pairs: Iterable[tuple[str, AttributeValue]]) 
                 put(document, known[0], fitting)
                 continue
         _label(document, name.replace(".", "_"), value, 0)
+
+
+def steady(table: Table) -> bool:
+    """Whether where the attributes of these records go depends on their names and types only."""
+    for column in table.attributes:
+        known = _PATHS.get(column.name)
+        if column.kind == FLOAT and not all(map(math.isfinite, column.values)):
+            return False
+        if known is not None and column.kind == VALUE_TEXT and known[1] in (LONG, ADDRESSES):
+            return False
+    return True
 
 
 def plain_text(value: AttributeValue) -> str:

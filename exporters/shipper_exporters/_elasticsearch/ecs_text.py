@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import add
 
 import msgspec
 
+from shipper_exporters._jsoncolumns import split_times
+from shipper_exporters._stencil import OBSERVED, TIME, Fill
+
 _SECOND = 1_000_000_000
 _LATEST = 9_223_372_036_854_775_807  # as far as the type ``date_nanos`` reaches: the year 2262
-_CONTROLS = bytes(range(0x0A)) + bytes(range(0x0B, 0x20))
-_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
 _RUN = 10_000
 
 encode = msgspec.json.Encoder().encode
@@ -28,29 +29,18 @@ def timestamp(ns: int) -> str:
     return f"{_second(seconds)}.{rest:09d}Z"
 
 
+def timestamps(times: Sequence[int]) -> list[bytes]:
+    """The same for each of these, of which there is at least one, without the letter at its end."""
+    if times.count(times[0]) == len(times):
+        return [timestamp(times[0])[:-1].encode()] * len(times)
+    seconds, behind = split_times([min(time_ns, _LATEST) for time_ns in times] if max(times) > _LATEST else times)
+    known = {second: b"%b." % _second(int(second)).encode() for second in set(seconds)}
+    return list(map(add, map(known.__getitem__, seconds), behind))
+
+
 @lru_cache(256)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def json_texts(lines: Sequence[bytes]) -> list[bytes]:
-    """Each of these UTF-8 texts as it stands between the quotes of a JSON string."""
-    joined = b"\n".join(lines)
-    if (
-        joined.count(b"\n") != len(lines) - 1
-    ):  # some have several lines, so the joined text does not tell where one ends
-        return [encode(str(line, "utf-8"))[1:-1] for line in lines]
-    if b"\\" in joined:
-        joined = joined.replace(b"\\", b"\\\\")
-    if b'"' in joined:
-        joined = joined.replace(b'"', b'\\"')
-    if len(joined.translate(None, _CONTROLS)) != len(joined):
-        joined = _CONTROL.sub(_escaped, joined)
-    return joined.split(b"\n")
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return encode(str(found[0], "ascii"))[1:-1]
 
 
 def numbers(start: int, count: int) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -69,3 +59,10 @@ def numbers(start: int, count: int) -> Iterator[tuple[bytes, list[bytes]]]:
 @lru_cache(2)
 def _endings(padded: bool) -> list[bytes]:
     return [b"%04d" % number if padded else b"%d" % number for number in range(_RUN)]
+
+
+TIMES: tuple[tuple[bytes, Fill], ...] = (
+    (timestamp(TIME)[:-1].encode(), lambda table: timestamps(table.times)),
+    (timestamp(OBSERVED)[:-1].encode(), lambda table: timestamps(table.observed)),
+)
+"""What stands in a table of records where the times of an example stand."""

@@ -59,11 +59,11 @@ class LogBodies:
                 for block in log_blocks(payload):
                     target = self._place(block.envelope)
                     before = action("" if target.index == self._index else target.index, prefix)
-                    documents = self._documents(target).documents(block, start + number, batch.cut.observed_ns)
-                    names = range(number, number + len(documents))
-                    writer.add(_items(before, number, documents))
-                    runs.append(Run(target.index, prefix, names))
-                    number += len(documents)
+                    first = number
+                    for documents in self._documents(target).documents(block, start + number, batch.cut.observed_ns):
+                        writer.add(_items(before, number, documents))
+                        number += len(documents)
+                    runs.append(Run(target.index, prefix, range(first, number)))
                 records += number
         writer.cut()
         return BulkBody(self._index, tuple(writer.parts), records, self._compressed, tuple(runs))

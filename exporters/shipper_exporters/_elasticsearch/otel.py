@@ -6,13 +6,15 @@ take ``attributes`` and ``resource.attributes`` as they come and let them be sea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from shipper.otlp.encode import AttributeValue
-from shipper.otlp.rows import Envelope, LogBlock, LogRow
+from shipper.otlp.rows import SOME, Envelope, LogBlock, LogRow, Table
 from shipper_exporters._elasticsearch.ecs_fields import Document, plain_text
-from shipper_exporters._elasticsearch.ecs_text import encode, json_texts, timestamp
+from shipper_exporters._elasticsearch.ecs_text import TIMES, encode, timestamp
+from shipper_exporters._jsoncolumns import FIELDS, KINDS, json_texts
+from shipper_exporters._stencil import Stencils
 
 _KEPT = 1024
 _seen = lru_cache(64)(timestamp)  # records are seen many at a time
@@ -25,13 +27,21 @@ class OtelLogs:
     def __init__(self, more: Mapping[str, object]) -> None:
         self._more = dict(more)
         self._shared = lru_cache(_KEPT)(self._share)
+        self._stencils = Stencils(KINDS, (*FIELDS, *TIMES), _steady)
 
-    def documents(self, block: LogBlock, sequence: int, observed_ns: int) -> list[bytes]:
-        """One JSON object for each record, in order. ``observed_ns``: the time of records that have none."""
+    def documents(self, block: LogBlock, sequence: int, observed_ns: int) -> Iterator[list[bytes]]:
+        """One JSON object for each record, in order, some at a time. ``observed_ns``: the time of records that have none."""
         shared = self._shared(block.envelope)
         if block.lines is not None:
-            return _lines(block.lines, shared, block.observed_ns or observed_ns)
-        return [encode(_document(row, observed_ns))[:-1] + b"," + shared for row in block.rows()]
+            for at in range(0, len(block.lines), SOME):
+                yield _lines(block.lines[at : at + SOME], shared, block.observed_ns or observed_ns)
+            return
+
+        def write(row: LogRow, _: int) -> bytes:
+            return encode(_document(row, observed_ns))[:-1] + b"," + shared
+
+        for some in block.some():
+            yield self._stencils.write(some, block.envelope, write)
 
     def _share(self, envelope: Envelope) -> bytes:
         scope = (envelope.scope, envelope.scope_version, envelope.scope_attributes)
@@ -63,6 +73,12 @@ def _lines(lines: list[bytes], shared: bytes, observed_ns: int) -> list[bytes]:
     before = b'{"@timestamp":"%b","observed_timestamp":"%b","body":{"text":"' % (now, now)
     after = b'"},' + shared
     return [b"".join((before, line, after)) for line in json_texts(lines)]
+
+
+def _steady(table: Table) -> bool:
+    """Whether these have the same fields as documents: an empty name of an event is none."""
+    events = [column for column in table.attributes if column.name == "event.name"]
+    return bool(table.observed) and all(all(column.values) for column in events)
 
 
 def _document(row: LogRow, observed_ns: int) -> Document:

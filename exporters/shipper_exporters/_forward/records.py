@@ -9,12 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import add
 from typing import Any
 
 import msgpack
 
 from shipper.otlp.encode import AttributeValue
+from shipper.otlp.forms import FLOAT, INTEGER, TEXT
 from shipper.otlp.rows import Envelope, LogBlock, LogRow
+from shipper_exporters._stencil import BODY, OBSERVED, SPAN_ID, TIME, TRACE_ID, Kinds, Stencils
 
 _LABELS = {
     "service.name": "service",
@@ -49,6 +53,7 @@ RESERVED = frozenset(
 _SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _SECOND = 1_000_000_000
 _TIME = struct.Struct(">BBII").pack  # fixext 8, type 0 (EventTime), seconds, nanoseconds
+_DOUBLE = struct.Struct(">Bd").pack
 _EVENT_TIME = (0xD7, 0x00)
 _LAST_SECOND = (1 << 32) - 1
 _PAIR = b"\x92"
@@ -67,6 +72,7 @@ class Fields:
         self._message_name = message_key
         self._message_key = packed(message_key)
         self._own = lru_cache(1024)(self._common)  # an envelope is the same object while it is in use
+        self._stencils = Stencils(_KINDS, _FIELDS)
 
     def entries(self, block: LogBlock, first: int, identify: Number) -> Iterator[tuple[bytes, int]]:
         """The entries of a block, some at a time, and how many; ``first``: the number of its first record in its batch."""
@@ -100,16 +106,20 @@ class Fields:
     def _rows(self, block: LogBlock, first: int, identify: Number) -> Iterator[tuple[bytes, int]]:
         pack = msgpack.Packer(use_bin_type=True).pack  # one of its own: it is not to be shared between threads
         count, common = self._own(block.envelope)
-        for rows in block.rows_by_some():
-            entries = [
-                self._row(row, count, common, pack, identify(number) if self._id_key else "")
-                for number, row in enumerate(rows, first)
-            ]
-            first += len(rows)
+
+        def named(number: int) -> bytes:
+            return packed(identify(number))
+
+        def write(row: LogRow, number: int) -> bytes:
+            return self._row(row, count, common, pack, named(number) if self._id_key else b"")
+
+        for some in block.some():
+            entries = self._stencils.write(some, block.envelope, write, first, named if self._id_key else None)
+            first += some.count
             for few in _few(entries):
                 yield b"".join(few), len(few)
 
-    def _row(self, row: LogRow, count: int, common: bytes, pack: Callable[[Any], bytes], identity: str) -> bytes:
+    def _row(self, row: LogRow, count: int, common: bytes, pack: Callable[[Any], bytes], identity: bytes) -> bytes:
         own: dict[str, Any] = {self._message_name: row.body}
         if row.severity:
             own["severity"] = row.severity_text or _severity(row.severity)
@@ -129,7 +139,7 @@ class Fields:
         body = pack(own)[1:]  # its head is one byte: there are never more than 15
         fields, more = count + len(own), b""
         if identity:
-            fields, more = fields + 1, self._id_key + packed(identity)
+            fields, more = fields + 1, self._id_key + identity
         when = event_time(row.time_ns or row.observed_ns)
         return b"".join((_PAIR, when, map_head(fields), common, more, body))
 
@@ -192,6 +202,15 @@ def event_time(nanoseconds: int) -> bytes:
     return _TIME(*_EVENT_TIME, seconds, fraction)
 
 
+def event_times(times: Sequence[int]) -> list[bytes]:
+    """The same for each of these."""
+    if max(times) // _SECOND > _LAST_SECOND:
+        return list(map(event_time, times))
+    seconds = [time_ns // _SECOND for time_ns in times]
+    rests = [time_ns % _SECOND for time_ns in times]
+    return list(map(_TIME, repeat(_EVENT_TIME[0]), repeat(_EVENT_TIME[1]), seconds, rests))
+
+
 def text_head(length: int) -> bytes:
     """What stands in front of a text of so many bytes."""
     if length < 32:
@@ -211,6 +230,32 @@ def map_head(count: int) -> bytes:
 def packed(value: Any) -> bytes:
     """A value as MessagePack."""
     return bytes(msgpack.packb(value, use_bin_type=True))
+
+
+def _texts(values: Sequence[bytes]) -> list[bytes]:
+    heads = {length: text_head(length) for length in set(map(len, values))}
+    return list(map(add, map(heads.__getitem__, map(len, values)), values))
+
+
+def _integers(values: Sequence[int]) -> list[bytes]:
+    known = {value: packed(value) for value in set(values)}
+    return list(map(known.__getitem__, values))
+
+
+def _ids(values: Sequence[str]) -> list[bytes]:
+    return _texts([*map(str.encode, values)])
+
+
+_KINDS = Kinds(
+    packed, {TEXT: _texts, INTEGER: _integers, FLOAT: lambda values: list(map(_DOUBLE, repeat(0xCB), values))}
+)
+_FIELDS = (
+    (packed(BODY), lambda table: _texts(table.bodies or ())),
+    (packed(TRACE_ID), lambda table: _ids(table.trace_ids)),
+    (packed(SPAN_ID), lambda table: _ids(table.span_ids)),
+    (event_time(TIME), lambda table: event_times(table.times)),
+    (event_time(OBSERVED), lambda table: event_times(table.observed)),
+)
 
 
 def _severity(number: int) -> str:

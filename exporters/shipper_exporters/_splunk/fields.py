@@ -70,11 +70,14 @@ class Head:
 
 
 def _time(time_ns: int) -> bytes:
-    """Seconds, with all nine decimals; nothing when it is not known."""
-    if not time_ns:
-        return b""
+    """The time of an event; nothing when it is not known."""
+    return b'"time":%b,' % seconds(time_ns) if time_ns else b""
+
+
+def seconds(time_ns: int) -> bytes:
+    """A time in ns as seconds, with all nine decimals."""
     digits = b"%010d" % time_ns
-    return b'"time":%b.%b,' % (digits[:-9], digits[-9:])
+    return b"%b.%b" % (digits[:-9], digits[-9:])
 
 
 def place(resource: Mapping[str, AttributeValue], placement: Placement) -> dict[str, str]:
