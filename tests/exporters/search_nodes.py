@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ rootLogger.appenderRef.console.ref = console
 """
 
 
-class Node:
+class Node(ABC):
     """Runs while the context lasts, on a free port of loopback."""
 
     name: ClassVar[str]
@@ -38,13 +39,13 @@ class Node:
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
+    @abstractmethod
     def command(self) -> list[str]:
         """What starts it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def templates(self) -> dict[str, Any]:
         """Index templates by name."""
-        raise NotImplementedError
 
     def __enter__(self) -> Node:
         config = self.folder / "config"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +21,13 @@ HOLD = 0.5
 class History(RuleBasedStateMachine):
     """A directory of logs, who writes them, a destination, and everything that is expected there. The rules are others'."""
 
+    tailing: Callable[[], AbstractAsyncContextManager[Tail]]  # a run of the tailer; who has the rules defines it
+    writers: Callable[[], list[BinaryIO]]  # everything that is written to; likewise
+
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="tail-"))
+        self._directory = tempfile.TemporaryDirectory(prefix="tail-")  # gone with the process at the latest
+        self.root = Path(self._directory.name)
         self.logs = self.root / "logs"
         self.logs.mkdir()
         self.loop = asyncio.new_event_loop()
@@ -37,10 +40,6 @@ class History(RuleBasedStateMachine):
         self.tail: Tail | None = None
 
     # The tailer
-
-    def tailing(self) -> AbstractAsyncContextManager[Tail]:
-        """A run of it."""
-        raise NotImplementedError
 
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -68,10 +67,6 @@ class History(RuleBasedStateMachine):
         self.sink.take_all()
 
     # The service
-
-    def writers(self) -> list[BinaryIO]:
-        """Everything that is written to."""
-        raise NotImplementedError
 
     def line(self) -> bytes:
         self.number += 1
@@ -129,7 +124,7 @@ class History(RuleBasedStateMachine):
         if self.running is not None:
             self.stop()
         self.loop.close()
-        shutil.rmtree(self.root)
+        self._directory.cleanup()
 
 
 def unlinked(file: BinaryIO) -> bool:
