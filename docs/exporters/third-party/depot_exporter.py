@@ -5,7 +5,7 @@ import msgspec
 
 from shipper.clock import Deadline, Patience
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Prepared, Request, Signal
-from shipper.errors import ConfigError, Rejected, Retryable, TooLarge, Unusable
+from shipper.errors import ConfigError, MalformedOtlp, Rejected, Retryable, TooLarge, Unusable
 from shipper.otlp.rows import log_blocks
 
 
@@ -32,13 +32,12 @@ class DepotExporter(Exporter):
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False)
 
     def prepare(self, request: Request) -> Prepared:
-        lines = [
-            {"service": block.envelope.resource.get("service.name"), "time": row.observed_ns, "text": row.body}
-            for batch in request.batches
-            for block in log_blocks(batch.payload)
-            for row in block.rows()
-        ]
-        body = msgspec.json.encode(lines)
+        try:
+            blocks = [block for batch in request.batches for block in log_blocks(batch.payload)]
+            lines = [(block.envelope.resource.get("service.name"), row) for block in blocks for row in block.rows()]
+        except MalformedOtlp as error:  # a disk may be damaged, and what it says holds nothing else up
+            raise Rejected(str(error)) from None
+        body = msgspec.json.encode([{"service": who, "time": row.observed_ns, "text": row.body} for who, row in lines])
         return Prepared(request.id, request.signal, body, len(body))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
@@ -46,14 +45,14 @@ class DepotExporter(Exporter):
         try:
             async with Patience(self._context.clock, self._settings.timeout, deadline):
                 async with self._session.put(url, data=prepared.body, allow_redirects=False) as answer:
-                    status, wait, text = answer.status, answer.headers.get("Retry-After", ""), await answer.text()
+                    status, wait, said = answer.status, answer.headers.get("Retry-After", ""), await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:  # it may have got there: the very same again
             raise Retryable(f"{url}: {error or 'no answer'}") from None
-        if status in (200, 201) and text == "stored":
+        if status in (200, 201) and said == b"stored":
             return Accepted()
         meaning = {413: TooLarge, 422: Rejected}.get(status, Retryable if status in (429, 503) else Unusable)
-        reason = f"{url} answered {status}: {text[:80]}"
-        raise Retryable(reason, float(wait) if wait.isdigit() else None) if meaning is Retryable else meaning(reason)
+        reason = f"{url} answered {status}: {said[:80]!r}"
+        raise Retryable(reason, float(wait) if wait.isdecimal() else None) if meaning is Retryable else meaning(reason)
 
     async def aclose(self) -> None:
         if hasattr(self, "_session"):
