@@ -248,7 +248,7 @@ class FileSource(Source):
             file = self._maker.watches.get(watch)
             if file is not None:
                 self._table.look(file, force=True)
-                self._table.review(file)
+                self._table.strays.review(file)
         if changes.everything:
             self._walk_soon()
 

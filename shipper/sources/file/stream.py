@@ -16,13 +16,12 @@ from shipper.errors import RangeGone
 from shipper.otlp.wire import field
 from shipper.shape import PLAIN, Shape, Shaped
 from shipper.sources.books import SizedStream
-from shipper.sources.file import worth
+from shipper.sources.file import halving, texts, worth
 from shipper.sources.file.again import GIVEN_UP, window_again
 from shipper.sources.file.content import Changed, Content
 from shipper.sources.file.form import Form
 from shipper.sources.file.handles import TailedFile
-from shipper.sources.file.identity import GUARD_BYTES, guard_of
-from shipper.sources.file.lines import Rendered, Window, border_near
+from shipper.sources.file.lines import Rendered, Window
 from shipper.sources.file.nulls import gap, gap_at
 
 READ_BYTES = 1 << 20  # larger chunks cost more per byte: they leave the processor's cache between two passes
@@ -175,30 +174,7 @@ class FileStream(SizedStream):
 
     def text(self, at: int, limit: int) -> tuple[bytes, int]:
         """Whole lines from ``at`` on, and the position behind them; see `shipper.measure.spans.TextStream`."""
-        content, frontier = self.content, self.frontier()
-        if at >= frontier:
-            return b"", at
-        if content.awaited:
-            return b"", at
-        if content.file is None or at >= content.readable_to:
-            raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
-        until = int(min(frontier, content.readable_to))
-        gap_start = self._next_gap(at, frontier)
-        if gap_start is not None:
-            until = min(until, gap_start)
-        try:
-            window = content.window(at, min(until, at + limit))
-        except Changed:
-            content.suspect()
-            return b"", at
-        end = self.form.text_end(window, at)
-        complete = window.end == gap_start or (window.end == until and (content.closing or content.finished))
-        if end <= at and (complete or window.end - at >= limit):
-            end = window.end
-        if end <= at:
-            return b"", at
-        content.remember(window, end)
-        return self.form.text(window, at, end), end
+        return texts.text(self, at, limit)
 
     def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
         """See `Stream.cut`."""
@@ -223,7 +199,7 @@ class FileStream(SizedStream):
             return None
         if content.file is None or at >= content.readable_to:
             raise RangeGone(self.id, at, frontier, content.gone_because or "the file is gone")
-        gap_start = self._next_gap(at, frontier)
+        gap_start = self.next_gap(at, frontier)
         if gap_start is not None:
             bound = gap_start if bound is None else min(bound, gap_start)
         try:
@@ -232,7 +208,7 @@ class FileStream(SizedStream):
             content.suspect()  # finds out what happened to the file, and may give us a copy of it
         return None
 
-    def _next_gap(self, at: int, frontier: int) -> int | None:
+    def next_gap(self, at: int, frontier: int) -> int | None:
         """Where the next range begins that was given up; None when there is none. Raises `RangeGone` when ``at`` is in one."""
         for start, end in self.content.gaps:
             if start <= at < end:
@@ -278,7 +254,7 @@ class FileStream(SizedStream):
     ) -> Batch:
         rendered = self._render(window, at, end, resume)
         guard = self.content.remember(window, end)
-        shaped = self._shaped(rendered, observed_ns)
+        shaped = self.shaped(rendered, observed_ns)
         if end > self.read_to:
             if gap_at(window.data, at - window.base):
                 self._skipped(self, at, end)
@@ -298,7 +274,8 @@ class FileStream(SizedStream):
             return Rendered([], None, end)
         return self.form.render(window, at, end, resume)
 
-    def _shaped(self, rendered: Rendered, observed_ns: int) -> Shaped:
+    def shaped(self, rendered: Rendered, observed_ns: int) -> Shaped:
+        """The records that are made of texts."""
         return self._shape.shape(
             self._labelled.resource, self._labelled.scope, rendered.lines, observed_ns, rendered.extra, rendered.times
         )
@@ -311,47 +288,11 @@ class FileStream(SizedStream):
         """See `Stream.reread`."""
         window = window_again(self, cut)
         rendered = self._render(window, cut.start, cut.end, cut.resume)
-        shaped = self._shaped(rendered, cut.observed_ns)
+        shaped = self.shaped(rendered, cut.observed_ns)
         # other records than were counted only when the settings were changed since
         found = replace(cut, records=shaped.records, filtered=shaped.filtered, sampled=shaped.sampled)
         return self._carry(found, shaped)
 
     def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
         """See `Stream.halve`."""
-        try:
-            window = window_again(self, cut)
-        except OSError as error:
-            raise RangeGone(self.id, cut.start, cut.end, error.strerror or str(error)) from error
-        if gap_at(window.data, cut.start - window.base):
-            return None
-        found = self.form.pieces(window, cut.start, cut.end, cut.resume)
-        border = border_near(found, (cut.start + cut.end) // 2)
-        if border is None:
-            return None
-        middle, resume = border
-        first = self._shaped(self.form.render(window, cut.start, middle, cut.resume), cut.observed_ns)
-        guard = guard_of(window.slice(max(window.base, middle - GUARD_BYTES), middle))
-        return (
-            Cut(
-                cut.start,
-                middle,
-                cut.resume,
-                resume,
-                first.records,
-                cut.observed_ns,
-                guard,
-                first.filtered,
-                first.sampled,
-            ),
-            Cut(
-                middle,
-                cut.end,
-                resume,
-                cut.next_resume,
-                cut.records - first.records,
-                cut.observed_ns,
-                cut.guard,
-                cut.filtered - first.filtered,
-                cut.sampled - first.sampled,
-            ),
-        )
+        return halving.halves(self, cut)

@@ -19,13 +19,12 @@ from shipper.sources.file.copies import Copies
 from shipper.sources.file.discover import Patterns
 from shipper.sources.file.handles import NO_DESCRIPTORS, Descriptors, NotAFile, Replaced, TailedFile, regular
 from shipper.sources.file.identity import Key
-from shipper.sources.file.lease import has_writers
 from shipper.sources.file.packed import Packed
 from shipper.sources.file.parting import Partings
+from shipper.sources.file.strays import Strays
 from shipper.sources.file.watch import CONTENT_ONLY
 
 SLICE = 100  # files looked at before others get a turn
-QUIET = 5.0  # seconds without growth after which a file without a name is let go where its writers cannot be told
 
 
 class FileTable:
@@ -37,6 +36,7 @@ class FileTable:
         self.copies = Copies(self, clock)
         self.packed = Packed(self, clock, report)
         self.partings = Partings(self, patterns, pool, announce, clock, report)
+        self.strays = Strays(self, pool, announce, clock)
         self.contents = Contents(self, pool, announce, clock, report)
         self.first_scan = False  # during the first scan of a life
         self._patterns = patterns
@@ -47,7 +47,6 @@ class FileTable:
         self._paths: dict[str, TailedFile] = {}
         self._keys: dict[Key, TailedFile] = {}
         self._nameless: set[TailedFile] = set()
-        self._strays: set[TailedFile] = set()  # no pattern matches them any more; followed while they have writers
         self._real: dict[str, str] = {}  # where directories lie, links followed, as of this batch of events
         self._retry: dict[str, int] = {}  # paths that could not be opened, and the errno that was said
 
@@ -142,7 +141,7 @@ class FileTable:
         file.paths[path] = wanted
         self._name(path, file)
         if not wanted and not file.wanted:
-            self._strays.add(file)
+            self.strays.add(file)
         if file.fd >= 0:
             self._announce.follow(file)
         if file.stream is not None:
@@ -172,7 +171,7 @@ class FileTable:
         self._keys[key] = file
         self._name(path, file)
         if not wanted:
-            self._strays.add(file)
+            self.strays.add(file)
         self._announce.follow(file)
         return file
 
@@ -199,7 +198,7 @@ class FileTable:
         file.since = self._clock.monotonic()
         self._pool.hold(file, fd)
         self._keys[key] = file
-        self._strays.add(file)
+        self.strays.add(file)
         self._announce.follow(file)
         return file
 
@@ -225,7 +224,7 @@ class FileTable:
         if not file.paths:
             self._nameless.add(file)
         elif not file.wanted:
-            self._strays.add(file)
+            self.strays.add(file)
 
     def _settle(self) -> None:
         """Files that lost their last name, and got no other in the same batch of events, are strays now."""
@@ -236,10 +235,10 @@ class FileTable:
                 self._named(path, file.key)
             if file.paths:
                 continue
-            self._strays.add(file)
+            self.strays.add(file)
             if file.fd >= 0:
                 self._announce.follow(file)
-            self.review(file)
+            self.strays.review(file)
 
     def _name_now(self, file: TailedFile) -> str:
         """The wanted name that an open file has by now, if any: the event that tells of it may still be under way."""
@@ -278,47 +277,6 @@ class FileTable:
 
     # Letting go --------------------------------------------------------------------------------------------------------
 
-    def review(self, file: TailedFile) -> None:
-        """A file that no pattern matches any more is let go once nobody writes to it."""
-        if file.wanted:
-            self._strays.discard(file)
-            return
-        if file.fd < 0 and not self._reopened(file):
-            return
-        if file.fd >= 0 and self._has_writers(file):
-            return
-        self.look(file)  # what the last writer wrote before it closed
-        self._strays.discard(file)
-        stream = file.stream
-        if stream is not None and not stream.finished:
-            stream.seal(stream.size, "")
-            self._announce.grew(stream)
-            self._announce.ended(stream)
-        if stream is None or stream.idle:
-            self.forget(file)
-
-    def _reopened(self, file: TailedFile) -> bool:
-        """Open a file without a name where it lay: behind a link that leads elsewhere now. False where that has to wait."""
-        if file.stream is not None and file.stream.finished:
-            return True
-        try:
-            self._pool.open(file)
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                return False
-            if file.unopened:
-                self._announce.missed(file, file.unopened)
-            return True  # it is gone
-        self._announce.follow(file)
-        return True
-
-    def _has_writers(self, file: TailedFile) -> bool:
-        writers = has_writers(file.fd)
-        if writers is None:
-            grown_at = file.since if file.stream is None else file.stream.grown_at
-            return self._clock.monotonic() - grown_at < QUIET
-        return writers
-
     def idle(self, stream: Content) -> None:
         """Every destination has all that was seen of a stream."""
         if self._pool.exhausted:
@@ -333,7 +291,7 @@ class FileTable:
             return
         if file.wanted:
             self._pool.close(file)  # still known, so that it is not read again
-        elif file not in self._strays and file not in self._nameless:  # it may be on its way to another name
+        elif file not in self.strays and file not in self._nameless:  # it may be on its way to another name
             self.forget(file)
 
     def forget(self, file: TailedFile) -> None:
@@ -344,7 +302,7 @@ class FileTable:
         self._pool.close(file)
         self.copies.forget(file)
         self.packed.forget(file)
-        self._strays.discard(file)
+        self.strays.discard(file)
         if self._keys.get(file.key) is file:
             del self._keys[file.key]
         for path in file.paths:
@@ -364,9 +322,7 @@ class FileTable:
 
     def tick(self) -> None:
         """What no event tells: writers that went away, descriptors and permissions that came, doubts that ended."""
-        for file in list(self._strays):
-            self.look(file)
-            self.review(file)
+        self.strays.tick()
         self.retry()
         for file in self.copies.doubtful():
             self.look(file)
