@@ -106,7 +106,7 @@ class Stencils:
         usual = stencils[variants[0]]
         if any(stencil.values != usual.values for stencil in stencils.values()):
             return None
-        made = _Texts(len(table))
+        made = Texts(len(table))
         for place, around in enumerate(usual.around):
             if place:
                 value = usual.values[place - 1]
@@ -131,7 +131,7 @@ class Stencils:
             self._known[key] = known
         return known
 
-    def _put(self, made: _Texts, table: Table, value: int) -> None:
+    def _put(self, made: Texts, table: Table, value: int) -> None:
         if value < len(self._fills):
             made.each(self._fills[value](table))
             return
@@ -143,7 +143,7 @@ class Stencils:
             made.each(many(column.values))
 
 
-class _Texts:
+class Texts:
     """Texts made piece by piece, all of them at once."""
 
     def __init__(self, count: int) -> None:
@@ -163,7 +163,7 @@ class _Texts:
     def all(self) -> list[bytes]:
         """The texts."""
         self._end()
-        return list(map(b"".join, zip(*self._pieces, strict=True)))
+        return list(map(b"".join, zip(*self._pieces, strict=True))) if self._pieces else [b""] * self._count
 
     def _end(self) -> None:
         if self._same:

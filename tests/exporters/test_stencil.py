@@ -16,6 +16,8 @@ from shipper_exporters._datadog.tags import Tagging
 from shipper_exporters._elasticsearch.ecs import EcsLogs
 from shipper_exporters._elasticsearch.otel import OtelLogs
 from shipper_exporters._forward.records import Fields
+from shipper_exporters._loki.encode import LokiEncoder, _add_rows, _Stream
+from shipper_exporters._loki.settings import LABELS
 from shipper_exporters._splunk.events import LogEvents
 from shipper_exporters._splunk.fields import Placement
 from tests.otlp.otlp_strategies import records_alike
@@ -23,6 +25,7 @@ from tests.otlp.otlp_strategies import records_alike
 HOST = {"service.name": "checkout", "shipper.life.id": "0190", "host.id": "i-1", "a": "of the host", "region": "eu"}
 _ecs, _otel = EcsLogs({"data_stream": {"type": "logs"}}), OtelLogs({})
 _datadog, _splunk = LogEntries(Tagging()), LogEvents(Placement(index="main"))
+_loki = LokiEncoder(LABELS, 1 << 16)
 _forward, _named = Fields("message", ""), Fields("message", "id")
 
 
@@ -42,6 +45,16 @@ WAYS: dict[str, Callable[[LogBlock], list[bytes]]] = {
     "forward": _joined(lambda block: _forward.entries(block, 3, str)),
     "forward with ids": _joined(lambda block: _named.entries(block, 95, "life.stream.{}".format)),
 }
+
+
+def _loki_lines(block: LogBlock) -> list[bytes]:
+    shared = _loki._shared(block.envelope)
+    stream = _Stream(shared.labels, 1 << 16)
+    _add_rows(stream, block, shared, 5)
+    return [entry.data for push in stream.finished() for entry in push.contents()]
+
+
+WAYS["loki"] = _loki_lines
 
 
 class OneByOne(LogBlock):

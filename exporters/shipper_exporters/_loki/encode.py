@@ -11,17 +11,18 @@ its push in everything is put a nanosecond behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
-from itertools import starmap
+from itertools import repeat, starmap
 from typing import NamedTuple
 
 from shipper.contracts import Request
 from shipper.otlp.encode import AttributeValue
-from shipper.otlp.rows import Envelope, LogBlock, LogRow, log_blocks
+from shipper.otlp.rows import Envelope, LogBlock, LogRow, Table, log_blocks
 from shipper.otlp.wire import text
 from shipper_exporters._loki.names import flat, loki_name, loki_text, selector
-from shipper_exporters._loki.wire import Push, entry, metadata, pair, plain_entries
+from shipper_exporters._loki.tables import OBSERVED, SPAN, TRACE, own_metadata
+from shipper_exporters._loki.wire import Push, entries, entry, metadata, pair, plain_entries
 
 UNKNOWN = {"service_name": "unknown_service"}  # a stream needs a label; this one Loki would add itself
 OWN = frozenset(
@@ -31,10 +32,10 @@ OWN = frozenset(
 
 _ENVELOPES = 256
 _KEPT_LENGTH = 128
-_DIGITS = 19  # of a time in ns, from 2001 to 2286
-_OBSERVED = metadata("observed_timestamp", "0" * _DIGITS)[:-_DIGITS]
-_TRACE_ID = metadata("trace_id", "0" * 32)[:-32]
-_SPAN_ID = metadata("span_id", "0" * 16)[:-16]
+
+
+_Made = tuple[bytes, bytes, int, int]
+"""A record's line, its metadata, its time and when it was observed, 0 for unknown."""
 
 
 class _Shared(NamedTuple):
@@ -109,28 +110,35 @@ class _Stream:
                 self._add(piece, count)
             at += count
 
-    def add(self, line: bytes, rest: bytes, time_ns: int) -> None:
-        """Add an entry that has a time, or one a nanosecond later for each that is the same in everything."""
-        content = (line, rest)
-        first = self._first_at.setdefault(time_ns, content)
-        if first is not content:
-            while first == content or (time_ns, content) in self._others_at:
-                time_ns += 1
-                first = self._first_at.setdefault(time_ns, content)
-                if first is content:
-                    break
-            else:
-                self._others_at.add((time_ns, content))
-        self._add(entry(line, rest, time_ns), 1)
+    def add(self, lines: Sequence[bytes], rests: Sequence[bytes], times: Sequence[int]) -> None:
+        """Add entries that have a time, or one a nanosecond later for each that is the same in everything."""
+        contents = zip(lines, rests, strict=True)
+        claim = self._first_at.setdefault
+        settled = [
+            time_ns if claim(time_ns, content) is content else self._later(time_ns, content)
+            for time_ns, content in zip(times, contents, strict=True)
+        ]
+        self._add_all(entries(lines, rests, settled))
 
-    def add_untimed(self, line: bytes, rest: bytes, observed_ns: int) -> None:
-        """Add an entry of which is known when it was observed, not when it was written."""
-        self._add(entry(line, rest, self._number(observed_ns, 1)), 1)
+    def add_untimed(self, lines: Sequence[bytes], rests: Sequence[bytes], observed: Iterable[int]) -> None:
+        """Add entries of which is known when they were observed, not when they were written."""
+        self._add_all(entries(lines, rests, [self._number(observed_ns, 1) for observed_ns in observed]))
 
     def finished(self) -> list[Push]:
         """All pushes of it; nothing can be added any more."""
         self._cut()
         return self._pushes
+
+    def _later(self, time_ns: int, content: tuple[bytes, bytes]) -> int:
+        """A time for an entry where another one has its time."""
+        first = self._first_at[time_ns]
+        while first == content or (time_ns, content) in self._others_at:
+            time_ns += 1
+            first = self._first_at.setdefault(time_ns, content)
+            if first is content:
+                return time_ns
+        self._others_at.add((time_ns, content))
+        return time_ns
 
     def _number(self, observed_ns: int, count: int) -> int:
         first = max(observed_ns, self._free_ns)
@@ -144,6 +152,16 @@ class _Stream:
         self._size += len(piece)
         self._entries += count
 
+    def _add_all(self, pieces: Sequence[bytes]) -> None:
+        size = sum(map(len, pieces))
+        if self._size + size > self._most:
+            for piece in pieces:
+                self._add(piece, 1)
+            return
+        self._pieces += pieces
+        self._size += size
+        self._entries += len(pieces)
+
     def _cut(self) -> None:
         if self._pieces:
             self._pushes.append(Push.of(self._labels, self._pieces, self._entries))
@@ -152,13 +170,33 @@ class _Stream:
 
 
 def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: int) -> None:
-    for row in block.rows():
-        line = text(loki_text(row.body))
-        rest = _metadata(row, shared) + shared.metadata
-        if row.time_ns:
-            stream.add(line, rest, row.time_ns)
+    for some in block.some():
+        made = some.in_order(lambda table: _of_table(table, shared), lambda _, row: _of_row(row, shared))
+        lines, rests, times, observed = zip(*made, strict=True)
+        if all(times):
+            stream.add(lines, rests, times)
+        elif not any(times):
+            stream.add_untimed(lines, rests, [one or observed_ns for one in observed])
         else:
-            stream.add_untimed(line, rest, row.observed_ns or observed_ns)
+            for line, rest, time_ns, seen_ns in made:
+                if time_ns:
+                    stream.add([line], [rest], [time_ns])
+                else:
+                    stream.add_untimed([line], [rest], [seen_ns or observed_ns])
+
+
+def _of_row(row: LogRow, shared: _Shared) -> _Made:
+    rest = _metadata(row, shared) + shared.metadata
+    return text(loki_text(row.body)), rest, row.time_ns, row.observed_ns
+
+
+def _of_table(table: Table, shared: _Shared) -> list[_Made]:
+    keys = tuple(column.name for column in table.attributes)
+    if not table.scalar or not shared.resource.keys().isdisjoint(keys) or 0 in table.times or 0 in table.observed:
+        return [_of_row(row, shared) for row in table.rows()]
+    rests = own_metadata(table, _names(keys, shared.names), _head, shared.metadata)
+    bodies = repeat(b"") if table.bodies is None else table.bodies
+    return list(zip(bodies, rests, table.times or repeat(0), table.observed or repeat(0), strict=False))
 
 
 def _metadata(row: LogRow, shared: _Shared) -> bytes:
@@ -166,12 +204,8 @@ def _metadata(row: LogRow, shared: _Shared) -> bytes:
     time_ns, observed_ns, severity, severity_text, _, attributes, event_name, trace_id, span_id, flags = row
     out = [_head(severity, flags, severity_text, event_name)]
     if time_ns and observed_ns:  # also tells records apart that are the same but for when they were read
-        digits = b"%d" % observed_ns
-        out.append(_OBSERVED + digits if len(digits) == _DIGITS else pair("observed_timestamp", str(observed_ns)))
-    if trace_id:
-        out.append(_TRACE_ID + trace_id.encode())
-    if span_id:
-        out.append(_SPAN_ID + span_id.encode())
+        out.append(pair(OBSERVED, str(observed_ns)))
+    out += pair(TRACE, trace_id), pair(SPAN, span_id)
     if attributes:
         out += _attributes(attributes, shared)
     return b"".join(out)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import add
 
 import cramjam
 
@@ -23,6 +24,8 @@ _LOW_BITS = 14
 _LOWS = 1 << _LOW_BITS
 _TIME_HEAD = b"\x0a\x0c\x10"  # a time of twelve bytes, its nanoseconds first
 _LOW = [_TIME_HEAD + bytes((0x80 | low & 0x7F, 0x80 | low >> 7)) for low in range(_LOWS)]
+_MIDDLE = [bytes((0x80 | part,)) for part in range(128)]
+_HIGH = [bytes((0x80 | part & 0x7F, part >> 7)) for part in range((_SECOND >> _LOW_BITS + 7) + 1)]
 _TIME_BYTES = 14
 _KEPT_LENGTH = 128  # longer values hardly come again; lines longer than the next are too rare to remember
 _KEPT_HEADS = 4096
@@ -82,6 +85,13 @@ def metadata(name: str, value: str) -> bytes:
     return _kept_pair(name, value) if len(value) < _KEPT_LENGTH else pair(name, value)
 
 
+def pairs(name: str, values: Sequence[bytes]) -> list[bytes]:
+    """As `metadata`, of each of these texts in UTF-8."""
+    before = _name_field(name)
+    heads = {length: _pair_head(before, length) for length in set(map(len, values))}
+    return list(map(add, map(heads.__getitem__, map(len, values)), values))
+
+
 def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
     """An entry as a field of its stream; ``rest`` is its metadata."""
     second, nano = divmod(time_ns, _SECOND)
@@ -89,6 +99,27 @@ def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
     size = varint(len(length) + len(line) + len(rest) + 1 + _TIME_BYTES)
     low, high = _LOW[nano & _LOWS - 1], _rest_of_time(second, nano >> _LOW_BITS)
     return b"".join((b"\x12", size, b"\x12", length, line, low, high, rest))
+
+
+def entries(lines: Sequence[bytes], rests: Sequence[bytes], times: Sequence[int]) -> list[bytes]:
+    """As `entry`, of each of these."""
+    lengths = list(map(len, lines))
+    line_heads = list(map(_line_head, lengths))
+    parts = zip(lengths, line_heads, map(len, rests), strict=True)
+    heads = [_entry_head(length + len(head) + rest) for length, head, rest in parts]
+    nanos = [time_ns % _SECOND for time_ns in times]
+    seconds = [time_ns // _SECOND for time_ns in times]
+    known = {second: b"\x08" + _padded(second) for second in set(seconds)}
+    every = zip(
+        *(heads, line_heads, lines),
+        [_LOW[nano & _LOWS - 1] for nano in nanos],
+        [_MIDDLE[nano >> _LOW_BITS & 0x7F] for nano in nanos],
+        [_HIGH[nano >> _LOW_BITS + 7] for nano in nanos],
+        map(known.__getitem__, seconds),
+        rests,
+        strict=True,
+    )
+    return list(map(b"".join, every))
 
 
 def plain_entries(lines: Sequence[bytes], rest: bytes, first_ns: int) -> Iterator[tuple[bytes, int]]:
@@ -135,6 +166,12 @@ def pair(name: str, value: str) -> bytes:
     return wire_field(3, content)
 
 
+def _pair_head(name: bytes, length: int) -> bytes:
+    """What stands in front of a value; nothing when it is empty."""
+    before = b"\x12" + varint(length)
+    return b"".join((b"\x1a", varint(len(name) + len(before) + length), name, before)) if length else b""
+
+
 @lru_cache(4096)
 def _name_field(name: str) -> bytes:
     return wire_field(1, name.encode())
@@ -156,6 +193,17 @@ def _heads(rest: bytes) -> Mapping[int, bytes]:
 def _rest_of_time(second: int, high: int) -> bytes:
     """The time of an entry behind the lower 14 bits of its nanoseconds."""
     return bytes((0x80 | high & 0x7F, 0x80 | high >> 7 & 0x7F, high >> 14, 0x08, *_padded(second)))
+
+
+@lru_cache(_KEPT_HEADS)
+def _line_head(length: int) -> bytes:
+    return b"\x12" + varint(length)
+
+
+@lru_cache(_KEPT_HEADS)
+def _entry_head(size: int) -> bytes:
+    """In front of an entry whose line, with its head, and metadata have so many bytes."""
+    return b"\x12" + varint(size + _TIME_BYTES)
 
 
 def _padded(number: int) -> bytes:
