@@ -80,7 +80,7 @@ def host_series() -> HostSeries:
 def _width(own: Own) -> int:
     if own.kind is Kind.HISTOGRAM:
         return _histogram(len(EXPOSURE_EDGES))
-    if own.name == "shipper.requests.sent":
+    if own.name == "shipper.requests_sent":
         return _SENT
     width = 1
     for label in own.labels:

@@ -83,7 +83,7 @@ EXPOSURE = Own(
 ACKNOWLEDGED = Own("shipper.acknowledged.records", _C, "Records a destination said it has.", "{record}", _TO)
 ACKNOWLEDGED_BYTES = Own("shipper.acknowledged.bytes", _C, "Source bytes a destination said it has.", "By", _TO)
 REQUESTS_SENT = Own(
-    "shipper.requests.sent", _C, "Requests sent, by what became of them.", "{request}", ("destination", "outcome")
+    "shipper.requests_sent", _C, "Requests sent, by what became of them.", "{request}", ("destination", "outcome")
 )
 DESTINATION_UP = Own("shipper.destination.up", _G, "0 where the destination fails just now, else 1.", labels=_TO)
 FALLBACK_HELPING = Own(

@@ -18,6 +18,7 @@ from shipper.errors import LedgerFull
 from shipper.events import Reporter
 from shipper.ledger import Ledger, LedgerThread
 from shipper.measure.catalogue import CATALOGUE, EXPOSURE_EDGES, OUTCOMES, Kind
+from shipper.measure.health import UP
 from shipper.measure.own import KEPT, OwnMetrics
 from shipper.measure.own_reading import HostFacts
 from shipper.measure.samples import of_book
@@ -138,7 +139,7 @@ def test_causes_and_streams_are_summed(tmp_path: Path) -> None:
         assert found["shipper.quarantined.records", "otlp"] == 4
         assert found["shipper.lost",] == 40
         assert found["shipper.spool",] == 14
-        sent = {outcome: found["shipper.requests.sent", "otlp", outcome] for outcome in set(OUTCOMES.values())}
+        sent = {outcome: found["shipper.requests_sent", "otlp", outcome] for outcome in set(OUTCOMES.values())}
         assert sent == {"accepted": 4, "rejected": 4, "retryable": 2, "failed": 4}
 
     in_life(tmp_path, work)
@@ -321,7 +322,8 @@ def test_what_is_shipped_is_what_the_catalogue_says(tmp_path: Path) -> None:
 
 def test_no_name_is_where_another_one_goes_on() -> None:
     """Where names are paths, as in OpenSearch, a name cannot be both a number and what others are below."""
-    names = [own.name for own in CATALOGUE]
+    of_requests = ["shipper.requests", "shipper.request.duration", "shipper.job.runs", "shipper.job.duration", UP]
+    names = [*(own.name for own in CATALOGUE), *of_requests]
     assert not [(one, other) for one in names for other in names if other.startswith(f"{one}.")]
 
 
