@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import math
 import resource
 import shutil
@@ -20,147 +19,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import Any, cast
 
-from bench.paces import LIFE, Pace, paces
+from bench.fleet_member import FleetHost, Sink
+from bench.paces import Pace, paces
 from bench.row import Row
-from shipper.clock import Deadline
-from shipper.contracts import (
-    Accepted,
-    Batch,
-    Cut,
-    Exporter,
-    Limits,
-    Prepared,
-    Request,
-    Signal,
-    Stream,
-    StreamKind,
-)
-from shipper.errors import Retryable
-from shipper.events import Metrics, Reporter
-from shipper.ledger import Ledger, LedgerThread, StreamRow
-from shipper.pump import Hub, Pump
+from shipper.contracts import Limits
+from shipper.events import Metrics
 from shipper.testing.clock import FakeClock
-from tests.pump.pumpkit import InlineLedger, MemoryQuarantine
 
 HOSTS = 5000
-LINE = b"x" * 79 + b"\n"  # so short that a backlog is prepared at once: this clock waits for no thread
 OUTAGE = 30.0  # seconds
-BURST = 2.0  # seconds in which a host has lines enough to use up what it may send at once
 SETTLED = 6  # seconds after the outage: everybody is back, and all bursts are over
 WATCHED = 2  # seconds from then on, or a turn of every host where that is longer
-ANSWER = 0.05  # seconds
 GRAIN = 0.001  # seconds that a timer may be late, as on a real loop
 PATIENCE = 120.0  # seconds for the last line to arrive, once nobody writes any more
 DESCRIPTORS = 3  # of a ledger
 LEDGER_BYTES = 2_000_000
-
-
-class Sink:
-    """Nobody can connect while it is away; else it takes everything, after a moment."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.away = True
-        self.arrivals: list[tuple[float, int]] = []  # when, and from which host
-        self.lines = 0
-        self._clock = clock
-
-    async def take(self, host: int, lines: int) -> Accepted:
-        """Answer one request."""
-        if self.away:
-            raise Retryable("sink: cannot connect: refused", unsent=True)
-        self.arrivals.append((self._clock.monotonic(), host))
-        await self._clock.sleep(ANSWER)
-        self.lines += lines
-        return Accepted()
-
-
-class Sender(Exporter):
-    """Feeds on what an exporter's limits allow; there is nothing to encode."""
-
-    Settings = object
-
-    def __init__(self, name: str, settings: Any, context: Any) -> None:
-        self.name = name
-        self.limits, self._sink, self._host = settings
-
-    def prepare(self, request: Request) -> Prepared:
-        lines = sum(batch.cut.records for batch in request.batches)
-        return Prepared(request.id, request.signal, lines, request.raw_bytes // 4)
-
-    async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
-        return await self._sink.take(self._host, prepared.body)
-
-
-class Lines(Stream):
-    """As many lines as were asked for, all the same."""
-
-    def __init__(self, signal: Signal) -> None:
-        self.id = self.name = "app.log"
-        self.signal, self.kind = signal, StreamKind.DATA
-        self.start = 0
-        self.written = 0
-
-    def frontier(self) -> int:
-        return self.written * len(LINE)
-
-    def cut(self, at: int, resume: int, limit: int, observed_ns: int) -> Batch | None:
-        lines = min(self.frontier() - at, limit) // len(LINE)
-        end = at + lines * len(LINE)
-        return self._batch(Cut(at, end, at, end, lines, observed_ns)) if lines else None
-
-    def reread(self, cut: Cut) -> Batch:
-        return self._batch(cut)
-
-    def halve(self, cut: Cut) -> tuple[Cut, Cut] | None:
-        return None
-
-    def _batch(self, cut: Cut) -> Batch:
-        return Batch(LIFE, self.id, self.signal, cut, LINE * cut.records, self.kind)
-
-
-class FleetHost:
-    """A ledger, a hub, a pump and a stream."""
-
-    def __init__(
-        self, directory: Path, number: int, pace: Pace, clock: FakeClock, metrics: Metrics, sink: Sink
-    ) -> None:
-        report = Reporter(clock, metrics, _silent())
-        self._random = Random(number)
-        self._lines = pace.limits.requests_per_second + pace.limits.burst / BURST  # a second
-        self._born = self._random.random() * max(1.0, pace.limits.linger)  # seconds: no two hosts keep step
-        self._ledger = Ledger.open(directory / f"{number}.db", report=report)
-        inline = cast(LedgerThread, InlineLedger(self._ledger))
-        self._hub = Hub(inline, clock=clock, report=report)
-        self.pump = Pump(
-            Sender("sink", (pace.limits, sink, number), None),
-            self._hub,
-            inline,
-            life=LIFE,
-            clock=clock,
-            report=report,
-            quarantine=MemoryQuarantine(),
-            random=self._random,
-        )
-        self.stream = Lines(pace.signal)
-        stream = self.stream
-        self._ledger.put_stream(StreamRow(stream.id, stream.kind, stream.signal, "memory", stream.name, 0))
-        self._hub.add(stream)
-
-    async def write(self, clock: FakeClock, sink: Sink, until: float) -> None:
-        """Lines one by one, at moments of this host's own; while nothing can be sent, many at a time come to the same."""
-        await clock.sleep(self._born)
-        while clock.monotonic() < until:
-            lines = math.ceil(self._lines) if sink.away else 1
-            self.stream.written += lines
-            self._hub.ready(self.stream)
-            await clock.sleep(self._random.uniform(0.5, 1.5) * lines / self._lines)
-
-    def close(self) -> None:
-        """Let go of the ledger."""
-        self._ledger.close()
 
 
 @dataclass(frozen=True)
@@ -248,7 +122,9 @@ async def _live(fleet: Sequence[FleetHost], clock: FakeClock, sink: Sink, outage
             await clock.sleep(1.0)
     for pump in pumps:
         pump.cancel()
-    await asyncio.gather(*pumps, return_exceptions=True)
+    for ended in await asyncio.gather(*pumps, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
     return back
 
 
@@ -280,19 +156,14 @@ def _rows(name: str, pace: Pace, seen: Seen) -> list[Row]:
     ]
 
 
-def _silent() -> logging.Logger:
-    """What a host says: five thousand would all say that the sink is away."""
-    logger = logging.Logger("fleet")
-    logger.disabled = True
-    return logger
-
-
 def _allow_descriptors(hosts: int) -> None:
-    """As many ledgers are open at once. Raises OSError where that is not allowed."""
+    """As many ledgers are open at once; says so where that is not allowed."""
     needed = hosts * DESCRIPTORS + 100
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+    if resource.RLIM_INFINITY != hard < needed:
+        raise SystemExit(f"{hosts} ledgers need {needed} descriptors, and {hard} are allowed (ulimit -Hn)")
+    if resource.RLIM_INFINITY != soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _quick_place(hosts: int) -> Path | None:
