@@ -135,6 +135,18 @@ class Loki:
             for time_ns, line, *said in stream["values"]
         )
 
+    def count(self, service: str) -> int:
+        """As a metric query has it."""
+        query = {
+            "query": f'sum(count_over_time({{service_name="{service}"}}[1h]))',
+            "time": str(time.time_ns() + SECOND),
+        }
+        asked = urllib.request.Request(
+            f"{self.url}/loki/api/v1/query?{urllib.parse.urlencode(query)}", None, {"X-Scope-OrgID": TENANT}
+        )
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return int(json.load(answer)["data"]["result"][0]["value"][1])
+
 
 def _push(*streams: tuple[bytes, list[bytes]]) -> bytes:
     body = b"".join(field(1, field(1, labels) + b"".join(entries)) for labels, entries in streams)
@@ -216,6 +228,18 @@ def test_all_records_arrive_once_with_all_fields(loki: Loki) -> None:
             "detected_level": "error",
         }
     assert [(time_ns - now, line) for time_ns, line, _, _ in loki.found("plain")] == list(enumerate(lines))
+
+
+def test_repeats_are_shown_once_and_may_be_counted(loki: Loki) -> None:
+    """What comes again after its block was closed is stored again: queries for lines show it once, counts count it."""
+    lines = [f"line {number} {'x' * 100}" for number in range(4000)]
+    large = request_of(log_payload(lines, observed_ns=time.time_ns(), service="large"), records=4000)
+    small = request_of(log_payload(lines[:100], observed_ns=time.time_ns(), service="small"), records=100)
+    assert sent(loki, large, large, small, small) == [Accepted()] * 4
+    assert [line for _, line, _, _ in loki.found("large")] == lines
+    assert [line for _, line, _, _ in loki.found("small")] == lines[:100]
+    assert loki.count("small") == 100
+    assert loki.count("large") > 4000  # docs/exporters/loki.md says so
 
 
 def test_what_dashboards_ask(loki: Loki) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience, authorization, short
+from shipper.fleet.backends.asking import Asker, Patience, authorization
 from shipper.fleet.backends.model import DAY, HOUR, SECOND, Said, Secrets, Span
+from shipper.fleet.questions import NoAnswer, short
 
 SELECTOR = '{service_name=~".+"}'
 """Loki gives every stream this label, unless it was told otherwise (``discover_service_name``)."""
@@ -41,7 +42,8 @@ class Loki:
     counted: Mapping[str, frozenset[str]] = {"logs": frozenset({"logs"})}
     reach_ns = 30 * DAY
     limits: tuple[str, ...] = (
-        "Loki keeps one of entries that are equal in everything, their time included.",
+        "Loki shows one of entries that are equal in everything, their time included, but may count those that were sent "
+        "again: more than acknowledged then, and something missing could hide behind it.",
         "What came hours late is found once Loki has flushed it (half an hour by default): until then it seems missing; "
         "--silence 1h waits for it.",
         "Loki answers beyond its retention as if nothing had been there.",
