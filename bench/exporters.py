@@ -16,6 +16,8 @@ from bench.process import cores, cpu_seconds, memory_mb, start, wait_for
 from bench.row import Row, workplace
 
 MB = 1_000_000
+OTHERS = ("archive", "stdout", "prometheus", "prometheus-scrape", "pushgateway")
+"""Those that are not measured one by one: they write to disks of others, or take the few samples of a host."""
 LOGS = ("otlp", "otlp-json", "forward", "logstash", "loki", "elasticsearch", "splunk", "datadog", "kafka", "file")
 
 
@@ -35,6 +37,11 @@ def options(kind: str, ports: Mapping[str, int], directory: Path) -> dict[str, A
         "datadog": {"type": "datadog", "logs_endpoint": f"{url}/api/v2/logs", "token_file": str(secret)},
         "kafka": {"type": "kafka", "endpoints": [f"127.0.0.1:{ports['kafka']}"]},
         "file": {"type": "file", "path": str(directory / "out" / "{signal}.jsonl")},
+        "archive": {"type": "archive", "url": str(directory / "archive"), "trust_local": True},
+        "stdout": {"type": "stdout"},
+        "prometheus": {"type": "prometheus", "endpoint": f"{url}/api/v1/write"},
+        "prometheus-scrape": {"type": "prometheus-scrape", "listen": "127.0.0.1:0"},
+        "pushgateway": {"type": "pushgateway", "endpoint": url},
     }[kind]
 
 
@@ -84,7 +91,8 @@ class Running:
         connection.request("GET", "/status")
         status = json.load(connection.getresponse())
         connection.close()
-        return int(min(one["acknowledged"] for one in status["destinations"].values()))
+        every = status["destinations"]
+        return int(min(one["acknowledged"] for name, one in every.items() if name == "bench" or name in LOGS))
 
     def ready(self) -> bool:
         """Whether it is up."""
@@ -146,17 +154,18 @@ def cost_of_slow_acks(name: str, kind: str, make: Callable[[Path], int], seconds
 
 
 def together(name: str, make: Callable[[Path], int]) -> list[Row]:
-    """Every exporter at once: the memory."""
+    """Every exporter at once: the memory, until the slowest that takes logs has everything."""
     with workplace() as directory, null(directory) as ports:
         log = directory / "log" / "app.log"
         lines = make(log)
-        running = Running(directory, {kind: options(kind, ports, directory) for kind in LOGS}, log)
+        kinds = (*LOGS, *OTHERS)
+        running = Running(directory, {kind: options(kind, ports, directory) for kind in kinds}, log)
         try:
             wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement of the slowest")
             peak = memory_mb(running.process.pid, "VmHWM")
         finally:
             running.stop()
-    return [Row(name, f"memory, peak RSS, {len(LOGS)} destinations", "MB", peak)]
+    return [Row(name, f"memory, peak RSS, {len(kinds)} destinations", "MB", peak)]
 
 
 def _patiently(running: Running) -> int:

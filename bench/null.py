@@ -79,6 +79,8 @@ def _answer(method: bytes, path: bytes, body: bytes) -> tuple[int, bytes, bytes]
         return 200, _JSON, b'{"text":"Success","code":0,"ackId":%d}' % _INDEXER.took()
     if path.endswith(b"/api/v2/logs"):
         return 202, _JSON, b"{}"
+    if path.startswith(b"/metrics/job"):
+        return 200, b"text/plain", b""
     if b"/v1/" in path and method == b"POST":
         return 200, b"application/x-protobuf", b""
     if path == b"/":

@@ -25,7 +25,6 @@ from shipper_exporters._way.resolve import Names
 
 __all__ = ["KafkaExporter", "KafkaSettings"]
 
-_MAX_RAW = 4 << 20  # before compression; our own form, which is joined and not built anew
 _REMEMBERED = 64  # requests that failed and were not sent again yet
 
 
@@ -53,7 +52,6 @@ class KafkaExporter(Exporter):
         self.signals = frozenset(self._topics)
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
-            max_raw_bytes=_MAX_RAW,
             requests_per_second=settings.requests_per_second,
             burst=settings.burst,
             max_in_flight=settings.max_in_flight,

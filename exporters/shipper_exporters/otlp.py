@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, ExporterContext, Limits, Packing, Prepared, Request, Signal
-from shipper.errors import DeliveryError, MalformedOtlp, Rejected, Retryable, TooLarge
+from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge
 from shipper.intervals import IntervalSet
 from shipper_exporters._http.client import Client
 from shipper_exporters._http.exchange import SecretFile
@@ -28,8 +28,7 @@ from shipper_exporters._way.addresses import Addresses
 
 __all__ = ["ACCOUNTS_KNOWN_AFTER", "GATEWAY_HEADER", "OtlpBody", "OtlpExporter", "OtlpSettings"]
 
-_MAX_RAW = 4 << 20  # before compression; our own form, which is joined and not built anew
-_MAX_JSON = 1 << 20  # the same where it is: in JSON it is twice as much and more, and in between five times
+_MAX_RAW = 4 << 20  # before compression, which begins while it is cut
 _SPOKEN = {"http/protobuf": "OTLP/HTTP", "http/json": "OTLP/HTTP with JSON", "grpc": "OTLP/gRPC"}
 _LONG_WAIT = 30.0  # seconds: who wants more time than this is as good as not there, where there is another
 
@@ -60,7 +59,7 @@ class OtlpExporter(Exporter):
         self.signals = frozenset(found[0].urls)
         self.limits = Limits(
             max_wire_bytes=settings.max_wire_bytes,
-            max_raw_bytes=_MAX_JSON if settings.protocol == "http/json" else _MAX_RAW,
+            max_raw_bytes=_MAX_RAW,
             requests_per_second=settings.requests_per_second,
             burst=settings.burst,
             max_in_flight=settings.max_in_flight,
@@ -105,16 +104,11 @@ class OtlpExporter(Exporter):
 
         Raises `Rejected` for what is no OTLP, where it has to be looked at.
         """
-        try:
-            body = encode(request, self._settings.protocol, self._settings.compression)
-        except MalformedOtlp as error:
-            raise Rejected(f"{self.name}: {error}") from None
+        body = encode(request, self._settings.protocol, self._settings.compression)
         return Prepared(request.id, request.signal, body, len(body.data))
 
-    def packing(self, signal: Signal) -> Packing | None:
-        """See `Exporter.packing`: protobuf is only joined. JSON is built anew, of all of a request."""
-        if self._settings.protocol == "http/json":
-            return None
+    def packing(self, signal: Signal) -> Packing:
+        """See `Exporter.packing`."""
         return OtlpPacking(signal, self._settings.protocol, self._settings.compression)
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:

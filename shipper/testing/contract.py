@@ -281,8 +281,9 @@ class ExporterContract(ABC):
             requests = [*self._requests(3), log_request(*batches)]
             packings = [exporter.packing(request.signal) for request in requests]
             for packing, request in zip(packings, requests, strict=True):
-                for batch in request.batches if packing is not None else ():
-                    await asyncio.to_thread(packing.add, batch)
+                if packing is not None:
+                    for batch in request.batches:
+                        await asyncio.to_thread(packing.add, batch)
             for packing, request in zip(packings, requests, strict=True):
                 assert packing is None or packing.prepared(request.id) == exporter.prepare(request)
 

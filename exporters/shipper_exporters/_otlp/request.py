@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shipper.contracts import Batch, Packing, Prepared, Request, Signal, StreamKind
-from shipper.otlp.decode import to_json
+from shipper.errors import MalformedOtlp, Rejected
 from shipper_exporters._otlp.compress import STREAMS
 from shipper_exporters._otlp.jsonlines import json_lines
 from shipper_exporters._otlp.settings import Compression, Protocol
@@ -16,6 +16,8 @@ from shipper_exporters._otlp.settings import Compression, Protocol
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 _ALL = 1 << 62  # bytes of a line of JSON: everything is in one
+_TAIL = b"]}"
+_LISTS = {Signal.LOGS: "resourceLogs", Signal.TRACES: "resourceSpans", Signal.METRICS: "resourceMetrics"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +30,25 @@ class OtlpBody:
 
 
 class OtlpPacking(Packing):
-    """One request's body of protobuf, compressed while its batches come. For gRPC it is the message with its prefix."""
+    """One request's body, compressed while its batches come. For gRPC it is the message with its prefix."""
 
     def __init__(self, signal: Signal, protocol: Protocol, compression: Compression) -> None:
         self._signal = signal
         self._protocol = protocol
         self._compression = compression
         self._stream = STREAMS[compression]()
+        self._elements = _Elements(signal) if protocol == "http/json" else None
         self._names = Names()
         self._records = 0
 
     def add(self, batch: Batch) -> None:
-        """See `Packing.add`. Raises ValueError unless all batches are of one life, as the headers name only one."""
+        """See `Packing.add`.
+
+        Raises ValueError unless all batches are of one life, as the headers name only one; `Rejected` for what cannot be JSON.
+        """
         self._names.add(batch)
         self._records += batch.cut.records
-        self._stream.add(batch.payload)
+        self._stream.add(batch.payload if self._elements is None else self._elements.more(batch.payload))
 
     def prepared(self, request_id: str) -> Prepared:
         """See `Packing.prepared`."""
@@ -51,25 +57,45 @@ class OtlpPacking(Packing):
 
     def body(self) -> OtlpBody:
         """What goes over the wire; called once."""
+        if self._elements is not None:
+            self._stream.add(self._elements.end())
         return _body(self._stream.end(), self._names, self._records, self._protocol, self._compression)
+
+
+class _Elements:
+    """A request in JSON is the list of its batches' elements."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self._head = f'{{"{_LISTS[signal]}":['.encode()
+        self._any = False
+
+    def more(self, payload: bytes) -> bytes:
+        """What comes next in the body for a batch. Raises `Rejected`."""
+        try:
+            lines = json_lines(self._signal, payload, _ALL)
+        except MalformedOtlp as error:
+            raise Rejected(str(error)) from None
+        elements = [line[len(self._head) : -len(_TAIL)] for line in lines]
+        if not elements:
+            return b""
+        before = b"," if self._any else self._head
+        self._any = True
+        return before + b",".join(elements)
+
+    def end(self) -> bytes:
+        return _TAIL if self._any else b"{}"
 
 
 def encode(request: Request, protocol: Protocol, compression: Compression) -> OtlpBody:
     """The body of a request as told; equal requests give equal bodies. For gRPC it is the message with its prefix.
 
-    Raises ValueError unless its batches are of one life, as the headers name only one.
+    Raises ValueError unless its batches are of one life, as the headers name only one; `Rejected` for what cannot be JSON.
     """
-    if protocol != "http/json":
-        packing = OtlpPacking(request.signal, protocol, compression)
-        for batch in request.batches:
-            packing.add(batch)
-        return packing.body()
-    names = Names()
+    packing = OtlpPacking(request.signal, protocol, compression)
     for batch in request.batches:
-        names.add(batch)
-    stream = STREAMS[compression]()
-    stream.add(_json(request.signal, b"".join([batch.payload for batch in request.batches])))
-    return _body(stream.end(), names, sum(batch.cut.records for batch in request.batches), protocol, compression)
+        packing.add(batch)
+    return packing.body()
 
 
 def _body(data: bytes, names: Names, records: int, protocol: Protocol, compression: Compression) -> OtlpBody:
@@ -130,8 +156,3 @@ def _name(batch: Batch) -> str:
 def framed(message: bytes, *, compressed: bool) -> bytes:
     """A message as gRPC has it on the wire (grpc/grpc doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message)."""
     return struct.pack(">BI", compressed, len(message)) + message
-
-
-def _json(signal: Signal, data: bytes) -> bytes:
-    lines = json_lines(signal, data, _ALL)
-    return lines[0] if len(lines) == 1 else to_json(signal, data)  # of nothing no line is made
