@@ -265,10 +265,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The destination has the request. ``rejected`` records of it were refused in a partial success."""
+    """The destination has the request. ``rejected`` records of it were refused in a partial success.
+
+    ``keep``: what the exporter has to know of it after a restart, by key, None for what it need not know any more. It is written
+    together with the cursor, so it has to be small: `Exporter.resume` gets it all back.
+    """
 
     rejected: int = 0
     message: str = ""
+    keep: Mapping[bytes, bytes | None] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,12 @@ class Exporter(ABC):
 
     async def start(self) -> None:  # noqa: B027 - optional
         """Open what is needed. Must not fail because the destination is down."""
+
+    def resume(self, kept: Mapping[bytes, bytes]) -> None:  # noqa: B027 - optional
+        """What earlier runs were given to keep (`Accepted.keep`); called before the first `send`.
+
+        With ``many_lives``: once for each life.
+        """
 
     @abstractmethod
     def prepare(self, request: Request) -> Prepared:

@@ -1,7 +1,7 @@
 """Sends to Datadog: logs to its logs intake (v2), metrics and traces to its OTLP intake.
 
-What answers mean is in ``_datadog_answers``, what a log is there in ``_datadog_logs`` and ``_datadog_tags``, why metrics are
-made into deltas in ``_datadog_delta``, and what becomes of a request of several bodies in ``_datadog_journey``. Datadog
+What answers mean is in ``_datadog/answers.py``, and beside it what a log is there in ``logs.py`` and ``tags.py``, why metrics
+are made into deltas in ``delta.py``, and what becomes of a request of several bodies in ``journey.py``. Datadog
 has no key by which it would know an entry again; what is sent twice, because nobody can know whether it arrived, is there
 twice.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -91,6 +91,10 @@ class DatadogExporter(Exporter):
         """See `Exporter.start`."""
         self._client.open()
 
+    def resume(self, kept: Mapping[bytes, bytes]) -> None:
+        """See `Exporter.resume`: deltas go on from the last point that was taken."""
+        self._deltas.resume(kept)
+
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP."""
         try:
@@ -108,10 +112,12 @@ class DatadogExporter(Exporter):
 
         with self._unfinished.kept(prepared.request_id, found) as (journey, converted):
             try:
-                return await journey.go(post)
+                answer = await journey.go(post)
             except (TooLarge, Rejected):  # it comes again, if at all, under other ids
                 self._undo(converted)
                 raise
+        keep = {key: value for one in converted for key, value in one.keep().items()}
+        return replace(answer, keep=keep) if keep else answer
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a relay on this host, unless the settings say so."""
@@ -206,11 +212,12 @@ def _checked(payloads: Sequence[bytes]) -> bytes:
 
 
 def _counted_since(context: ExporterContext) -> int:
-    """Series that began later (nanoseconds since the epoch) were sent by nobody before this run.
+    """Series that began later (nanoseconds since the epoch) were sent by nobody, unless something is kept of them.
 
-    In the first run of a life that is all that began with the host; an hour is left for what starts before the sidecar.
+    That is all that began with the host; an hour is left for what starts before the sidecar. Outside of runs, when what was set
+    aside is sent once more, nobody knows what was sent.
     """
-    if context.run > 1:
+    if not context.run:
         return context.clock.wall_ns()
     try:
         life = UUID(context.life)

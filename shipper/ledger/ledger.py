@@ -1,6 +1,6 @@
 """The on-host account of a life, as the rest of the sidecar sees it: one object, one file, nothing half-done.
 
-Each concern has a file of its own (`facts`, `streams`, `cursors`, `delivery`, `accepted`); they are joined here because a
+Each concern has a file of its own (`facts`, `streams`, `cursors`, `delivery`, `accepted`, `kept`); they are joined here because a
 transaction may span them.
 """
 
@@ -17,11 +17,12 @@ from shipper.ledger.accepted import Accepted
 from shipper.ledger.cursors import ACKNOWLEDGED, LOST, QUARANTINED
 from shipper.ledger.delivery import Delivery
 from shipper.ledger.facts import Facts
+from shipper.ledger.kept import Kept
 from shipper.ledger.rows import Cursor, DestinationAccount, StreamAccount, StreamRow
 from shipper.ledger.store import Store, Unfit
 
 
-class Ledger(Facts, Delivery, Accepted):
+class Ledger(Facts, Delivery, Accepted, Kept):
     """The account of one life in one SQLite file. Use it from one thread at a time, or through `LedgerThread`.
 
     Every changing call is a transaction of its own unless made inside `transaction`. It raises `LedgerFull` when the disk is

@@ -38,5 +38,11 @@ _VERSION_1 = (
     "CREATE TABLE spools (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    """CREATE TABLE kept (
+        destination TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (destination, key)) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 VERSION = len(MIGRATIONS)

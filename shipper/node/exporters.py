@@ -76,6 +76,10 @@ class Shared(Exporter):
             self._open = True
             await self._common.start()
 
+    def resume(self, kept: Mapping[bytes, bytes]) -> None:
+        """See `Exporter.resume`."""
+        self._inner.resume(kept)
+
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`."""
         return self._inner.prepare(request)

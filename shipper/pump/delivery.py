@@ -6,7 +6,7 @@ is set aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shipper.contracts import Accepted
@@ -94,7 +94,7 @@ class Courier:
         rejected = max(0, min(answer.rejected, parcel.records))
         if rejected:
             self._tools.report(PartialSuccess(self._name, rejected, answer.message))
-        await self._tools.books.call(Ledger.acknowledge, self._name, parcel.id, rejected)
+        await self._tools.books.call(_acknowledge, self._name, parcel.id, rejected, answer.keep)
         data = sum(piece.cut.records for piece in parcel.pieces if piece.lane.counts)
         self._done(Done(parcel.pieces, True, max(0, data - rejected)))
 
@@ -105,3 +105,13 @@ class Courier:
         if isinstance(answer, TooLarge) or (answer.isolate and not trial.hopeless):
             return await self._division.halve(parcel)
         return []
+
+
+def _acknowledge(
+    ledger: Ledger, destination: str, request: str, rejected: int, keep: Mapping[bytes, bytes | None]
+) -> None:
+    """The cursor and what the exporter keeps move together."""
+    with ledger.transaction():
+        ledger.acknowledge(destination, request, rejected)
+        if keep:
+            ledger.keep(destination, keep)

@@ -290,6 +290,7 @@ class Pump:
             await self.exporter.start()
             if self._ask_known:
                 self._lanes.known.update(await ask_known(self._tools))
+            self.exporter.resume(await self._tools.books.call(Ledger.kept, self.name))
             self._unfinished.load(await self._tools.books.call(Ledger.open_requests, self.name), self._shaping)
             self._loaded = True
             async with asyncio.TaskGroup() as deliveries:

@@ -6,14 +6,17 @@ histograms and exponential histograms have to be deltas; gauges, summaries and s
 A point that only says that its series ends carries nothing to send, and is left out without being counted.
 
 What the first point of a series is worth depends on when the series began: if nobody can have sent any of it before, all of
-it; else nothing, as it only says where counting goes on from.
+it; else nothing, as it only says where counting goes on from. So that a restart is no beginning, the newest point of each
+series that was taken is kept, written together with the cursor that says that it was.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from shipper.contracts import Signal
@@ -28,26 +31,54 @@ _DELTA, _CUMULATIVE = 1, 2
 _KINDS = frozenset({"sum", "histogram", "exponential_histogram"})
 _NO_RECORDED_VALUE = 1
 
-Key = tuple[bytes, str, str, str, bytes]
+_SINCE = b""  # under this key is kept since when no series was forgotten for want of room
+_TIMES = struct.Struct(">QQ")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """The newest point of a series that was made into a delta."""
+    """The newest point of a series that was made into a delta; ``point`` is without what tells the series."""
 
     start_ns: int
     time_ns: int
-    point: Any = field(repr=False)
+    point: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, point: Any) -> Seen:
+        """What has to be known of a point."""
+        bare = type(point)()
+        bare.CopyFrom(point)
+        for unneeded in ("attributes", "exemplars"):
+            bare.ClearField(unneeded)
+        return cls(point.start_time_unix_nano, point.time_unix_nano, bare.SerializeToString())
+
+    def encoded(self) -> bytes:
+        """As it is kept."""
+        return _TIMES.pack(self.start_ns, self.time_ns) + self.point
+
+    @classmethod
+    def decoded(cls, data: bytes) -> Seen:
+        """As it was kept."""
+        start_ns, time_ns = _TIMES.unpack_from(data)
+        return cls(start_ns, time_ns, data[_TIMES.size :])
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A request as deltas, of ``points`` data points; ``left_out`` by reason. ``before``: what `Deltas.undo` needs."""
+    """A request as deltas, of ``points`` data points; ``left_out`` by reason. ``before``: what `Deltas.undo` needs.
+
+    ``forgotten``: series that made room for others, and since when none is missing.
+    """
 
     data: bytes = field(repr=False)
     points: int
     left_out: Mapping[str, int]
-    before: Mapping[Key, tuple[Seen | None, Seen]] = field(repr=False)
+    before: Mapping[bytes, tuple[Seen | None, Seen]] = field(repr=False)
+    forgotten: Mapping[bytes, bytes | None] = field(repr=False)
+
+    def keep(self) -> dict[bytes, bytes | None]:
+        """What has to be known of it after a restart, once it is taken."""
+        return {**{key: seen.encoded() for key, (_, seen) in self.before.items()}, **self.forgotten}
 
 
 class Deltas:
@@ -56,13 +87,22 @@ class Deltas:
     def __init__(self, since_ns: int, most: int = 100_000) -> None:
         self._since_ns = since_ns
         self._most = most
-        self._seen: dict[Key, Seen] = {}
+        self._seen: dict[bytes, Seen] = {}
+        self._forgotten: dict[bytes, bytes | None] = {}
+
+    def resume(self, kept: Mapping[bytes, bytes]) -> None:
+        """Go on from what earlier runs kept, see `Converted.keep`."""
+        for key, value in kept.items():
+            if key == _SINCE:
+                self._since_ns = max(self._since_ns, int.from_bytes(value, "big"))
+            else:
+                self._seen[key] = Seen.decoded(value)
 
     def convert(self, payload: bytes) -> Converted:
         """A request with deltas in place of counts since the start. Raises `MalformedOtlp`."""
         message = parse(Signal.METRICS, payload)
         left_out: Counter[str] = Counter()
-        before: dict[Key, tuple[Seen | None, Seen]] = {}
+        before: dict[bytes, tuple[Seen | None, Seen]] = {}
         count = kept = 0
         for resource, scope, metrics in envelopes(Signal.METRICS, message):
             place = resource.SerializeToString(deterministic=True)
@@ -70,7 +110,8 @@ class Deltas:
                 total = len(points(metric))
                 count += total
                 kept += self._metric(metric, (place, scope.name), left_out, before)
-        return Converted(message.SerializeToString() if kept else b"", count, left_out, before)
+        forgotten, self._forgotten = self._forgotten, {}
+        return Converted(message.SerializeToString() if kept else b"", count, left_out, before, forgotten)
 
     def undo(self, converted: Converted) -> None:
         """None of it was taken, and it comes again, if at all, in other requests."""
@@ -81,7 +122,15 @@ class Deltas:
                 else:
                     self._seen[key] = earlier
 
-    def _metric(self, metric: Any, place: tuple[bytes, str], left_out: Counter[str], before: dict[Key, Any]) -> int:
+    def _make_room(self) -> None:
+        """Forget the series longest not heard of. Should it come back, or one as old, nobody knows what of it was sent."""
+        if len(self._seen) <= self._most:
+            return
+        key = next(iter(self._seen))
+        self._since_ns = max(self._since_ns, self._seen.pop(key).start_ns + 1)
+        self._forgotten |= {key: None, _SINCE: self._since_ns.to_bytes(16, "big")}
+
+    def _metric(self, metric: Any, place: tuple[bytes, str], left_out: Counter[str], before: dict[bytes, Any]) -> int:
         """Convert one metric in its place; how many points it has then."""
         kind = metric.WhichOneof("data") or ""
         data: Any = getattr(metric, kind) if kind else None
@@ -93,8 +142,8 @@ class Deltas:
             return len(with_value)
         kept = []
         for point in sorted(with_value, key=lambda point: point.time_unix_nano):
-            own = b"".join(sorted(one.SerializeToString(deterministic=True) for one in point.attributes))
-            key = (*place, metric.name, kind, own)
+            own = sorted(one.SerializeToString(deterministic=True) for one in point.attributes)
+            key = _key(place[0], place[1].encode(), metric.name.encode(), kind.encode(), *own)
             reason = self._point(key, kind, point, before)
             if reason:
                 left_out[reason] += 1
@@ -104,26 +153,34 @@ class Deltas:
         data.aggregation_temporality = _DELTA
         return len(kept)
 
-    def _point(self, key: Key, kind: str, point: Any, before: dict[Key, Any]) -> str:
+    def _point(self, key: bytes, kind: str, point: Any, before: dict[bytes, Any]) -> str:
         """Make a point a delta in its place; else why it is left out."""
         earlier = self._seen.pop(key, None)
-        now = Seen(point.start_time_unix_nano, point.time_unix_nano, type(point).FromString(point.SerializeToString()))
+        now = Seen.of(point)
         if earlier is not None and now.time_ns <= earlier.time_ns:
             self._seen[key] = earlier
             return LATE
         self._seen[key] = now
         before[key] = (before[key][0] if key in before else earlier, now)
-        if len(self._seen) > self._most:
-            del self._seen[next(iter(self._seen))]
+        self._make_room()
         if earlier is None:
             return "" if now.start_ns and now.start_ns >= self._since_ns else FIRST
-        if now.start_ns != earlier.start_ns or _less(kind, now.point, earlier.point):
+        last = type(point).FromString(earlier.point)
+        if now.start_ns != earlier.start_ns or _less(kind, point, last):
             return ""  # it began anew: all of it is new
-        if not _same_shape(kind, now.point, earlier.point):
+        if not _same_shape(kind, point, last):
             return SHAPE
-        _subtract(kind, point, earlier.point)
+        _subtract(kind, point, last)
         point.start_time_unix_nano = earlier.time_ns
         return ""
+
+
+def _key(*parts: bytes) -> bytes:
+    """One for each series."""
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return digest.digest()
 
 
 def _keep(data: Any, kept: Sequence[Any]) -> None:
