@@ -130,7 +130,7 @@ def test_attributes_in_ecs() -> None:
     """An attribute is the ECS field of its meaning if it has that field's type, else a label; nothing is lost or in conflict."""
     given_attributes: dict[str, AttributeValue] = {
         "http.response.status_code": "404", "http.request.method": 5, "exception.type": "ValueError",
-        "exception.stacktrace": "Traceback", "a": "1", "a.b": 2, "a_b": 2.5, "big": 2**63 - 1, "nan": float("nan"),
+        "exception.stacktrace": "Traceback", "a": "1", "a.b": 2, "a_b": 2.5, "big": 2**63 - 1, "nan": float("nan"), "huge": 1e39,
         "yes": True, "none": None, "raw": b"\xff", "list": ["x", 1, {"y": 2}],
         "map": {"k.1": "v", "deep": {"n": 1}, "empty": {}}, "host.ip": ["10.0.0.1", "::1"], "thread.name": "main",
     }  # fmt: skip
@@ -142,7 +142,7 @@ def test_attributes_in_ecs() -> None:
         "host": {"ip": ["10.0.0.1", "::1"]},
         "process": {"thread": {"name": "main"}},
         "labels": {
-            "a": "1", "nan": "nan", "yes": "true", "raw": "/w==", "list": ["x", "1", '{"y":2}'], "map_k_1": "v",
+            "a": "1", "nan": "nan", "huge": "1e+39", "yes": "true", "raw": "/w==", "list": ["x", "1", '{"y":2}'], "map_k_1": "v",
         },
         "numeric_labels": {
             "http_request_method": 5, "a_b": 2, "a_b_": 2.5, "big": 2**63 - 1, "map_deep_n": 1,
@@ -163,6 +163,25 @@ def test_no_field_is_within_another() -> None:
         "ecs.version",
     }
     assert not [(one, other) for one in paths for other in paths if other.startswith(f"{one}.")]
+
+
+def test_attributes_without_a_name() -> None:
+    """A name of blanks, for which a whole document would be refused, is another one, in whatever depth."""
+    inner = {"kvlistValue": {"values": [{"key": "", "value": {"intValue": "1"}}]}}
+    given = [
+        {"key": "", "value": {"stringValue": "a"}},
+        {"key": " .", "value": {"stringValue": "b"}},
+        {"key": "_", "value": {"stringValue": "c"}},
+        {"key": "in", "value": inner},
+        {"key": "list", "value": {"arrayValue": {"values": [inner]}}},
+    ]
+    log = {"body": inner, "attributes": given}
+    (document,) = [one for some in OtelLogs({}).documents(block_of(log), 0, 1) for one in some]
+    found = json.loads(document)
+    assert found["attributes"] == {"__": "a", "___": "b", "_": "c", "in": {"_": 1}, "list": [{"_": 1}]}
+    assert found["body"] == {"structured": {"_": 1}}
+    labels = ecs(log)["labels"]
+    assert sorted(value for name, value in labels.items() if not name.strip("_ ")) == ["a", "b", "c"]
 
 
 def test_an_attribute_named_as_the_life() -> None:

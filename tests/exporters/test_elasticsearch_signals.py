@@ -198,6 +198,23 @@ def test_values(metric: dict[str, Any], value: object, template: str) -> None:
     assert body.left_out == 0
 
 
+def test_spans_of_any_length_and_kind() -> None:
+    """What is longer than a field can hold is as long as that, and a kind that OTLP does not know is none."""
+    long = {"name": "long", "startTimeUnixNano": 0, "endTimeUnixNano": 2**64 - 1}
+    odd = {"name": "odd", "kind": -7, "status": {"code": -7}, "links": [{"attributes": pairs(**{" ": "x"})}]}
+    _, items = spans(long, odd)
+    assert items[0][1]["duration"] == 2**63 - 1
+    assert (items[1][1]["kind"], items[1][1]["status"]["code"]) == ("Unspecified", "Unset")
+    assert items[1][1]["links"][0]["attributes"] == {"_": "x"}
+
+
+def test_metrics_without_a_name() -> None:
+    """They are counted, and take no other metric of their moment with them."""
+    body, items, _ = metrics(gauge("", 1), gauge(" ", 2), gauge("a", 3))
+    assert [document["metrics"] for _, document in items] == [{"a": 3}]
+    assert (body.left_out, body.why) == (2, "metrics without a name")
+
+
 def approximately(value: dict[str, Any]) -> dict[str, Any]:
     return {name: pytest.approx(one) for name, one in value.items()}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -87,7 +86,10 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 _PATHS: Mapping[str, tuple[tuple[str, ...], str]] = {
     name: (tuple(path.split(".")), kind) for name, (path, kind) in FIELDS.items()
 }
+_MAX_FLOAT = 3.4028234663852886e38
 _MIN_LONG, _MAX_LONG = -(1 << 63), (1 << 63) - 1
+NAMELESS = "_"
+"""In place of a name of nothing but blanks, for which the whole document would be refused."""
 _NESTING = 8  # of what is under labels; deeper is one text
 
 Document = dict[str, Any]
@@ -109,14 +111,14 @@ def attributes(document: Document, pairs: Iterable[tuple[str, AttributeValue]]) 
             if fitting is not None:
                 put(document, known[0], fitting)
                 continue
-        _label(document, name.replace(".", "_"), value, 0)
+        _label(document, name.replace(".", "_") if name.strip() else NAMELESS, value, 0)
 
 
 def steady(table: Table) -> bool:
     """Whether where the attributes of these records go depends on their names and types only."""
     for column in table.attributes:
         known = _PATHS.get(column.name)
-        if column.kind == FLOAT and not all(map(math.isfinite, column.values)):
+        if column.kind == FLOAT and not all(map(_fits, column.values)):
             return False
         if known is not None and column.kind == VALUE_TEXT and known[1] in (LONG, ADDRESSES):
             return False
@@ -164,6 +166,11 @@ def _is_address(item: AttributeValue) -> bool:
     return True
 
 
+def _fits(value: float) -> bool:
+    """Whether it is a number that fields for numbers have room for: by default they are made for those of 32 bits."""
+    return abs(value) <= _MAX_FLOAT
+
+
 def _label(document: Document, name: str, value: AttributeValue, depth: int) -> None:
     if value is None:
         return
@@ -172,7 +179,7 @@ def _label(document: Document, name: str, value: AttributeValue, depth: int) -> 
             _label(document, f"{name}_{inner.replace('.', '_')}", one, depth + 1)
         return
     kind, written = "labels", value
-    if type(value) is int or (isinstance(value, float) and math.isfinite(value)):
+    if type(value) is int or (isinstance(value, float) and _fits(value)):
         kind = "numeric_labels"
     elif isinstance(value, list):
         written = [plain_text(item) for item in value]

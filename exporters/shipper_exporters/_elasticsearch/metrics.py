@@ -27,6 +27,7 @@ from shipper_exporters._elasticsearch.points import value_of_point
 from shipper_exporters._elasticsearch.settings import ElasticsearchSettings
 
 TWICE = "further data points of one metric with the same attributes at the same time"
+NAMELESS = "metrics without a name"
 _MILLISECOND = 1_000_000
 
 
@@ -131,6 +132,9 @@ class _Batch:
             self.left_out[str(error)] += 1
             return
         if found is None:
+            return
+        if not metric.name.strip():
+            self.left_out[NAMELESS] += 1
             return
         time = point.time_unix_nano or self._observed_ns
         own = kept(attributes_of(point.attributes))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from string import whitespace
 
 from shipper.otlp.encode import AttributeValue
 from shipper.otlp.rows import SOME, Envelope, LogBlock, LogRow, Table
-from shipper_exporters._elasticsearch.ecs_fields import Document, plain_text
+from shipper_exporters._elasticsearch.ecs_fields import NAMELESS, Document, plain_text
 from shipper_exporters._elasticsearch.ecs_text import TIMES, encode, timestamp
 from shipper_exporters._jsoncolumns import FIELDS, KINDS, json_texts
 from shipper_exporters._stencil import Stencils
 
 _KEPT = 1024
 _seen = lru_cache(64)(timestamp)  # records are seen many at a time
+_NO_NAME = f"{whitespace}."
+_MIXED: frozenset[type] = frozenset({dict, list})  # of values that may hold names
 _ROUTING = frozenset({"data_stream.type", "data_stream.dataset", "data_stream.namespace"})
 
 
@@ -64,8 +67,29 @@ def common(
 
 
 def kept(given: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
-    """Attributes without those that say where a record goes."""
-    return {name: value for name, value in given.items() if name not in _ROUTING} if _ROUTING & given.keys() else given
+    """Attributes without those that say where a record goes, and all with a name."""
+    if _ROUTING & given.keys():
+        given = {name: value for name, value in given.items() if name not in _ROUTING}
+    return _named(given)
+
+
+def _named(given: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
+    """The same with a name for what has none but blanks and dots, in whatever depth."""
+    if all(name.strip(_NO_NAME) for name in given) and _MIXED.isdisjoint(map(type, given.values())):
+        return given
+    found: dict[str, AttributeValue] = {}
+    for key, value in given.items():
+        name = key if key.strip(_NO_NAME) else NAMELESS
+        while name in found or (name != key and name in given):
+            name += NAMELESS
+        found[name] = _value(value)
+    return found
+
+
+def _value(value: AttributeValue) -> AttributeValue:
+    if isinstance(value, Mapping):
+        return _named(value)
+    return list(map(_value, value)) if isinstance(value, list) else value
 
 
 def _lines(lines: list[bytes], shared: bytes, observed_ns: int) -> list[bytes]:
@@ -107,7 +131,8 @@ def _document(row: LogRow, observed_ns: int) -> Document:
 
 def _body(body: AttributeValue) -> Document:
     if isinstance(body, Mapping):
-        return {"structured": body}
+        return {"structured": _named(body)}
     if isinstance(body, list):  # a list of objects is one field with several values; any other has to be within one
-        return {"structured": body if all(isinstance(item, Mapping) for item in body) else {"value": body}}
+        named = _value(body)
+        return {"structured": named if all(isinstance(item, Mapping) for item in body) else {"value": named}}
     return {"text": plain_text(body)}

@@ -20,6 +20,7 @@ from shipper_exporters._elasticsearch.otel import common, kept
 from shipper_exporters._elasticsearch.settings import ElasticsearchSettings
 
 _KINDS = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
+_LONGEST = (1 << 63) - 1  # as the field's type has it
 _CODES = ("Unset", "Ok", "Error")
 
 
@@ -86,7 +87,7 @@ def _span(span: Any) -> Document:
         "span_id": span.span_id.hex(),
         "name": span.name,
         "kind": _named(_KINDS, span.kind),
-        "duration": max(0, span.end_time_unix_nano - span.start_time_unix_nano),
+        "duration": min(max(0, span.end_time_unix_nano - span.start_time_unix_nano), _LONGEST),
         "attributes": kept(attributes_of(span.attributes)),
         "status": {"code": _named(_CODES, span.status.code)},
         "links": [_link(link) for link in span.links],
@@ -113,7 +114,7 @@ def _link(link: Any) -> Document:
     if link.trace_state:
         found["trace_state"] = link.trace_state
     if link.attributes:
-        found["attributes"] = attributes_of(link.attributes)
+        found["attributes"] = kept(attributes_of(link.attributes))
     return found
 
 
@@ -123,7 +124,7 @@ def _event(span: Any, event: Any) -> Document:
         "trace_id": span.trace_id.hex(),
         "span_id": span.span_id.hex(),
         "event_name": event.name,
-        "attributes": {**attributes_of(event.attributes), **({"event.name": event.name} if event.name else {})},
+        "attributes": {**kept(attributes_of(event.attributes)), **({"event.name": event.name} if event.name else {})},
     }
     if event.dropped_attributes_count:
         document["dropped_attributes_count"] = event.dropped_attributes_count
