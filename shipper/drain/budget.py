@@ -43,12 +43,13 @@ class Load:
 class Verdict:
     """``by_value``: the order to send in. ``miss``: why the destination will not be done in time; empty when it will.
 
-    ``repays``: whether it gets what only the fallback has.
+    ``repays``: whether it gets what only the fallback has. ``idles``: it could, and has taken nothing for too long.
     """
 
     by_value: bool
     miss: str
     repays: bool
+    idles: bool
 
 
 def needed(load: Load) -> float:
@@ -93,7 +94,7 @@ class Budget:
         self._failing_since: float | None = None
         self._failing_for = 0.0
         self._still = _Standstill()  # of what nobody has
-        self._still_lacks = _Standstill()  # of all that it lacks
+        self._still_repaying = _Standstill()  # of all that it lacks, while it gets what only the fallback has
 
     def look(self, now: float, usable: float, load: Load) -> Verdict:
         """What follows from ``load`` now."""
@@ -103,13 +104,14 @@ class Budget:
             self._by_value = True  # of one that fails now, what it takes when it is back must be the best
         elif whole < AMPLE:
             self._by_value = False
-        still = min(self._still_lacks.look(now, usable, load.backlog + load.lent), load.oldest)
-        if load.failing or part > SHORT or self._still_lacks.too_long(still):
+        if load.failing or part > SHORT:
             self._repays = False
         elif part < AMPLE:
             self._repays = True
+        still = self._still_repaying.look(now, usable, load.backlog + load.lent if self._repays else 0)
+        idles = self._still_repaying.too_long(min(still, load.oldest))
         self._late = self._late + 1 if load.rate and part > MISS else 0
-        return Verdict(self._by_value, self._miss(now, usable, load, failing), self._repays)
+        return Verdict(self._by_value, self._miss(now, usable, load, failing), self._repays, idles)
 
     def _miss(self, now: float, usable: float, load: Load, failing: bool) -> str:
         """Why it will not be done in time. While nothing is left there is nothing to miss."""

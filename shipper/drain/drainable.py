@@ -48,8 +48,8 @@ class Drainable(Protocol):
     def failing(self) -> bool:
         """True while the destination takes nothing."""
 
-    def last_failure(self) -> float:
-        """When an attempt failed last (the clock's monotonic seconds); -inf: none has."""
+    def last_failed_try(self) -> float:
+        """When the attempt that failed last had begun (the clock's monotonic seconds); -inf: none has failed."""
 
     def repay(self, on: bool) -> None:
         """Beside a fallback: also send what only that has, or leave it there."""

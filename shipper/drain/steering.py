@@ -39,6 +39,7 @@ class Steering:
         self._budgets = [Budget() for _ in self._pumps]
         self._ordered = [False for _ in self._pumps]
         self._repaid = [False for _ in self._pumps]  # they get what only the fallback has
+        self._idles = [False for _ in self._pumps]  # but do not take it
         self._next_look = clock.monotonic()
         backlog = sum(pump.backlog_bytes() for pump in self._pumps)
         self._hurry_at = clock.monotonic() + start_delay(backlog, early.remaining(), random)
@@ -89,7 +90,8 @@ class Steering:
 
     def repaying(self) -> bool:
         """Whether somebody takes what only the fallback has: worth the time that there is, though nothing is lost without."""
-        return any(_lent(pump) for pump, gets in zip(self._pumps, self._repaid, strict=True) if gets)
+        told = zip(self._pumps, self._repaid, self._idles, strict=True)
+        return any(gets and not idles and _lent(pump) for pump, gets, idles in told)
 
     def asking(self) -> bool:
         """Whether those that still lack something are just asked whether they take it, before we go.
@@ -104,7 +106,7 @@ class Steering:
             for pump in owed:
                 pump.urgent(True)
         since = self._asked_at if self._asked_at is not None else now
-        return now - since < self._asking and any(pump.last_failure() < since for pump in owed)
+        return now - since < self._asking and any(pump.last_failed_try() < since for pump in owed)
 
     async def finish(self, until: Deadline) -> None:
         """Have nobody send data any more, so that the farewell says exactly what is left, and gets through."""
@@ -118,6 +120,7 @@ class Steering:
             load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), oldest, _lent(pump))
             verdict = budget.look(now, usable, load)
             self._repay(index, pump, verdict.repays)
+            self._idles[index] = verdict.idles
             if verdict.by_value is not self._ordered[index]:
                 self._ordered[index] = verdict.by_value
                 self._order(pump, verdict.by_value)

@@ -47,8 +47,8 @@ class Pods:
         """See `Drainable.rate`: of many destinations it is not known."""
         return 0.0
 
-    def last_failure(self) -> float:
-        """See `Drainable.last_failure`."""
+    def last_failed_try(self) -> float:
+        """See `Drainable.last_failed_try`."""
         return -math.inf
 
     def repay(self, on: bool) -> None:

@@ -23,20 +23,24 @@ class Health:
         "_failures",
         "_late",
         "_reason",
+        "_tried_at",
         "_under_way",
         "_unusable",
         "answers",
         "failed_at",
+        "failed_try",
         "well_since",
     )
 
     def __init__(self, clock: Clock) -> None:
         self.answers = 0  # since the last failure
         self.failed_at = -math.inf
+        self.failed_try = -math.inf  # when the attempt that failed then had begun
         self.well_since = (
             -math.inf
         )  # when the last outage ended: with the first answer after failures that were no hiccup
         self._clock = clock
+        self._tried_at = -math.inf  # when the attempt began that ended last without having been taken
         self._under_way: list[float] = []  # when each attempt without an answer began, the oldest first
         self._answered_at = clock.monotonic()
         self._failures = 0
@@ -62,6 +66,9 @@ class Health:
         self._under_way.append(began)
         try:
             yield
+        except BaseException:
+            self._tried_at = began
+            raise
         finally:
             self._under_way.remove(began)
 
@@ -81,6 +88,7 @@ class Health:
         self._late = failure if late else ""
         self._reason = self._reason if late else failure
         self.failed_at = self._clock.monotonic()
+        self.failed_try = self._tried_at
         self._failures += 1
         if self._failures == 1:
             self._failed_since = self._clock.monotonic()

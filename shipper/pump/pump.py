@@ -188,6 +188,10 @@ class Pump:
         """When an attempt failed last (the clock's monotonic seconds); -inf: none has."""
         return self._tools.health.failed_at
 
+    def last_failed_try(self) -> float:
+        """When the attempt that failed last had begun; -inf: none has failed."""
+        return self._tools.health.failed_try
+
     def activate(self, share: Share) -> None:
         """Work on what the primaries of ``share`` have not settled; for a pump that stands by.
 

@@ -107,7 +107,7 @@ class Destination:
         self._work()
         self.fails = fails
 
-    def last_failure(self) -> float:
+    def last_failed_try(self) -> float:
         return self.failed_at
 
     def repay(self, on: bool) -> None:

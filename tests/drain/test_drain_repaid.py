@@ -84,7 +84,7 @@ def test_one_that_takes_nothing_is_not_waited_for_either() -> None:
     """It does not fail, but asks for patience; the fallback has everything."""
     stage = stage_in_an_outage(speed=0.0)
     stage.carry_out(LIFE, 600, (3.0, back(stage)))
-    assert stage.farewells[0][1] < 4.5 + STANDSTILL
+    assert stage.farewells[0][1] < 5.0 + STANDSTILL
 
 
 def test_a_deadline_that_is_a_guess_ends_it_all_the_same() -> None:
