@@ -104,8 +104,8 @@ def compare(
     """Compare with the backend and print it; ends the program with 1 when something is missing, with 2 without an answer."""
     from shipper.errors import ConfigError
     from shipper.fleet.backend_audit import audit_backend
-    from shipper.fleet.backends.asking import NoAnswer
     from shipper.fleet.backends.shown import show
+    from shipper.fleet.questions import NoAnswer
 
     try:
         backend = _open(kind, given)

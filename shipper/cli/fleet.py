@@ -118,7 +118,8 @@ def _read(archive: str, options: tuple[str, ...], silence: float) -> Read:
 def _asked(url: str, token_file: str, service: str, env: str, hours: float) -> Read:
     from shipper.fleet.deploys.send import NotTold, first_line
     from shipper.fleet.page.prometheus import NothingKnown, Wanted, read_prometheus
-    from shipper.fleet.verdict.client import Client, NoAnswer
+    from shipper.fleet.questions import NoAnswer
+    from shipper.fleet.verdict.client import Client
 
     try:
         client = Client(url, token=first_line(token_file) if token_file else "")

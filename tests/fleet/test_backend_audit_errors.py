@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience
+from shipper.fleet.backends.asking import Asker, Patience
 from shipper.fleet.backends.datadog import Datadog
 from shipper.fleet.backends.elasticsearch import Elasticsearch
 from shipper.fleet.backends.loki import Loki
 from shipper.fleet.backends.model import Backend, Secrets, Span
 from shipper.fleet.backends.splunk import Splunk
+from shipper.fleet.questions import NoAnswer
 from tests.exporters.datadog_intake import Intake
 from tests.exporters.fake_elastic import FakeElastic
 from tests.exporters.loki_server import FakeLoki
@@ -275,7 +276,7 @@ def test_sites_of_datadog(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody could hold in memory is not read to its end."""
-    monkeypatch.setattr("shipper.fleet.backends.asking.LARGEST", 1000)
+    monkeypatch.setattr("shipper.fleet.questions.LARGEST", 1000)
     with QueryServer(lambda asked: Reply(body=b" " * 5000)) as server:
         asker = Asker(server.url, {}, option="--loki", mend="")
         with pytest.raises(NoAnswer, match="answers with more than"):

@@ -13,10 +13,10 @@ import pytest
 from shipper.contracts import Exporter
 from shipper.fleet.backend_audit import audit_backend
 from shipper.fleet.backends import loki as asked_loki
-from shipper.fleet.backends.asking import NoAnswer
 from shipper.fleet.backends.elasticsearch import Elasticsearch as AskedElasticsearch
 from shipper.fleet.backends.loki import Loki
 from shipper.fleet.backends.model import Backend, Secrets
+from shipper.fleet.questions import NoAnswer
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
 from shipper_exporters.loki import LokiExporter, LokiSettings
 from tests.exporters import test_loki_peer

@@ -13,7 +13,8 @@ import pytest
 
 from shipper.cli.verdict import SERIES
 from shipper.errors import ConfigError
-from shipper.fleet.verdict.client import Client, NoAnswer
+from shipper.fleet.questions import NoAnswer
+from shipper.fleet.verdict.client import Client
 from shipper.fleet.verdict.look import look
 from shipper.fleet.verdict.model import Kind
 from shipper.fleet.verdict.queries import Asked, about_generations, about_hosts, edge

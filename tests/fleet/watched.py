@@ -9,7 +9,8 @@ from typing import Any
 from shipper.contracts import Signal
 from shipper.errors import ShipperError
 from shipper.fleet.gauges import Encoded
-from shipper.fleet.verdict.client import Client, Found, NoAnswer
+from shipper.fleet.questions import NoAnswer
+from shipper.fleet.verdict.client import Client, Found
 from shipper.fleet.verdict.model import Judgement, Kind, Measure, Verdict
 from shipper.otlp import decode, messages
 

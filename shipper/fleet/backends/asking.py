@@ -17,35 +17,20 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from shipper import __version__
-from shipper.errors import ConfigError, ShipperError
+from shipper.errors import ConfigError
 from shipper.fleet.backends.model import Secrets
+from shipper.fleet.questions import NoAnswer, NoRedirect, Reading, base_url, short
 
 SECONDS = 60.0
 """How long one answer may take."""
-LARGEST = 256 << 20
-_PIECE = 1 << 20
-_WORDS = 300
 _MOST_ERROR = 64 << 10
 _BUSY: Final = frozenset({408, 425, 429, 502, 503, 504})
 _TRIES = 6
 _LONGEST_WAIT = 900.0
 _WAIT_HEADERS = ("Retry-After", "X-RateLimit-Reset")
-
-
-class NoAnswer(ShipperError):
-    """There is no answer that could be used; the text says why. ``status``: of the HTTP answer, 0 when there was none."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Credentials do not follow where an answer leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +59,14 @@ class Asker:
         ca_file: str = "",
         patience: Patience | None = None,
     ) -> None:
-        self.url = checked(url, option)
+        self.url = base_url(
+            url, option, example="https://backend.example:1234", instead="--username and --password-file"
+        )
         self._headers = {"User-Agent": f"Shipper/{__version__}", "Accept": "application/json", **headers}
         self._mend = mend
         self._patience = patience or Patience()
-        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+        self._reading = Reading(self.url, self._patience.now, _slow(self.url, self._patience.seconds))
+        handlers: list[urllib.request.BaseHandler] = [NoRedirect()]
         if self.url.startswith("https:"):
             handlers.append(urllib.request.HTTPSHandler(context=_trust(ca_file)))
         self._opener = urllib.request.build_opener(*handlers)
@@ -109,22 +97,7 @@ class Asker:
     def _object(self, request: urllib.request.Request) -> dict[str, Any]:
         deadline = self._patience.now() + self._patience.seconds
         with self._open(request) as answer, _broken(self.url, self._patience.seconds):
-            return self._parsed(self._whole(answer, deadline))
-
-    def _whole(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
-        """All of it: a server that sends a byte a second does not keep us for ever, and a short answer is none."""
-        pieces: list[bytes] = []
-        size = 0
-        while piece := answer.read1(_PIECE):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST:
-                raise NoAnswer(f"{self.url} answers with more than {LARGEST >> 20} MB")
-            if self._patience.now() > deadline:
-                raise NoAnswer(_slow(self.url, self._patience.seconds))
-        if answer.length:
-            raise NoAnswer(f"{self.url} broke off its answer")
-        return b"".join(pieces)
+            return self._parsed(self._reading.whole(answer, deadline))
 
     def _parsed(self, said: bytes) -> dict[str, Any]:
         try:
@@ -231,26 +204,6 @@ def _words(said: bytes) -> str:
     if isinstance(found, dict):
         found = next((found[name] for name in ("reason", "detail", "text", "title") if found.get(name)), found)
     return short(found if isinstance(found, str) else json.dumps(found))
-
-
-def short(said: bytes | str) -> str:
-    """On one line, and not too long."""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return " ".join(text.split())[:_WORDS]
-
-
-def checked(url: str, option: str) -> str:
-    """The base URL without a slash at its end. Raises `ConfigError`."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError(option, f"{url[:200]!r} is no URL such as https://backend.example:1234")
-    if parts.username or parts.password:
-        raise ConfigError(option, "has a password in it; use --username and --password-file")
-    return url.rstrip("/")
 
 
 def secret(option: str, path: str) -> str:

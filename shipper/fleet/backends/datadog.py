@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience, secret, short
+from shipper.fleet.backends.asking import Asker, Patience, secret
 from shipper.fleet.backends.model import DAY, EVENTS, HOUR, Said, Secrets, Span
+from shipper.fleet.questions import NoAnswer, short
 
 DEFAULT_SITE = "datadoghq.com"
 _ACCOUNT = "@otel.scope.name:shipper.account"

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience, authorization, in_path, short
+from shipper.fleet.backends.asking import Asker, Patience, authorization, in_path
 from shipper.fleet.backends.model import EVENTS, Said, Secrets, Span
+from shipper.fleet.questions import NoAnswer, short
 
 INDEXES = ("{signal}-*",)
 ECS_LIFE = "labels.shipper_life_id"

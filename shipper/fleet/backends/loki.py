@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience, authorization, short
+from shipper.fleet.backends.asking import Asker, Patience, authorization
 from shipper.fleet.backends.model import DAY, HOUR, SECOND, Said, Secrets, Span
+from shipper.fleet.questions import NoAnswer, short
 
 SELECTOR = '{service_name=~".+"}'
 """Loki gives every stream this label, unless it was told otherwise (``discover_service_name``)."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shipper.errors import ConfigError
-from shipper.fleet.backends.asking import Asker, NoAnswer, Patience, authorization, short
+from shipper.fleet.backends.asking import Asker, Patience, authorization
 from shipper.fleet.backends.model import EVENTS, HOUR, SECOND, Said, Secrets, Span
+from shipper.fleet.questions import NoAnswer, short
 
 _PATHS = ("/services/search/v2/jobs/export", "/services/search/jobs/export")  # the second: before Splunk 9
 _INDEX = re.compile(r"[a-z0-9*_][a-z0-9*_-]{0,80}")

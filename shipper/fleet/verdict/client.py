@@ -15,20 +15,13 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from shipper import __version__
-from shipper.errors import ConfigError, ShipperError
+from shipper.fleet.questions import NoAnswer, NoRedirect, Reading, base_url, short
 
 SECONDS = 30.0
 """How long one answer may take."""
-LARGEST = 256 << 20
-_PIECE = 1 << 20
-_WORDS = 300
-
-
-class NoAnswer(ShipperError):
-    """Prometheus gave no answer that could be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +35,6 @@ class Found:
     def name(self) -> str:
         """The metric; empty for what was computed."""
         return self.labels.get("__name__", "")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Credentials do not follow where an answer leads."""
 
 
 class Client:
@@ -64,11 +52,12 @@ class Client:
         now: Callable[[], float] = time.monotonic,
         setting: str = "--prometheus",
     ) -> None:
-        self._url = _checked(url, setting)
+        base = base_url(url, setting, example="http://prometheus:9090", instead="a token file")
+        self._url = base.removesuffix("/api/v1")
         self._token = token
         self.seconds = seconds
         self._now = now
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(NoRedirect)
 
     def instant(self, query: str) -> list[Found]:
         """The query's answer at the server's own time. Raises `NoAnswer`."""
@@ -90,20 +79,20 @@ class Client:
             whole = json.loads(said)
             status = whole["status"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise NoAnswer(f"{self._url} does not answer as Prometheus does: {_short(said)!r}") from None
+            raise NoAnswer(f"{self._url} does not answer as Prometheus does: {short(said)!r}") from None
         if status != "success":
-            raise NoAnswer(f"Prometheus could not answer: {_short(str(whole.get('error', status)))}")
+            raise NoAnswer(f"Prometheus could not answer: {short(str(whole.get('error', status)))}")
         warnings = whole.get("warnings")
         if warnings or whole.get("isPartial"):
             told = "; ".join(map(str, warnings)) if isinstance(warnings, list) else "it is marked as partial"
-            raise NoAnswer(f"Prometheus warns that its answer may not be whole: {_short(told)}")
+            raise NoAnswer(f"Prometheus warns that its answer may not be whole: {short(told)}")
         try:
             data = whole["data"]
             if data["resultType"] != kind:
                 raise ValueError(data["resultType"])
             return [_found(one) for one in data["result"]]
         except (ValueError, TypeError, KeyError, AttributeError) as problem:
-            raise NoAnswer(f"{self._url} does not answer as Prometheus does: {_short(repr(problem))}") from None
+            raise NoAnswer(f"{self._url} does not answer as Prometheus does: {short(repr(problem))}") from None
 
     def _post(self, url: str, body: bytes) -> bytes:
         headers = {"User-Agent": f"Shipper/{__version__}", "Accept": "application/json"}
@@ -126,21 +115,9 @@ class Client:
             raise NoAnswer(f"{self._url} cannot be asked: {reason or type(problem).__name__}") from None
 
     def _read(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
-        """All of it: a server that sends a byte a second does not keep us for ever, and a short answer is none."""
         if "html" in answer.headers.get("Content-Type", "").lower():
             raise NoAnswer(f"{self._url} answers with a web page: it is no Prometheus, or a login stands before it")
-        pieces: list[bytes] = []
-        size = 0
-        while piece := answer.read1(_PIECE):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST:
-                raise NoAnswer(f"{self._url} answers with more than {LARGEST >> 20} MB")
-            if self._now() > deadline:
-                raise NoAnswer(self._slow())
-        if answer.length:
-            raise NoAnswer(f"{self._url} broke off its answer")
-        return b"".join(pieces)
+        return Reading(self._url, self._now, self._slow()).whole(answer, deadline)
 
     def _slow(self) -> str:
         return f"{self._url} did not answer within {self.seconds:g} s"
@@ -155,7 +132,7 @@ def _found(one: Any) -> Found:
 
 def _refused(url: str, problem: urllib.error.HTTPError) -> str:
     if 300 <= problem.code < 400:
-        return f"{url} sends us on to {_short(problem.headers.get('Location', 'nowhere'))}: give that address"
+        return f"{url} sends us on to {short(problem.headers.get('Location', 'nowhere'))}: give that address"
     try:
         said = problem.read(64 << 10)
     except (OSError, http.client.HTTPException):
@@ -164,22 +141,4 @@ def _refused(url: str, problem: urllib.error.HTTPError) -> str:
         words = str(json.loads(said)["error"])
     except (ValueError, TypeError, KeyError, RecursionError):
         words = str(problem.reason)
-    return f"{url} answered {problem.code}: {_short(words)}"
-
-
-def _short(said: bytes | str) -> str:
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return " ".join(text.split())[:_WORDS]
-
-
-def _checked(url: str, setting: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError(setting, f"{url[:200]!r} is no URL such as http://prometheus:9090")
-    if parts.username or parts.password:
-        raise ConfigError(setting, "has a password in it; use a token file")
-    return url.rstrip("/").removesuffix("/api/v1")
+    return f"{url} answered {problem.code}: {short(words)}"

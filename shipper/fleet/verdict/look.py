@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shipper.errors import ConfigError
-from shipper.fleet.verdict.client import Client, NoAnswer
+from shipper.fleet.questions import NoAnswer
+from shipper.fleet.verdict.client import Client
 from shipper.fleet.verdict.judge import Sides, judge
 from shipper.fleet.verdict.model import Count, Group, Judgement, Kind, Measure, Past, Verdict
 from shipper.fleet.verdict.queries import AHEAD, MINUTE, Asked, Series, about_generations, about_hosts

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from shipper.fleet.verdict.client import Found, NoAnswer
+from shipper.fleet.questions import NoAnswer
+from shipper.fleet.verdict.client import Found
 from shipper.fleet.verdict.model import Cell, Count, Group, Host
 from shipper.fleet.verdict.queries import AGE, BEGAN, BORN, HOSTS, MINUTE, NOW, PART, STARTED
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from shipper.clock import Clock, Deadline
 from shipper.events import Problem, Reporter
-from shipper.fleet.verdict.client import Client, NoAnswer
+from shipper.fleet.questions import NoAnswer
+from shipper.fleet.verdict.client import Client
 from shipper.fleet.verdict.look import WINDOW, cannot_tell, look
 from shipper.fleet.verdict.model import Judgement, Kind
 from shipper.fleet.verdict.queries import MINUTE, Asked, Series
