@@ -120,9 +120,9 @@ class _Stream:
         ]
         self._add_all(entries(lines, rests, settled))
 
-    def add_untimed(self, lines: Sequence[bytes], rests: Sequence[bytes], observed: Iterable[int]) -> None:
-        """Add entries of which is known when they were observed, not when they were written."""
-        self._add_all(entries(lines, rests, [self._number(observed_ns, 1) for observed_ns in observed]))
+    def add_untimed(self, line: bytes, rest: bytes, observed_ns: int) -> None:
+        """Add an entry of which is known when it was observed, not when it was written."""
+        self._add(entry(line, rest, self._number(observed_ns, 1)), 1)
 
     def finished(self) -> list[Push]:
         """All pushes of it; nothing can be added any more."""
@@ -171,18 +171,21 @@ class _Stream:
 
 def _add_rows(stream: _Stream, block: LogBlock, shared: _Shared, observed_ns: int) -> None:
     for some in block.some():
+        whole = some.tables[0] if len(some.tables) == 1 and not some.rows else None
+        rests = _rests(whole, shared) if whole is not None and whole.times else None
+        if whole is not None and rests is not None:
+            stream.add(whole.bodies or [b""] * len(whole), rests, whole.times)
+            continue
         made = some.in_order(lambda table: _of_table(table, shared), lambda _, row: _of_row(row, shared))
-        lines, rests, times, observed = zip(*made, strict=True)
+        lines, metadata_of, times, _ = zip(*made, strict=True)
         if all(times):
-            stream.add(lines, rests, times)
-        elif not any(times):
-            stream.add_untimed(lines, rests, [one or observed_ns for one in observed])
-        else:
-            for line, rest, time_ns, seen_ns in made:
-                if time_ns:
-                    stream.add([line], [rest], [time_ns])
-                else:
-                    stream.add_untimed([line], [rest], [seen_ns or observed_ns])
+            stream.add(lines, metadata_of, times)
+            continue
+        for line, rest, time_ns, seen_ns in made:
+            if time_ns:
+                stream.add([line], [rest], [time_ns])
+            else:
+                stream.add_untimed(line, rest, seen_ns or observed_ns)
 
 
 def _of_row(row: LogRow, shared: _Shared) -> _Made:
@@ -191,12 +194,19 @@ def _of_row(row: LogRow, shared: _Shared) -> _Made:
 
 
 def _of_table(table: Table, shared: _Shared) -> list[_Made]:
-    keys = tuple(column.name for column in table.attributes)
-    if not table.scalar or not shared.resource.keys().isdisjoint(keys) or 0 in table.times or 0 in table.observed:
+    rests = _rests(table, shared)
+    if rests is None:
         return [_of_row(row, shared) for row in table.rows()]
-    rests = own_metadata(table, _names(keys, shared.names), _head, shared.metadata)
     bodies = repeat(b"") if table.bodies is None else table.bodies
     return list(zip(bodies, rests, table.times or repeat(0), table.observed or repeat(0), strict=False))
+
+
+def _rests(table: Table, shared: _Shared) -> list[bytes] | None:
+    """The metadata of each record; None when that depends on what is in them."""
+    keys = tuple(column.name for column in table.attributes)
+    if not table.scalar or not shared.resource.keys().isdisjoint(keys) or 0 in table.times or 0 in table.observed:
+        return None
+    return own_metadata(table, _names(keys, shared.names), _head, shared.metadata)
 
 
 def _metadata(row: LogRow, shared: _Shared) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
-from shipper.otlp.columns import Column, Table
+from shipper.otlp.columns import Table
 from shipper.otlp.forms import INTEGER, TEXT
 from shipper_exporters._jsoncolumns import digits
 from shipper_exporters._loki.names import loki_text
-from shipper_exporters._loki.wire import pairs
+from shipper_exporters._loki.wire import pair_heads
 from shipper_exporters._stencil import Texts
 
 OBSERVED, TRACE, SPAN = "observed_timestamp", "trace_id", "span_id"
@@ -26,36 +27,38 @@ def own_metadata(table: Table, names: Sequence[str], head: Head, behind: bytes) 
         _put(made, OBSERVED, digits(table.observed))
     for name, ids in ((TRACE, table.trace_ids), (SPAN, table.span_ids)):
         if ids:
-            _put(made, name, [*map(str.encode, ids)])
+            _put(made, name, "\n".join(ids).encode().split(b"\n"))
     for name, column in zip(names, table.attributes, strict=True):
-        if column.same:
-            made.same(pairs(name, _written(column, column.values[:1]))[0])
-        else:
-            made.each(pairs(name, _written(column, column.values)))
+        values = column.values[:1] if column.same else column.values
+        _put(made, name, values if column.kind == TEXT else _written(column.kind, values))
     made.same(behind)
     return made.all()
 
 
 def _put_heads(made: Texts, table: Table, head: Head) -> None:
-    nothing = [b""] * len(table)
-    texts = [[str(one, "utf-8") for one in column or nothing] for column in (table.severity_texts, table.events)]
-    numbers = [column or [0] * len(table) for column in (table.severities, table.flags)]
-    every = list(zip(*numbers, *texts, strict=True))
-    known = {one: head(*one) for one in set(every)}
+    columns = (table.severities, table.flags, table.severity_texts, table.events)
+    every = list(zip(*(column or repeat(0) for column in columns), table.places, strict=False))
+    if all(column.count(column[0]) == len(table) for column in columns if column):
+        every = every[:1]
+    known = {one[:4]: head(one[0], one[1], str(one[2] or b"", "utf-8"), str(one[3] or b"", "utf-8")) for one in every}
     if len(known) == 1:
-        made.same(known[every[0]])
+        made.same(known[every[0][:4]])
     else:
-        made.each([*map(known.__getitem__, every)])
+        made.each([known[one[:4]] for one in every])
 
 
 def _put(made: Texts, name: str, values: Sequence[bytes]) -> None:
-    if values.count(values[0]) == len(values):
-        made.same(pairs(name, values[:1])[0])
+    """A pair of each record; of all records, where there is one value."""
+    heads = pair_heads(name, values)
+    if len(values) == 1 or values.count(values[0]) == len(values):
+        made.same(heads[0] + values[0])
+        return
+    if heads.count(heads[0]) == len(heads):
+        made.same(heads[0])
     else:
-        made.each(pairs(name, values))
+        made.each(heads)
+    made.each(values)
 
 
-def _written(column: Column, values: Sequence[Any]) -> Sequence[bytes]:
-    if column.kind == INTEGER:
-        return digits(values)
-    return values if column.kind == TEXT else [loki_text(value).encode() for value in values]
+def _written(kind: int, values: Sequence[Any]) -> Sequence[bytes]:
+    return digits(values) if kind == INTEGER else [loki_text(value).encode() for value in values]

@@ -24,8 +24,6 @@ _LOW_BITS = 14
 _LOWS = 1 << _LOW_BITS
 _TIME_HEAD = b"\x0a\x0c\x10"  # a time of twelve bytes, its nanoseconds first
 _LOW = [_TIME_HEAD + bytes((0x80 | low & 0x7F, 0x80 | low >> 7)) for low in range(_LOWS)]
-_MIDDLE = [bytes((0x80 | part,)) for part in range(128)]
-_HIGH = [bytes((0x80 | part & 0x7F, part >> 7)) for part in range((_SECOND >> _LOW_BITS + 7) + 1)]
 _TIME_BYTES = 14
 _KEPT_LENGTH = 128  # longer values hardly come again; lines longer than the next are too rare to remember
 _KEPT_HEADS = 4096
@@ -85,11 +83,11 @@ def metadata(name: str, value: str) -> bytes:
     return _kept_pair(name, value) if len(value) < _KEPT_LENGTH else pair(name, value)
 
 
-def pairs(name: str, values: Sequence[bytes]) -> list[bytes]:
-    """As `metadata`, of each of these texts in UTF-8."""
+def pair_heads(name: str, values: Sequence[bytes]) -> list[bytes]:
+    """What stands in front of each of these values in a pair of structured metadata, which it ends; nothing when it is empty."""
     before = _name_field(name)
     heads = {length: _pair_head(before, length) for length in set(map(len, values))}
-    return list(map(add, map(heads.__getitem__, map(len, values)), values))
+    return list(map(heads.__getitem__, map(len, values)))
 
 
 def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
@@ -104,18 +102,18 @@ def entry(line: bytes, rest: bytes, time_ns: int) -> bytes:
 def entries(lines: Sequence[bytes], rests: Sequence[bytes], times: Sequence[int]) -> list[bytes]:
     """As `entry`, of each of these."""
     lengths = list(map(len, lines))
-    line_heads = list(map(_line_head, lengths))
-    parts = zip(lengths, line_heads, map(len, rests), strict=True)
-    heads = [_entry_head(length + len(head) + rest) for length, head, rest in parts]
+    known = {length: b"\x12" + varint(length) for length in set(lengths)}
+    line_heads = list(map(known.__getitem__, lengths))
+    sizes = list(map(add, map(add, lengths, map(len, line_heads)), map(len, rests)))
+    heads = {size: b"\x12" + varint(size + _TIME_BYTES) for size in set(sizes)}
     nanos = [time_ns % _SECOND for time_ns in times]
     seconds = [time_ns // _SECOND for time_ns in times]
-    known = {second: b"\x08" + _padded(second) for second in set(seconds)}
+    ends = {second: b"\x08" + _padded(second) for second in set(seconds)}
     every = zip(
-        *(heads, line_heads, lines),
+        *(map(heads.__getitem__, sizes), line_heads, lines),
         [_LOW[nano & _LOWS - 1] for nano in nanos],
-        [_MIDDLE[nano >> _LOW_BITS & 0x7F] for nano in nanos],
-        [_HIGH[nano >> _LOW_BITS + 7] for nano in nanos],
-        map(known.__getitem__, seconds),
+        [_HIGH[nano >> _LOW_BITS] for nano in nanos],
+        map(ends.__getitem__, seconds),
         rests,
         strict=True,
     )
@@ -189,23 +187,25 @@ def _heads(rest: bytes) -> Mapping[int, bytes]:
     return _heads_by_size(_TIME_BYTES + len(rest))
 
 
-@lru_cache(4096)
+class _HighBits(dict[int, bytes]):
+    """What follows the lower 14 bits of the nanoseconds in a time. Emptied when full."""
+
+    def __missing__(self, high: int) -> bytes:
+        if len(self) >= _KEPT_HEADS:
+            self.clear()
+        made = self[high] = bytes((0x80 | high & 0x7F, 0x80 | high >> 7 & 0x7F, high >> 14))
+        return made
+
+
+_HIGH = _HighBits()
+
+
 def _rest_of_time(second: int, high: int) -> bytes:
     """The time of an entry behind the lower 14 bits of its nanoseconds."""
-    return bytes((0x80 | high & 0x7F, 0x80 | high >> 7 & 0x7F, high >> 14, 0x08, *_padded(second)))
+    return _HIGH[high] + b"\x08" + _padded(second)
 
 
-@lru_cache(_KEPT_HEADS)
-def _line_head(length: int) -> bytes:
-    return b"\x12" + varint(length)
-
-
-@lru_cache(_KEPT_HEADS)
-def _entry_head(size: int) -> bytes:
-    """In front of an entry whose line, with its head, and metadata have so many bytes."""
-    return b"\x12" + varint(size + _TIME_BYTES)
-
-
+@lru_cache(256)
 def _padded(number: int) -> bytes:
     return bytes((*(0x80 | number >> shift & 0x7F for shift in (0, 7, 14, 21)), number >> 28))
 
