@@ -10,23 +10,23 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from shipper.sources.flow import Flow
+
 _BUFFERED = 512 << 10  # bytes that wait to be read, then the sender has to wait
 _TURNS = 256  # of the event loop at most, in which a connection that is stopped may still bring bytes
 
 
-class Wire(asyncio.Protocol):
+class Wire(Flow):
     """Bytes of one connection. ``connected`` is called once, when it is there."""
 
     def __init__(self, connected: Callable[[Wire], None]) -> None:
+        super().__init__()
         self._connected = connected
         self._pieces: list[bytes] = []
         self._size = 0
         self._ended = False
         self._lost = False
         self._turns = -1  # how many are left once it is stopped
-        self._reader: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._transport: asyncio.Transport
         self.peer = ""  # address of the other side, without its port; empty for a unix socket
 
     async def read(self) -> bytes:
@@ -35,8 +35,7 @@ class Wire(asyncio.Protocol):
             if self._turns >= 0:
                 await self._last_look()
                 break
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            await self._news()
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
@@ -59,8 +58,7 @@ class Wire(asyncio.Protocol):
         if self._turns < 0:
             self._turns = _TURNS
             self._wake()
-            if self._writable is not None and not self._writable.done():
-                self._writable.set_result(None)
+            self._let_write()
 
     def close(self) -> None:
         """Send what was written, and end the connection."""
@@ -72,11 +70,10 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        _keep_alive(transport)
+        _keep_alive(self._transport)
         self._connected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -98,20 +95,6 @@ class Wire(asyncio.Protocol):
         self._ended = self._lost = True
         self._wake()
         self.resume_writing()
-
-    def pause_writing(self) -> None:
-        """See `asyncio.Protocol`."""
-        self._writable = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        """See `asyncio.Protocol`."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
     async def _last_look(self) -> None:
         """Let the event loop ask the kernel once or twice more."""

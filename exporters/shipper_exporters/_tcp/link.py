@@ -10,6 +10,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from shipper.sources.flow import Flow
+
 _SLICE = 1 << 17  # bytes between two signs of progress
 _BUFFERED = 1 << 18  # bytes that wait to be read; whoever sends more, unasked, has to wait
 
@@ -22,10 +24,11 @@ class Broken(ConnectionError):
         self.cause = cause
 
 
-class Link(asyncio.Protocol):
+class Link(Flow):
     """Bytes both ways. ``progress`` is called whenever some move."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.progress: Callable[[], None] = _nobody
         self.heard = False
         """Whether anything ever came."""
@@ -34,9 +37,6 @@ class Link(asyncio.Protocol):
         self._held = bytearray()
         self._ended = False
         self._cause: Exception | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._transport: asyncio.Transport
 
     @property
     def usable(self) -> bool:
@@ -60,8 +60,7 @@ class Link(asyncio.Protocol):
         while not self._held:
             if self._ended:
                 raise Broken(self._cause)
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            await self._news()
         data = bytes(self._held)
         self._held.clear()
         if not self._ended:
@@ -80,8 +79,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        super().connection_made(transport)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # so that the kernel finds out about dead peers
 
@@ -105,20 +103,6 @@ class Link(asyncio.Protocol):
         self._cause = self._cause or exc
         self._wake()
         self.resume_writing()
-
-    def pause_writing(self) -> None:
-        """See `asyncio.Protocol`."""
-        self._writable = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        """See `asyncio.Protocol`."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
 
 def _nobody() -> None:
