@@ -57,6 +57,8 @@ def error(status: int, kind: str, reason: str) -> Whole:
         (error(429, "circuit_breaking_exception", "[parent] Data too large"), Retryable, "Data too large"),
         (error(503, "cluster_block_exception", "blocked by: [SERVICE_UNAVAILABLE/2/no master];"), Retryable, "no master"),
         (Whole(502, b"<html>Bad Gateway</html>"), Retryable, "502"),
+        (Whole(200, b'{"errors": true, "items": [{"create": {"error": ' + b"[" * 100_000), Unusable, "no answer to a bulk"),
+        (Whole(400, b'{"error": ' + b"[" * 100_000), Unusable, "400"),
         (Whole(504), Retryable, "504"),
         (Whole(408), Retryable, "408"),
         (error(403, "cluster_block_exception", "blocked by: [FORBIDDEN/6/cluster read-only (api)];"), Unusable, "read-only"),

@@ -142,6 +142,7 @@ def test_native_histograms() -> None:
         raw(400, b"bad", "text/plain"),
         raw(500, b"empty request", "text/plain"),
         Answer(204, b""),
+        Answer(204, b"", headers={"X-Prometheus-Remote-Write-Samples-Written": "all of them"}),
     ],
 )
 def test_a_receiver_of_one_is_found_out(unknown: Answer) -> None:

@@ -66,6 +66,8 @@ PAGE = b"<!doctype html><html><body>Sign in</body></html>"
     ("answer", "error", "words"),
     [
         (code(1), Unusable, "Token disabled"),
+        (Say(400, b'{"text": [], "code": [6]}', "application/json"), Rejected, "400"),
+        (Say(503, b'{"text": {}, "code": {}}', "application/json"), Retryable, "503"),
         (code(2), Unusable, "proxy"),
         (code(3), Unusable, "Invalid authorization"),
         (code(4), Unusable, "Invalid token"),

@@ -199,7 +199,7 @@ def test_distributions() -> None:
         resource({}),
         scope("m"),
         [
-            histogram("took", [distribution([1, 2, 3], [0.1, 5.0], 9.0, AT)]),
+            histogram("took", [distribution([1, 2, 3, 0, 0], [0.1, 5.0, 1048576.0, 1048577.0], 9.0, AT)]),
             summary("size", [quantiles(4, 10.0, {0.99: 8.0}, AT)]),
         ],
     )
@@ -207,7 +207,7 @@ def test_distributions() -> None:
     buckets = {
         event["fields"]["le"]: event["fields"]["metric_name:took_bucket"] for event in found if "le" in event["fields"]
     }
-    assert buckets == {"0.1": 1, "5": 3, "+Inf": 6}
+    assert buckets == {"0.1": 1, "5": 3, "1048576": 6, "1048577": 6, "+Inf": 6}
     together = {
         key: value for event in found for key, value in event["fields"].items() if key.startswith("metric_name:")
     }

@@ -108,7 +108,7 @@ def outcomes(answer: Answer, ids: Iterator[tuple[str, str]], count: int, where: 
     try:
         bulk = _decode(answer.body)
         results = [item["create"] for item in bulk.items]
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, KeyError, RecursionError):
         if len(answer.body) > MAX_ANSWER:
             raise Unusable(f"{named} with more than {MAX_ANSWER} bytes") from None
         raise Unusable(
@@ -186,6 +186,6 @@ def _failure(answer: Answer, named: str, wall_ns: int) -> DeliveryError:
 def _error(body: bytes) -> Any:
     try:
         found = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     return found.get("error") if isinstance(found, dict) else None

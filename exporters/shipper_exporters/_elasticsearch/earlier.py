@@ -81,5 +81,5 @@ def _read(answer: Answer, kind: type[_T], where: str) -> _T | None:
         raise Retryable(f"{where} answered {answer.status}")
     try:
         return msgspec.json.decode(answer.body, type=kind) if answer.status == 200 else None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None

@@ -49,7 +49,7 @@ def recognise(headers: Mapping[str, str], body: bytes) -> Product:
     try:
         found = msgspec.json.decode(body)
         version = found.get("version") if isinstance(found, dict) else None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         found = None
     if not isinstance(version, dict):
         version = {}

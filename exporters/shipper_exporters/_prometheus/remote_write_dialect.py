@@ -7,19 +7,21 @@ nothing, and the same samples are sent again as 1.0 (specification of 2.0, "Requ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shipper.errors import Unusable
 from shipper_exporters._http.answers import is_web_page
 from shipper_exporters._http.client import Answer
-from shipper_exporters._prometheus.answers import Refused, all_old
+from shipper_exporters._prometheus.answers import Refused, all_old, uncounted
 from shipper_exporters._prometheus.remote_write import Version
 from shipper_exporters._prometheus.samples import Sample
 
 AUTO = "auto"
 
 _WRITTEN = "X-Prometheus-Remote-Write-{}-Written"
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NOT_UNDERSTOOD = frozenset({400, 406, 415, 500, 501})  # some stumble over a message that they do not know
 
 
@@ -56,17 +58,17 @@ class Dialect:
 
 
 def written(headers: Mapping[str, str]) -> int | None:
-    """How many samples and histograms the receiver says it wrote; None where it says nothing."""
+    """How many samples and histograms the receiver says it wrote; None where it says nothing, or what is no number."""
     said = [headers.get(_WRITTEN.format(what), "").strip() for what in ("Samples", "Histograms", "Exemplars")]
-    if not any(said):
+    if not any(said) or not all(_COUNT.fullmatch(number) for number in said if number):
         return None
-    return sum(int(number) for number in said[:2] if number.isascii() and number.isdigit() and len(number) < 19)
+    return sum(int(number) for number in said[:2] if number)
 
 
 def with_proof(refused: Refused | None, answer: Answer, samples: Sequence[Sample]) -> Refused | None:
     """What an answer means, by the receiver's own count of what it wrote; None when all of it is there."""
     count = written(answer.headers)
-    if count is None:
+    if count is None or uncounted(answer):
         return refused
     missing = max(0, len(samples) - count)
     if refused is None and missing:

@@ -128,7 +128,9 @@ def parse(answer: Answer) -> dict[str, Any]:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    if not isinstance(said, dict):
+        return {}
+    return said if isinstance(said.get("code"), int) else {**said, "code": None}
 
 
 def _number(value: object) -> int | None:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -122,9 +123,16 @@ def _values(name: str, kind: str, point: Any) -> Iterator[Value]:
         yield f"{name}_sum", point.sum, {}
     if kind == "summary":
         for one in point.quantile_values:
-            yield f"{name}_{one.quantile:g}", one.value, {"qt": f"{one.quantile:g}"}
+            yield f"{name}_{_shown(one.quantile)}", one.value, {"qt": _shown(one.quantile)}
         return
     below = 0
     for bound, count in zip([*point.explicit_bounds, math.inf], point.bucket_counts, strict=False):
         below += count
-        yield f"{name}_bucket", below, {"le": "+Inf" if bound == math.inf else f"{bound:g}"}
+        yield f"{name}_bucket", below, {"le": _shown(bound)}
+
+
+def _shown(number: float) -> str:
+    """A bound or a quantile as dimensions have it: all of its digits, and no exponent, as the Collector writes them."""
+    if not math.isfinite(number):
+        return "+Inf" if number == math.inf else str(number)
+    return format(Decimal(repr(number)), "f").removesuffix(".0")
