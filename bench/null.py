@@ -20,49 +20,22 @@ from collections.abc import Callable
 import msgpack
 from confluent_kafka import Producer
 
+from bench.requests import Requests
+
 _JSON = b"application/json"
 _ACK = struct.Struct(">2sI").pack
 _U32 = struct.Struct(">I")
 
 
-class Http(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length; what is answered depends on the path."""
+class Http(Requests):
+    """What is answered depends on the path."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._head: list[bytes] = []
-        self._need = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while self._take_one():
-            pass
-
-    def _take_one(self) -> bool:
-        if not self._head:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return False
-            self._head = bytes(self._buffer[:end]).split(b"\r\n")
-            lengths = [line.split(b":")[1] for line in self._head if line.lower().startswith(b"content-length:")]
-            self._need = int(lengths[0]) if lengths else 0
-            del self._buffer[: end + 4]
-        if len(self._buffer) < self._need:
-            return False
-        body = bytes(self._buffer[: self._need])
-        del self._buffer[: self._need]
-        method, path, _ = self._head[0].split(b" ", 2)
-        status, kind, answer = _answer(method, path.partition(b"?")[0], body)
+    def take(self, method: bytes, path: bytes, head: dict[bytes, bytes], body: bytes) -> None:
+        status, kind, answer = _answer(method, path, body)
         self._transport.write(
             b"HTTP/1.1 %d X\r\nContent-Type: %s\r\nX-Elastic-Product: Elasticsearch\r\nContent-Length: %d\r\n\r\n%s"
             % (status, kind, len(answer), answer)
         )
-        self._head = []
-        return True
 
 
 def _answer(method: bytes, path: bytes, body: bytes) -> tuple[int, bytes, bytes]:

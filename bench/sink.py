@@ -16,6 +16,8 @@ import time
 import zlib
 from dataclasses import dataclass
 
+from bench.requests import Requests
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
@@ -39,45 +41,18 @@ class Taken:
         self.kept: list[tuple[int, bytes]] = []
 
 
-class Connection(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length, as the exporters send it."""
+class Connection(Requests):
+    """Takes what the exporters send, and answers as late as it is told to."""
 
     def __init__(self, taken: Taken) -> None:
+        super().__init__()
         self._taken = taken
-        self._buffer = bytearray()
-        self._need = 0
-        self._head: dict[bytes, bytes] = {}
-        self._method = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while self._take_one():
-            pass
-
-    def _take_one(self) -> bool:
-        if not self._head:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return False
-            lines = bytes(self._buffer[:end]).split(b"\r\n")
-            self._method = lines[0].split(b" ")[0]
-            self._head = {k.lower(): v.strip() for k, _, v in (line.partition(b":") for line in lines[1:])}
-            self._need = int(self._head.get(b"content-length", b"0"))
-            del self._buffer[: end + 4]
-        if len(self._buffer) < self._need:
-            return False
-        body = bytes(self._buffer[: self._need])
-        del self._buffer[: self._need]
-        head, self._head = self._head, {}
-        if self._method == b"POST":
+    def take(self, method: bytes, path: bytes, head: dict[bytes, bytes], body: bytes) -> None:
+        if method == b"POST":
             self._answer_later(head, body)
         else:
             self._transport.write(NOT_FOUND)
-        return True
 
     def _answer_later(self, head: dict[bytes, bytes], body: bytes) -> None:
         taken = self._taken
