@@ -38,12 +38,14 @@ class Envelope:
     scope: str = ""
     scope_version: str = ""
     scope_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    complete: bool = True
+    """Whether this is all that is said of the resource and the scope (it may be that attributes were dropped, for one)."""
 
 
 class LogBlock:
     """Log records in a row that share their envelope: either plain lines, or any others."""
 
-    __slots__ = ("_borders", "_data", "_messages", "envelope", "lines", "observed_ns")
+    __slots__ = ("_borders", "_data", "_messages", "complete", "envelope", "lines", "observed_ns")
 
     def __init__(
         self,
@@ -53,9 +55,12 @@ class LogBlock:
         observed_ns: int = 0,
         records: tuple[bytes, Sequence[int], Sequence[int]] = (b"", (), ()),
         messages: Sequence[Any] = (),
+        complete: bool = True,
     ) -> None:
         """``records``: bytes, and where in them each record begins and ends; or ``messages``, which are LogRecords."""
         self.envelope = envelope
+        self.complete = complete and envelope.complete and not messages
+        """Whether the request says no more of these records than the envelope and they themselves do (no schema, for one)."""
         self.lines = lines
         """The bodies, UTF-8, when nothing else is known of any record but when it was observed."""
         self.observed_ns = observed_ns
@@ -113,32 +118,37 @@ def _resource_logs(data: bytes, at: int, end: int, blocks: list[LogBlock]) -> No
     inner = list(fields(data, at, end))
     # As in any parser, the parts of a message that comes twice are merged; joined they are the same to the library.
     resource = b"".join(data[value:stop] for number, wire, _, value, stop in inner if number == 1 and wire == LENGTH)
+    complete = all(number in (1, 2) for number, *_ in inner)
     for number, wire, start, value, stop in inner:
         if number == 2:
             expect(wire, LENGTH, "ScopeLogs", start)
-            blocks.extend(_scope_logs(data, value, stop, resource))
+            blocks.extend(_scope_logs(data, value, stop, resource, complete))
 
 
-def _scope_logs(data: bytes, at: int, end: int, resource: bytes) -> list[LogBlock]:
+def _scope_logs(data: bytes, at: int, end: int, resource: bytes, complete: bool) -> list[LogBlock]:
     scope, first = b"", at
     if at < end and data[at] == 0x0A:
         _, _, _, value, first = next(fields(data, at, end))
         scope = data[value:first]
     found = _plain(data, first, end) if first < end else None
     if found is not None:
-        return [LogBlock(_envelope(resource, scope), lines=found[0], observed_ns=found[1])]
-    starts, stops = _borders(data, first, end)
+        return [LogBlock(_envelope(resource, scope), lines=found[0], observed_ns=found[1], complete=complete)]
+    starts, stops, bare = _borders(data, first, end)
     if starts is None or stops is None:
         return _library_blocks(data[at:end], resource)
     if not starts:
         return []
-    return [LogBlock(_envelope(resource, scope), records=(data, starts, stops))]
+    return [LogBlock(_envelope(resource, scope), records=(data, starts, stops), complete=complete and bare)]
 
 
-def _borders(data: bytes, at: int, end: int) -> tuple[list[int], list[int]] | tuple[None, None]:
-    """Where the records of ScopeLogs begin and end; None when its scope stands among them. Raises `MalformedOtlp`."""
+def _borders(data: bytes, at: int, end: int) -> tuple[list[int], list[int], bool] | tuple[None, None, bool]:
+    """Where the records of ScopeLogs begin and end, and whether nothing else is there; None when its scope stands among them.
+
+    Raises `MalformedOtlp`.
+    """
     starts: list[int] = []
     stops: list[int] = []
+    bare = True
     while at < end:
         if data[at] == 0x12 and at + 3 <= end and (size := data[at + 1]) < 0x80:
             value, stop = at + 2, at + 2 + size
@@ -148,8 +158,9 @@ def _borders(data: bytes, at: int, end: int) -> tuple[list[int], list[int]] | tu
             number, wire, behind = read_tag(data, at, end)
             value, stop = skip(data, wire, behind, end)
             if number == 1:
-                return None, None
+                return None, None, False
             if number != 2:
+                bare = False
                 if number == 3:
                     expect(wire, LENGTH, "a schema URL", at)
                     utf8(data, value, stop, "a schema URL")
@@ -161,7 +172,7 @@ def _borders(data: bytes, at: int, end: int) -> tuple[list[int], list[int]] | tu
         at = stop
     if at != end:
         raise MalformedOtlp("a length reaches beyond the end", end)
-    return starts, stops
+    return starts, stops, bare
 
 
 def _library_blocks(content: bytes, resource: bytes) -> list[LogBlock]:
@@ -202,4 +213,10 @@ def _envelope(resource: bytes, scope: bytes) -> Envelope:
     if not found.scope_logs:
         raise MalformedOtlp("a scope that is none")
     one = found.scope_logs[0].scope
-    return Envelope(attributes_of(found.resource.attributes), one.name, one.version, attributes_of(one.attributes))
+    attributes, own = attributes_of(found.resource.attributes), attributes_of(one.attributes)
+    complete = _numbers(resource) <= {1} and _numbers(scope) <= {1, 2, 3}
+    return Envelope(attributes, one.name, one.version, own, complete)
+
+
+def _numbers(message: bytes) -> set[int]:
+    return {number for number, *_ in fields(message, 0, len(message))}

@@ -20,13 +20,18 @@ _MOST_FORMS = 16  # remembered while a block is read
 T = TypeVar("T")
 
 
+def _not_encoded(place: int) -> bytes:
+    raise LookupError(f"record {place} is of no request")
+
+
 @dataclass(slots=True)
 class Some:
-    """Log records in a row. ``rows``: those that are in no table, by their place."""
+    """Log records in a row. ``rows``: those that are in no table, by their place; ``encoded``: those of a request, as they are."""
 
     count: int
     tables: Sequence[Table]
     rows: dict[int, LogRow]
+    encoded: Callable[[int], bytes] = _not_encoded
 
     def in_order(self, of_table: Callable[[Table], Sequence[T]], of_row: Callable[[int, LogRow], T]) -> list[T]:
         """What is made of each of them, in their order. ``of_row`` is told the place."""
@@ -51,7 +56,11 @@ def walk(data: bytes, starts: Sequence[int], stops: Sequence[int]) -> Iterator[S
         if left:
             text = str(part, "latin-1")  # a slice of it is a string already, and is what it should be when it is ASCII
             rows = {place: row_at(part, text, begins[place], ends[place], layout) for place in left}
-        yield Some(len(begins), tables, rows)
+
+        def encoded(place: int, part: bytes = part, begins: list[int] = begins, ends: list[int] = ends) -> bytes:
+            return part[begins[place] : ends[place]]
+
+        yield Some(len(begins), tables, rows, encoded)
 
 
 class _Forms:

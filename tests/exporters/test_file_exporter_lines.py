@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -74,6 +75,25 @@ def test_values(value: AttributeValue) -> None:
         assert attribute == {"key": "v", "value": json.loads(value_json(value))}
     (record,) = records(Signal.LOGS, from_json(Signal.LOGS, line))
     assert record.resource["v"] == value
+
+
+def test_what_is_not_of_records_comes_back() -> None:
+    """Schemas, and that attributes were dropped, are written for records that have the same fields, too."""
+    message = ExportLogsServiceRequest.FromString(payload(*[{"body": "x", "severity_number": 9}] * 20))
+    outer = message.resource_logs[0]
+    changes: list[tuple[Any, str, object]] = [
+        (outer, "schema_url", "outer"),
+        (outer.scope_logs[0], "schema_url", "inner"),
+        (outer.resource, "dropped_attributes_count", 3),
+        (outer.scope_logs[0].scope, "dropped_attributes_count", 4),
+        (outer.scope_logs[0].log_records[7], "dropped_attributes_count", 5),
+    ]
+    for owner, name, value in changes:
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        (line,) = json_lines(Signal.LOGS, message.SerializeToString())
+        assert ParseDict(json.loads(line), ExportLogsServiceRequest()) == message
+        setattr(owner, name, before)
 
 
 def test_the_library_reads_it() -> None:

@@ -18,6 +18,7 @@ from shipper_exporters._elasticsearch.otel import OtelLogs
 from shipper_exporters._forward.records import Fields
 from shipper_exporters._loki.encode import LokiEncoder, _add_rows, _Stream
 from shipper_exporters._loki.settings import LABELS
+from shipper_exporters._otlp.jsonlines import _records
 from shipper_exporters._splunk.events import LogEvents
 from shipper_exporters._splunk.fields import Placement
 from tests.otlp.otlp_strategies import records_alike
@@ -55,6 +56,7 @@ def _loki_lines(block: LogBlock) -> list[bytes]:
 
 
 WAYS["loki"] = _loki_lines
+WAYS["otlp-json"] = lambda block: list(chain.from_iterable(map(_records, block.some())))
 
 
 class OneByOne(LogBlock):
@@ -63,7 +65,7 @@ class OneByOne(LogBlock):
     def some(self) -> Iterator[Some]:
         for some in super().some():
             rows = some.in_order(lambda table: table.rows(), lambda _, row: row)
-            yield Some(some.count, (), dict(enumerate(rows)))
+            yield Some(some.count, (), dict(enumerate(rows)), some.encoded)
 
 
 def block_of(made: list[bytes], kind: type[LogBlock]) -> LogBlock:

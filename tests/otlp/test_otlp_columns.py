@@ -40,7 +40,7 @@ def tables(made: Sequence[bytes]) -> list[Table]:
     return [table for some in block.some() for table in some.tables]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100, deadline=None)
 @given(records_alike())
 def test_records_of_some_forms_are_what_the_decoder_says(made: list[bytes]) -> None:
     """Many records of a few forms, in any order, are read as the library reads them."""
@@ -48,7 +48,7 @@ def test_records_of_some_forms_are_what_the_decoder_says(made: list[bytes]) -> N
     assert repr(rows(data)) == repr(whole(data))  # a float may be one that is not equal to itself
 
 
-@settings(max_examples=150)
+@settings(max_examples=100, deadline=None)
 @given(records_alike(1), st.data())
 def test_a_wrong_byte_among_many_is_read_as_the_library_reads_it(made: list[bytes], data: st.DataObject) -> None:
     """One changed byte in one of many records of a form gives what the library gives, or is malformed to both."""

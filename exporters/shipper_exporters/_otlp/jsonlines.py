@@ -21,9 +21,12 @@ import msgspec
 from shipper.contracts import Signal
 from shipper.otlp.decode import to_json
 from shipper.otlp.encode import AttributeValue
+from shipper.otlp.forms import FLOAT, INTEGER, TEXT
 from shipper.otlp.layout import Layout
-from shipper.otlp.messages import envelopes, parse
-from shipper.otlp.rows import Envelope, LogBlock, log_blocks
+from shipper.otlp.messages import envelopes, parse, parse_part
+from shipper.otlp.rows import Envelope, LogBlock, LogRow, Some, log_blocks
+from shipper_exporters._jsoncolumns import FIELDS, digits, json_texts
+from shipper_exporters._stencil import NUMBER, OBSERVED, TIME, Kinds, Stencils
 
 MOST = 512 << 10  # bytes of a line; a single record may take more
 _BLOCK = 128  # lines escaped at a time
@@ -38,8 +41,10 @@ def json_lines(signal: Signal, payload: bytes, most: int = MOST) -> list[bytes]:
     if signal is not Signal.LOGS:
         return list(_any_lines(signal, payload, most))
     blocks = log_blocks(payload)
-    if all(block.lines is not None for block in blocks):
-        parts = chain.from_iterable(_plain_parts(block, most - _AROUND) for block in blocks)
+    if all(block.complete for block in blocks):
+        parts = chain.from_iterable(
+            (_row_parts if block.lines is None else _plain_parts)(block, most - _AROUND) for block in blocks
+        )
     else:
         parts = chain(_log_parts(parse(signal, payload), most - _AROUND))
     return list(_lines("resourceLogs", parts, most))
@@ -121,6 +126,21 @@ def _plain_parts(block: LogBlock, most: int) -> Iterator[bytes]:
     return _wrapped(head, records, tail, most)
 
 
+def _row_parts(block: LogBlock, most: int) -> Iterator[bytes]:
+    head, tail = _around(block.envelope)
+    records = (record for some in block.some() for record in _records(some))
+    return _wrapped(head, records, tail, most)
+
+
+def _records(some: Some) -> list[bytes]:
+    """The JSON of each. What is in no table may hold what a row does not tell: it is read by the library."""
+
+    def write(row: LogRow, place: int) -> bytes:
+        return (_record(row) if place == NUMBER else _log(parse_part("LogRecord", some.encoded(place)))).encode()
+
+    return _STENCILS.write(some, None, write)
+
+
 def _escaped(lines: Sequence[bytes], between: bytes, most: int) -> Iterator[bytes]:
     """Lines as the content of JSON strings with ``between`` them; some at a time, about ``most`` bytes of them."""
     at = 0
@@ -196,6 +216,25 @@ def _log(log: Any) -> str:
     return "{" + ",".join(out) + "}"
 
 
+def _record(row: LogRow) -> str:
+    """The same of a row."""
+    body = "" if row.body is None else value_json(row.body)
+    pairs = [f'{{"key":{_quoted(key)},"value":{value_json(value)}}}' for key, value in row.attributes.items()]
+    out = [
+        f'"timeUnixNano":"{row.time_ns}"' if row.time_ns else "",
+        f'"observedTimeUnixNano":"{row.observed_ns}"' if row.observed_ns else "",
+        f'"severityNumber":{row.severity}' if row.severity else "",
+        f'"severityText":{_quoted(row.severity_text)}' if row.severity_text else "",
+        f'"body":{body}' if body else "",
+        f'"attributes":[{",".join(pairs)}]' if pairs else "",
+        f'"flags":{row.flags}' if row.flags else "",
+        f'"traceId":"{row.trace_id}"' if row.trace_id else "",
+        f'"spanId":"{row.span_id}"' if row.span_id else "",
+        f'"eventName":{_quoted(row.event_name)}' if row.event_name else "",
+    ]
+    return "{" + ",".join(one for one in out if one) + "}"
+
+
 def _any(value: Any) -> str:
     """An AnyValue message as OTLP JSON."""
     kind = value.WhichOneof("value")
@@ -207,3 +246,20 @@ def _any(value: Any) -> str:
         pairs = [f'{{"key":{_quoted(pair.key)},"value":{_any(pair.value)}}}' for pair in value.kvlist_value.values]
         return f'{{"kvlistValue":{{"values":[{",".join(pairs)}]}}}}'
     return value_json(getattr(value, kind)) if kind else "{}"
+
+
+def _mark(mark: AttributeValue) -> bytes:
+    return mark.encode() if isinstance(mark, str) else str(mark).encode()
+
+
+_STENCILS = Stencils(
+    Kinds(
+        _mark,
+        {TEXT: json_texts, INTEGER: digits, FLOAT: lambda values: [_double(value).encode() for value in values]},
+    ),
+    (
+        *FIELDS,
+        (digits([TIME])[0], lambda table: digits(table.times)),
+        (digits([OBSERVED])[0], lambda table: digits(table.observed)),
+    ),
+)
