@@ -20,6 +20,7 @@ from shipper.errors import ConfigError, MalformedOtlp, Retryable, TooLarge, Unus
 from shipper.fleet.layout import DEFAULT_PARTITION, encode_range_list
 from shipper.fleet.store import (
     BUCKET_SCHEMES,
+    SLOWEST,
     Store,
     StoredTooLarge,
     StoreUnavailable,
@@ -36,7 +37,7 @@ from shipper_exporters._http.exchange import Patience
 MIB = 1 << 20
 MAX_RAW_BYTES = 64 * MIB  # what one object may hold before compression; only what came of that is kept
 MAX_TABLE = 8 * MIB  # the same where it becomes a table, which is made of all its records at once
-SEND_SECONDS = 120.0  # an upload that takes longer is given up and repeated
+SEND_SECONDS = 120.0  # an upload that takes longer than that and what its size needs is given up and repeated
 
 
 class ArchiveSettings(Section, frozen=True):
@@ -118,7 +119,8 @@ class ArchiveExporter(Exporter):
         if deadline.expired():
             raise Retryable(f"{self.describe()}: the deadline came before the object could be written")
         try:
-            async with Patience(self._context.clock, SEND_SECONDS, deadline):
+            size = len(objects.data) + len(objects.parquet or b"")
+            async with Patience(self._context.clock, SEND_SECONDS + size / SLOWEST, deadline):
                 store = self._opened()
                 how: dict[str, Any] = {
                     "once": self._settings.write_once,

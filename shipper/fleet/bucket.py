@@ -9,7 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 from shipper.errors import MissingExtra, ShipperError
-from shipper.fleet.store import Store, Stored, StoredTooLarge, StoreUnavailable, StoreUnusable, Tagged, endpoint_of
+from shipper.fleet.store import (
+    SLOWEST,
+    Store,
+    Stored,
+    StoredTooLarge,
+    StoreUnavailable,
+    StoreUnusable,
+    Tagged,
+    endpoint_of,
+)
 
 GETS_AT_ONCE = 16
 PARTS_FROM = 64 << 20  # bytes from which an object goes in parts, of which only those that fail are sent again
@@ -28,7 +37,7 @@ class Bucket(Store):
             from obstore.store import from_url
         except ModuleNotFoundError as missing:
             raise MissingExtra("an archive in a bucket", "sidecar") from missing
-        client: dict[str, Any] = {"timeout": timedelta(seconds=120)}
+        client: dict[str, Any] = {"timeout": timedelta(seconds=120 + PARTS_FROM / SLOWEST)}  # of one request
         if endpoint_of(url, options).startswith("http://"):  # who names such an endpoint wants plain HTTP
             client["allow_http"] = True  # left out otherwise: False would undo what the environment says
         # retries are the caller's: it knows the deadline; one silent retry chain inside would hide an outage

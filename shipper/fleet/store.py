@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from shipper.errors import ShipperError
 
 BUCKET_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
+SLOWEST = 128 << 10
+"""Bytes a second, a megabit, below which a connection is of no use: whoever waits for a transfer allows for its size by this."""
 _ENDPOINT_VARIABLES: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("s3", "s3a"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 )

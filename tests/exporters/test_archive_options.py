@@ -14,9 +14,10 @@ import pytest
 from pyarrow import parquet
 
 from shipper.clock import Deadline
-from shipper.contracts import Batch, Cut, ExporterContext, Request, Signal
-from shipper.errors import ConfigError
+from shipper.contracts import Accepted, Batch, Cut, ExporterContext, Request, Signal
+from shipper.errors import ConfigError, Retryable
 from shipper.fleet.archive import Archive
+from shipper.fleet.directory import Directory
 from shipper.fleet.store import StoreUnusable, open_store
 from shipper.otlp.scan import scan
 from shipper.testing.clock import START_WALL_NS, FakeClock
@@ -116,6 +117,42 @@ def test_an_option_that_no_bucket_has_is_said() -> None:
         exporter(url="s3://b", options={"allow_http": "true"})
     with pytest.raises(StoreUnusable, match="timeout is no option of a bucket"):
         open_store("gs://b", {"timeout": "5s"})
+
+
+class SlowStore(Directory):
+    """Takes so many bytes a second."""
+
+    def __init__(self, root: str, clock: FakeClock, rate: int) -> None:
+        super().__init__(root, create=True)
+        self._clock = clock
+        self._rate = rate
+
+    async def put(self, key: str, data: bytes, *, once: bool = False, storage_class: str = "") -> None:
+        await self._clock.sleep(len(data) / self._rate)
+        await super().put(key, data, once=once, storage_class=storage_class)
+
+
+@pytest.mark.parametrize(("rate", "arrives"), [(1 << 17, True), (1 << 15, False)])
+def test_a_large_object_over_a_slow_link(tmp_path: Path, rate: int, arrives: bool) -> None:
+    """An upload has the time that its size needs, down to a megabit a second, and is not given up for ever again."""
+    clock = FakeClock()
+    context = ExporterContext(clock, LIFE, 1, "Shipper/test")
+    one = ArchiveExporter("archive", ArchiveSettings(url=str(tmp_path), compression="none"), context)
+    one._store = SlowStore(str(tmp_path), clock, rate)
+    prepared = one.prepare(log_request(log_batch(["x" * (1 << 20)] * 20)))
+
+    async def sent() -> Accepted:
+        sending = asyncio.create_task(one.send(prepared, Deadline(clock)))
+        while not sending.done():
+            await clock.run(10)
+            await asyncio.to_thread(lambda: None)
+        return await sending
+
+    if arrives:
+        assert asyncio.run(sent()) == Accepted()
+    else:
+        with pytest.raises(Retryable, match="in time"):
+            asyncio.run(sent())
 
 
 def table(root: Path) -> list[dict[str, object]]:
