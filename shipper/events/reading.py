@@ -13,7 +13,7 @@ from shipper.own_metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class BytesLost(Event):
-    """Bytes were destroyed by somebody before they could be read; the range names them."""
+    """Bytes were destroyed before every destination had them; the range names them, and each account says who lacks them."""
 
     level: ClassVar[int] = logging.ERROR
     stream: str
@@ -24,9 +24,8 @@ class BytesLost(Event):
 
     def text(self) -> str:
         """See `Event.text`."""
-        return (
-            f"{self.name}: bytes [{self.start}, {self.end}) were {self.cause} before they could be read ({self.stream})"
-        )
+        gone = f"{self.name}: bytes [{self.start}, {self.end}) were {self.cause}"
+        return f"{gone} before every destination had them ({self.stream})"
 
     def count(self, metrics: Metrics) -> None:
         """See `Event.count`."""
