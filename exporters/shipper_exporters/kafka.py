@@ -57,7 +57,7 @@ class KafkaExporter(Exporter):
             max_in_flight=settings.max_in_flight,
         )
         self._names = Names(context.clock)
-        self._password = SecretFile(settings.password_file) if settings.password_file else None
+        self._password = SecretFile.first(password=settings.password_file)
         self._made_with: dict[str, str] = {}
         self._of_connection = ""  # what librdkafka last said of one
         self._producer: KafkaProducer | None = None

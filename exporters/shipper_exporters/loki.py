@@ -59,8 +59,7 @@ class LokiExporter(Exporter):
         )
         self._client = Client.of(settings, context)
         check_literal(name, "endpoint", self._url, self._client.addresses)
-        secret = settings.token_file or settings.password_file
-        self._secret = SecretFile(secret) if secret else None
+        self._secret = SecretFile.first(token=settings.token_file, password=settings.password_file)
         self._encoder = LokiEncoder(settings.labels, settings.max_push_bytes)
         self._unfinished = Unfinished[Journey](lambda journey: journey.begun)
 

@@ -52,8 +52,7 @@ class PrometheusExporter(Exporter):
         )
         self._client = Client.of(settings, context)
         check_literal(name, "endpoint", self._url, self._client.addresses)
-        secret = settings.token_file or settings.password_file
-        self._secret = SecretFile(secret) if secret else None
+        self._secret = SecretFile.first(token=settings.token_file, password=settings.password_file)
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)
         self._series = Series(settings.max_series)
         self._dialect = Dialect(settings.protocol)

@@ -67,8 +67,7 @@ class PushgatewayExporter(Exporter):
         self._url = check(name, settings, context.life)
         self._client = Client.of(settings, context)
         check_literal(name, "endpoint", self._url, self._client.addresses)
-        secret = settings.token_file or settings.password_file
-        self._secret = SecretFile(secret) if secret else None
+        self._secret = SecretFile.first(token=settings.token_file, password=settings.password_file)
         self._converter = Converter(settings.external_labels, 2 * settings.max_series)
         self._sums = Sums(settings.max_series)
         self._exposition = Exposition(settings.max_series, settings.expire_after)

@@ -236,8 +236,10 @@ def test_a_destination_starts_without_its_file(files: Path, type_: str, option: 
         try:
             if "logs" in exporter.signals:
                 prepared = exporter.prepare(log_request(log_batch(["one"])))
-                with pytest.raises((Unusable, Retryable)):
+                with pytest.raises((Unusable, Retryable)) as caught:
                     await exporter.send(prepared, Deadline.after(clock, 600))
+                if isinstance(caught.value, Unusable) and option == "password_file":
+                    assert str(caught.value).startswith("cannot read the password in ")
         finally:
             await exporter.aclose()
 

@@ -25,8 +25,9 @@ class Credentials:
     def __init__(self, settings: ElasticsearchSettings) -> None:
         self._username = settings.username
         self._scheme = "Bearer" if settings.token_file else "Basic" if settings.username else "ApiKey"
-        path = settings.api_key_file or settings.token_file or settings.password_file
-        self._file = SecretFile(path) if path else None
+        self._file = SecretFile.first(
+            API_key=settings.api_key_file, token=settings.token_file, password=settings.password_file
+        )
         set_otherwise = settings.aws_region or any(name.lower() == "authorization" for name in settings.headers)
         self._key = "" if set_otherwise else os.environ.get(KEY_VARIABLE, "").strip()
 

@@ -22,6 +22,11 @@ class SecretFile:
         self._seen: tuple[int, ...] = ()
         self._value = ""
 
+    @classmethod
+    def first(cls, **given: str) -> SecretFile | None:
+        """The first that is given of several paths, by what each is called in messages; None where none is."""
+        return next((cls(path, what.replace("_", " ")) for what, path in given.items() if path), None)
+
     def read(self) -> str:
         """The secret as it is now. Raises `Unusable` when it cannot be read."""
         try:
