@@ -13,7 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, ExporterContext
-from shipper.errors import Rejected, Retryable, Unusable
+from shipper.errors import Rejected, Retryable, TooLarge, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Answer, Received, Sink, cut_off, html, raw, refuse
 from shipper_exporters.prometheus import PrometheusExporter, PrometheusSettings
@@ -223,6 +223,40 @@ def test_the_receivers_own_count(less: int, rejected: int) -> None:
             answer = await send(exporter, gauge("a", 1.0, NOW), gauge("b", 1.0, NOW), gauge("c", 1.0, NOW))
             assert answer.rejected == rejected
             assert len(sink.received) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_mimirs_count_is_of_what_it_was_sent() -> None:
+    """Mimir says that it wrote all, also of what it names as refused: one is counted; of an exemplar nothing is."""
+    names = {
+        "err-mimir-sample-out-of-order": 1,
+        "err-mimir-max-series-per-user": 1,
+        "err-mimir-exemplar-labels-missing": 0,
+    }
+
+    async def scenario() -> None:
+        async with Sink() as sink, exporting(sink) as exporter:
+            for at, (name, rejected) in enumerate(names.items()):
+                said = f"failed pushing to ingester: because ({name})".encode()
+                sink.judge = lambda got, said=said: Answer(400, said, "text/plain", headers=wrote(read(got.wire)))
+                answer = await send(exporter, gauge("a", 1.0, NOW + at), gauge("b", 1.0, NOW + at))
+                assert answer.rejected == rejected
+            assert len(sink.received) == 3
+
+    asyncio.run(scenario())
+
+
+def test_more_than_a_mimir_takes_at_once() -> None:
+    """What is above a tenant's burst would be refused for ever, and is cut; what is below it waits."""
+    said = "the tenant exceeded the ingestion burst size limit, set to 20, with {} items"
+
+    async def scenario() -> None:
+        async with Sink() as sink, exporting(sink) as exporter:
+            for items, error in ((51, TooLarge), (11, Retryable)):
+                sink.answer = Answer(429, said.format(items).encode(), "text/plain", keep=False)
+                with pytest.raises(error, match="burst size"):
+                    await send(exporter, gauge("a", 1.0, NOW), gauge("b", 1.0, NOW))
 
     asyncio.run(scenario())
 

@@ -30,6 +30,8 @@ _ANOTHER_PATH = re.compile(r'unsupported path|"errorType"')  # VictoriaMetrics' 
 _QUERY_RESULT = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
 _NO_HISTOGRAMS = re.compile(rb"native histograms? .{0,20}disabled")
 _PARTIAL = re.compile(r"\berr-(mimir|cortex)-")
+_EXEMPLAR = re.compile(r"\berr-mimir-exemplar-")
+_ABOVE_BURST = re.compile(rb"ingestion burst size limit, set to (\d+), with (\d+) items")  # Mimir's, of one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
         raise TooLarge(f"{named}: {said}")
     if status >= 400 and _NO_HISTOGRAMS.search(answer.body):
         return Refused(f"{named}: {said}", old=False, partial=False, histograms=True)
+    if status == 429 and (limit := _ABOVE_BURST.search(answer.body)) and int(limit[1]) < int(limit[2]):
+        raise TooLarge(f"{named}: {said}")
     if status in _LATER or status >= 500:
         raise _retry(status, f"{named}: {said}", answer.headers, wall_ns)
     if page:
@@ -79,6 +83,12 @@ def meaning(answer: Answer, where: str, wall_ns: int) -> Refused | None:
     old = status == 409 or bool(_OLD.search(words))
     partial = status == 409 or bool(_PARTIAL.search(words))
     return Refused(f"{named}: {said or 'no reason given'}", old, partial, answer.repeated)
+
+
+def uncounted(answer: Answer) -> bool:
+    """Whether samples were refused by a Mimir, which says of all that it was sent that it wrote it, whatever it did with it."""
+    words = answer.body.decode("utf-8", "replace")
+    return answer.status == 400 and bool(_PARTIAL.search(words)) and not _EXEMPLAR.search(words)
 
 
 def all_old(body: bytes) -> bool:
