@@ -12,7 +12,7 @@ from shipper.otlp.rows import log_blocks
 class DepotSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What ``options`` of a destination of type ``depot`` may hold."""
 
-    url: str = ""
+    endpoint: str = ""
     timeout: float = 10.0
 
 
@@ -23,8 +23,8 @@ class DepotExporter(Exporter):
     signals = frozenset({Signal.LOGS})  # of other signals it is owed nothing
 
     def __init__(self, name: str, settings: DepotSettings, context: ExporterContext) -> None:
-        if not settings.url:
-            raise ConfigError(f"destinations.{name}.url", "is missing, for example http://depot.example:7000")
+        if not settings.endpoint:
+            raise ConfigError(f"destinations.{name}.endpoint", "is missing, for example http://depot.example:7000")
         self.name, self._settings, self._context = name, settings, context
         self.limits = Limits(requests_per_second=1.0, burst=20)  # the depot bills by the request
 
@@ -41,7 +41,7 @@ class DepotExporter(Exporter):
         return Prepared(request.id, request.signal, body, len(body))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
-        url = f"{self._settings.url}/batches/{prepared.request_id}"  # the same request, the same place: never twice
+        url = f"{self._settings.endpoint}/batches/{prepared.request_id}"  # the same request, the same place: never twice
         try:
             async with Patience(self._context.clock, self._settings.timeout, deadline):
                 async with self._session.put(url, data=prepared.body, allow_redirects=False) as answer:

@@ -19,7 +19,7 @@ class Depot(Destination):
         self.port, self.fault, self.batches, self.open = port, None, [], asyncio.Event()
 
     def exporter(self, context):
-        return DepotExporter("depot", DepotSettings(url=f"http://127.0.0.1:{self.port}"), context)
+        return DepotExporter("depot", DepotSettings(endpoint=f"http://127.0.0.1:{self.port}"), context)
 
     async def healthy(self):
         self.fault = None
