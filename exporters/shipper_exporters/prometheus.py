@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -57,6 +58,7 @@ class PrometheusExporter(Exporter):
         self._series = Series(settings.max_series)
         self._dialect = Dialect(settings.protocol)
         self._sums = Sums(settings.max_series)
+        self._changed: set[bytes] = set()  # sums, since something was acknowledged
         self._unfinished = Unfinished[Journey]()
         self._there: set[tuple[int, bytes]] = set()  # what was taken of a request that then turned out to be too large
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
@@ -64,6 +66,10 @@ class PrometheusExporter(Exporter):
     async def start(self) -> None:
         """See `Exporter.start`."""
         self._client.open()
+
+    def resume(self, kept: Mapping[bytes, bytes]) -> None:
+        """See `Exporter.resume`: sums go on."""
+        self._sums.resume(kept)
 
     def prepare(self, request: Request) -> Prepared:
         """See `Exporter.prepare`. Raises `Rejected` when it is no OTLP.
@@ -102,7 +108,8 @@ class PrometheusExporter(Exporter):
             self._learn(journey)
             raise
         self._learn(journey)
-        return accepted
+        changed, self._changed = self._changed, set()
+        return replace(accepted, keep=self._sums.kept(changed))
 
     def _added_up(self, body: WriteBody) -> WriteBody:
         """The same with sums in place of what counts since the last point."""
@@ -113,8 +120,8 @@ class PrometheusExporter(Exporter):
     def _learn(self, journey: Journey) -> None:
         """What became of a request's sums, once it is over."""
         for part in journey.arrived:
-            self._sums.taken(part.samples)
-        self._sums.doubtful(journey.doubtful)
+            self._changed |= self._sums.taken(part.samples)
+        self._changed |= self._sums.doubtful(journey.doubtful)
 
     def trusted(self) -> bool:
         """See `Exporter.trusted`: not for a Prometheus on this host, unless the settings say so."""
