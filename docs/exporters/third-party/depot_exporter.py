@@ -41,7 +41,7 @@ class DepotExporter(Exporter):
         return Prepared(request.id, request.signal, body, len(body))
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
-        url = f"{self._settings.endpoint}/batches/{prepared.request_id}"  # the same request, the same place: never twice
+        url = f"{self._settings.endpoint}/batches/{prepared.request_id}"  # of one request ever: never twice
         try:
             async with Patience(self._context.clock, self._settings.timeout, deadline):
                 async with self._session.put(url, data=prepared.body, allow_redirects=False) as answer:
