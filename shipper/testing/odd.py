@@ -125,6 +125,7 @@ def _logs() -> Iterator[bytes]:
 
     yield made(lambda logs: _fill(logs.add(body=AnyValue(string_value="x")).attributes), bare=False)
     yield made(lambda logs: [logs.add(body=AnyValue(string_value="x" * 300_000))])
+    yield made(lambda logs: None)
     yield made(lambda logs: [logs.add()])
     yield made(lambda logs: [logs.add(body=value) for value in _values()])
     yield made(lambda logs: [logs.add(time_unix_nano=a, observed_time_unix_nano=b) for a in TIMES for b in TIMES])
@@ -155,6 +156,7 @@ def _spans() -> Iterator[bytes]:
             spans.add(kind=number).status.code = number
 
     yield made(full, bare=False)
+    yield made(lambda spans: None)
     yield made(lambda spans: [spans.add()])
     yield made(lambda spans: [spans.add(start_time_unix_nano=a, end_time_unix_nano=b) for a in TIMES for b in TIMES])
     yield made(coded)

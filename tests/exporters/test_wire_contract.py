@@ -11,6 +11,7 @@ from shipper.clock import Clock
 from shipper.contracts import Exporter, ExporterContext, Signal
 from shipper.testing.sink import Sink
 from shipper.testing.wire import WireContract, WireDestination
+from shipper_exporters.archive import ArchiveExporter, ArchiveSettings
 from shipper_exporters.datadog import DatadogExporter, DatadogSettings
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
 from shipper_exporters.forward import ForwardExporter, ForwardSettings
@@ -24,6 +25,7 @@ from tests.exporters import datadog_intake, splunk_hec
 from tests.exporters.beats_server import BeatsServer
 from tests.exporters.fake_elastic import FakeElastic
 from tests.exporters.fake_pushgateway import FakePushgateway
+from tests.exporters.fake_s3 import BUCKET, FakeS3
 from tests.exporters.fluent_server import FluentServer
 from tests.exporters.grpc_sink import GrpcSink
 from tests.exporters.loki_server import PUSH_PATHS, STORED
@@ -120,6 +122,22 @@ class TestDatadog(WireContract):
                 intake.port,
                 lambda context, at: DatadogExporter(
                     "x", DatadogSettings(logs_endpoint=f"http://{at}/api/v2/logs"), context
+                ),
+            )
+
+
+class TestArchive(WireContract):
+    """A bucket, by obstore."""
+
+    @asynccontextmanager
+    async def destination(self, clock: Clock) -> AsyncIterator[WireDestination]:
+        async with FakeS3() as bucket:
+            yield Server(
+                bucket.port,
+                lambda context, at: ArchiveExporter(
+                    "x",
+                    ArchiveSettings(url=f"s3://{BUCKET}", options={**bucket.options, "endpoint": f"http://{at}"}),
+                    context,
                 ),
             )
 
