@@ -32,6 +32,8 @@ OUTAGE = 30.0  # seconds
 SETTLED = 6  # seconds after the outage: everybody is back, and all bursts are over
 WATCHED = 2  # seconds from then on, or a turn of every host where that is longer
 GRAIN = 0.001  # seconds that a timer may be late, as on a real loop
+BURST = 2.0  # seconds in which a host has lines enough to use up what it may send at once
+WHILE_GATHERING = 1.0  # lines a second where a request waits for company
 PATIENCE = 120.0  # seconds for the last line to arrive, once nobody writes any more
 DESCRIPTORS = 3  # of a ledger
 LEDGER_BYTES = 2_000_000
@@ -83,7 +85,8 @@ def load(hosts: int, pace: Pace, directory: Path, outage: float = OUTAGE) -> See
     clock = FakeClock()
     sink = Sink(clock)
     metrics = Metrics()
-    fleet = [FleetHost(directory, number, pace, clock, metrics, sink) for number in range(hosts)]
+    lines = _lines(pace.limits, burst=not outage)
+    fleet = [FleetHost(directory, number, pace, lines, sink, metrics) for number in range(hosts)]
     gc.collect()
     gc.freeze()  # millions of objects that stay: not to be looked through again and again
     try:
@@ -111,7 +114,7 @@ async def _live(fleet: Sequence[FleetHost], clock: FakeClock, sink: Sink, outage
     back = clock.monotonic() + outage
     end = back + then
     pumps = [asyncio.create_task(host.pump.run()) for host in fleet]
-    writers = [asyncio.create_task(host.write(clock, sink, end)) for host in fleet]
+    writers = [asyncio.create_task(host.write(sink, end)) for host in fleet]
     async with clock.autojump(GRAIN):
         await clock.sleep(outage)
         sink.away = False
@@ -126,6 +129,13 @@ async def _live(fleet: Sequence[FleetHost], clock: FakeClock, sink: Sink, outage
         if isinstance(ended, Exception):
             raise ended
     return back
+
+
+def _lines(limits: Limits, *, burst: bool) -> float:
+    """Lines a second: twice as many as the requests that a host may send, or more where it may send a burst."""
+    if limits.linger:
+        return WHILE_GATHERING
+    return limits.requests_per_second + (limits.burst / BURST if burst else limits.requests_per_second)
 
 
 def rows(name: str, hosts: int = HOSTS) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from bench.paces import LIFE, Pace
 from shipper.clock import Deadline
-from shipper.contracts import Accepted, Batch, Cut, Exporter, Limits, Prepared, Request, Signal, Stream, StreamKind
+from shipper.contracts import Accepted, Batch, Cut, Exporter, Prepared, Request, Signal, Stream, StreamKind
 from shipper.errors import Retryable
 from shipper.events import Metrics, Reporter
 from shipper.ledger import Ledger, LedgerThread, StreamRow
@@ -19,8 +19,6 @@ from shipper.testing.clock import FakeClock
 from tests.pump.pumpkit import InlineLedger, MemoryQuarantine
 
 LINE = b"x" * 79 + b"\n"  # so short that a backlog is prepared at once: this clock waits for no thread
-BURST = 2.0  # seconds in which a host has lines enough to use up what it may send at once
-WHILE_GATHERING = 1.0  # lines a second where a request waits for company
 ANSWER = 0.05  # seconds
 
 
@@ -31,14 +29,14 @@ class Sink:
         self.away = True
         self.arrivals: list[tuple[float, int]] = []  # when, and from which host
         self.lines = 0
-        self._clock = clock
+        self.clock = clock
 
     async def take(self, host: int, lines: int) -> Accepted:
         """Answer one request."""
         if self.away:
             raise Retryable("sink: cannot connect: refused", unsent=True)
-        self.arrivals.append((self._clock.monotonic(), host))
-        await self._clock.sleep(ANSWER)
+        self.arrivals.append((self.clock.monotonic(), host))
+        await self.clock.sleep(ANSWER)
         self.lines += lines
         return Accepted()
 
@@ -90,12 +88,12 @@ class Lines(Stream):
 class FleetHost:
     """A ledger, a hub, a pump and a stream."""
 
-    def __init__(
-        self, directory: Path, number: int, pace: Pace, clock: FakeClock, metrics: Metrics, sink: Sink
-    ) -> None:
+    def __init__(self, directory: Path, number: int, pace: Pace, lines: float, sink: Sink, metrics: Metrics) -> None:
+        """It writes so many ``lines`` a second."""
+        clock = self._clock = sink.clock
         report = Reporter(clock, metrics, _silent())
         self._random = Random(number)
-        self._lines = _often(pace.limits)
+        self._lines = lines
         self._born = self._random.random() * max(1.0, pace.limits.linger)  # seconds: no two hosts keep step
         self._ledger = Ledger.open(directory / f"{number}.db", report=report)
         inline = cast(LedgerThread, InlineLedger(self._ledger))
@@ -115,8 +113,9 @@ class FleetHost:
         self._ledger.put_stream(StreamRow(stream.id, stream.kind, stream.signal, "memory", stream.name, 0))
         self._hub.add(stream)
 
-    async def write(self, clock: FakeClock, sink: Sink, until: float) -> None:
+    async def write(self, sink: Sink, until: float) -> None:
         """Lines one by one, at moments of this host's own; while nothing can be sent, many at a time come to the same."""
+        clock = self._clock
         await clock.sleep(self._born)
         while clock.monotonic() < until:
             lines = math.ceil(self._lines) if sink.away else 1
@@ -127,11 +126,6 @@ class FleetHost:
     def close(self) -> None:
         """Let go of the ledger."""
         self._ledger.close()
-
-
-def _often(limits: Limits) -> float:
-    """Lines a second: more than a host may send requests."""
-    return WHILE_GATHERING if limits.linger else limits.requests_per_second + limits.burst / BURST
 
 
 def _silent() -> logging.Logger:
