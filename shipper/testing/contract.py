@@ -337,6 +337,26 @@ class ExporterContract(ABC):
 
         self._run(scenario, Fault.STUCK)
 
+    def test_cancelled_at_any_moment_nothing_is_lost(self) -> None:
+        """A send that is cancelled after any number of turns of the event loop can be repeated, and then all of it is held."""
+
+        async def scenario(destination: Destination, exporter: Exporter, clock: FakeClock) -> None:
+            for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89):
+                lines = [f"{turns}, {n}" for n in range(3)]
+                prepared = exporter.prepare(
+                    log_request(*(self._batch([line], stream=f"{n}") for n, line in enumerate(lines)))
+                )
+                send = asyncio.create_task(exporter.send(prepared, Deadline.after(clock, 60)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                send.cancel()
+                await asyncio.gather(send, return_exceptions=True)
+                assert isinstance(await exporter.send(prepared, Deadline.after(clock, 60)), Accepted)
+                held = {line for one in await destination.stored() for line in one.lines}
+                assert held.issuperset(lines)
+
+        self._run(scenario)
+
     def test_starts_and_ends_while_down(self) -> None:
         """Start and aclose need no destination; once it is there, an exporter that started without it works."""
 
