@@ -80,8 +80,8 @@ class _Forms:
             before = len(left)
             for table in cutter.tables(part, starts, stops, left) if cutter else ():
                 found.append(table)
-                taken = set(table.places)
-                left = [place for place in left if place not in taken]
+                taken = set(table.places) if len(table) < len(left) else ()
+                left = [place for place in left if place not in taken] if taken else []
             self._patience += 1 if before - len(left) >= FEW else -1
         self._patience = min(self._patience, _PATIENCE)
         return found, left

@@ -8,6 +8,8 @@ alphabet, part by part, is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 from shipper.shape.columns import ABSENT, Table
@@ -49,13 +51,15 @@ def _open(path: Path, values: list[Any], leaves: list[tuple[Path, list[Any]]]) -
     if dict not in kinds or len(path) == MOST_LEVELS:
         leaves.append((path, values))
         return
-    if len(kinds) == 1 and all(values) and len(forms := set(map(tuple, values))) == 1:  # the usual case
-        (names,) = forms
+    names = tuple(values[0]) if len(kinds) == 1 else ()
+    if names and set(map(len, values)) == {len(names)}:  # the usual case: all have the same names
         if len(names) > MOST_KEYS:
             raise TooWide
-        for name, column in zip(names, zip(*map(dict.values, values), strict=True), strict=True):
-            _open((*path, name), list(column), leaves)
-        return
+        with suppress(KeyError):
+            columns = [list(map(itemgetter(name), values)) for name in names]
+            for name, column in zip(names, columns, strict=True):
+                _open((*path, name), column, leaves)
+            return
     rows = [row for row, value in enumerate(values) if type(value) is dict and value]
     rest = values.copy()
     for row in rows:
