@@ -30,6 +30,7 @@ PATIENCE_SHARE = 10  # neither takes more than this part of what was left when i
 class Load:
     """A destination at one moment: bytes left that nobody has, measured bytes a second (0.0: unknown), whether it fails, and
     for how many seconds the oldest of the bytes has waited (``inf``: not known). ``lent``: bytes that only the fallback has.
+    ``usual``: seconds until it usually acknowledges something.
     """
 
     backlog: int
@@ -37,6 +38,7 @@ class Load:
     failing: bool
     oldest: float = math.inf
     lent: int = 0
+    usual: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,10 @@ class _Standstill:
         self._patience = 0.0
         self._before = 0
 
-    def look(self, now: float, usable: float, left: int) -> float:
-        """Seconds since it fell last. It is compared with the last look, not with the least there was: services go on writing."""
+    def look(self, now: float, usable: float, left: int, usual: float) -> float:
+        """Seconds since it fell last; ``usual``: after how many it does. Compared with the last look, as services go on writing."""
         if self._since is None or left < self._before or not left:
-            self._since, self._patience = now, min(STANDSTILL, usable / PATIENCE_SHARE)
+            self._since, self._patience = now, min(max(STANDSTILL, 3 * usual), usable / PATIENCE_SHARE)
         self._before = left
         return now - self._since
 
@@ -108,7 +110,7 @@ class Budget:
             self._repays = False
         elif part < AMPLE:
             self._repays = True
-        still = self._still_repaying.look(now, usable, load.backlog + load.lent if self._repays else 0)
+        still = self._still_repaying.look(now, usable, load.backlog + load.lent if self._repays else 0, load.usual)
         idles = self._still_repaying.too_long(min(still, load.oldest))
         self._late = self._late + 1 if load.rate and part > MISS else 0
         return Verdict(self._by_value, self._miss(now, usable, load, failing), self._repays, idles)
@@ -117,13 +119,13 @@ class Budget:
         """Why it will not be done in time. While nothing is left there is nothing to miss."""
         if not load.backlog:
             self._failing_since = None
-            self._still.look(now, usable, 0)
+            self._still.look(now, usable, 0, load.usual)
             return ""
         if not failing:
             self._failing_since = None
         elif self._failing_since is None:
             self._failing_since, self._failing_for = now, min(PATIENCE, usable / PATIENCE_SHARE)
-        still = self._still.look(now, usable, load.backlog)
+        still = self._still.look(now, usable, load.backlog, load.usual)
         if self._failing_since is not None and now - self._failing_since >= self._failing_for:
             return "it fails"
         if self._late >= IN_A_ROW:

@@ -45,6 +45,9 @@ class Drainable(Protocol):
     def rate(self) -> float:
         """Bytes a second that the destination takes, measured; 0.0 while that is not known."""
 
+    def usual_answer(self) -> float:
+        """Seconds that it usually takes until a request is acknowledged."""
+
     def failing(self) -> bool:
         """True while the destination takes nothing."""
 

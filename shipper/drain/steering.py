@@ -117,7 +117,7 @@ class Steering:
         missing: list[str] = []
         for index, (pump, budget) in enumerate(zip(self._pumps, self._budgets, strict=True)):
             oldest = pump.oldest_unacknowledged()
-            load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), oldest, _lent(pump))
+            load = Load(pump.backlog_bytes(), pump.rate(), pump.failing(), oldest, _lent(pump), pump.usual_answer())
             verdict = budget.look(now, usable, load)
             self._repay(index, pump, verdict.repays)
             self._idles[index] = verdict.idles

@@ -47,6 +47,10 @@ class Pods:
         """See `Drainable.rate`: of many destinations it is not known."""
         return 0.0
 
+    def usual_answer(self) -> float:
+        """See `Drainable.usual_answer`: of many destinations it is not known."""
+        return 0.0
+
     def last_failed_try(self) -> float:
         """See `Drainable.last_failed_try`."""
         return -math.inf

@@ -172,6 +172,10 @@ class Pump:
         """Source bytes a second that the destination acknowledged lately while a backlog was sent; 0.0: not known yet."""
         return self._tools.rate.value()
 
+    def usual_answer(self) -> float:
+        """Seconds that it usually takes until a request is acknowledged."""
+        return self._tools.window.usual_answer
+
     def failing(self) -> bool:
         """True while attempts fail in a row, or nothing was answered for seconds."""
         return self._active and self._tools.health.failing(self._tools.window.usual_answer)

@@ -24,6 +24,7 @@ from shipper.pump.spacing import Spacing
 
 REMEMBERED = 31  # answers that the median is taken over
 FIRST_GUESS = 0.1  # seconds an answer takes, before there was one
+FIRST_ACKNOWLEDGEMENT = 10.0  # the same for what was taken, which whoever takes it wants time for
 SHORTEST_GAP = 0.010  # seconds between part-filled requests while others are in flight and pacing is lifted
 
 
@@ -35,6 +36,11 @@ class Usual:
     def __init__(self) -> None:
         self.seconds = FIRST_GUESS
         self._times: deque[float] = deque(maxlen=REMEMBERED)
+
+    @property
+    def known(self) -> bool:
+        """Whether that was measured."""
+        return bool(self._times)
 
     def took(self, seconds: float) -> None:
         """Once more."""
@@ -90,6 +96,8 @@ class Window:
     @property
     def usual_answer(self) -> float:
         """The median time until a request is acknowledged, seconds."""
+        if self._taken and not self._acknowledgement.known:
+            return FIRST_ACKNOWLEDGEMENT
         return self._acknowledgement.seconds
 
     def has_room(self, limits: Limits) -> bool:

@@ -160,6 +160,9 @@ class Destination:
     def rate(self) -> float:
         return self.speed if self.measured and not self.fails else 0.0
 
+    def usual_answer(self) -> float:
+        return 0.0
+
     def failing(self) -> bool:
         return self.fails
 

@@ -74,6 +74,14 @@ def test_a_destination_that_takes_nothing_is_a_miss_whatever_it_says() -> None:
     assert "taken nothing for 5.1 s" in budget.look(5.1, 95, Load(2 * MB, 0.0, False)).miss
 
 
+def test_who_acknowledges_late_has_more_time() -> None:
+    """One that usually takes seconds to acknowledge stands still only when it takes three times as long."""
+    budget = Budget()
+    assert not budget.look(0.0, 400, Load(MB, 0.0, False, usual=6.0)).miss
+    assert not budget.look(17.9, 380, Load(MB, 0.0, False, usual=6.0)).miss
+    assert "taken nothing for 18.1 s" in budget.look(18.1, 380, Load(MB, 0.0, False, usual=6.0)).miss
+
+
 def test_a_service_that_goes_on_writing_makes_no_standstill() -> None:
     """Where the backlog never falls because new bytes come as fast as old ones go, nothing in it gets old."""
     budget = Budget()

@@ -113,6 +113,27 @@ def test_samples_go_on_when_those_before_are_taken(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_an_indexer_is_given_time(tmp_path: Path) -> None:
+    """Who takes a request and has never acknowledged one fails only when half a minute passes without."""
+
+    async def story() -> None:
+        host = Host(tmp_path)
+        exporter, _ = indexed(host, after=60.0)
+        pump = host.pump(exporter)
+        host.add(MemoryStream("a", numbered(10)))
+        async with host.running(pump):
+            await host.clock.run(29)
+            assert not pump.failing()
+            await host.clock.run(2)
+            assert pump.failing()
+            await host.clock.run(30)
+            assert not pump.failing()
+            assert pump.usual_answer() == pytest.approx(60, abs=1)
+        host.close()
+
+    asyncio.run(story())
+
+
 def test_what_is_lost_is_prepared_anew_a_few_at_a_time(tmp_path: Path) -> None:
     """When all that waits is lost at once, it is sent again from its streams, and no more at a time than otherwise."""
 
