@@ -83,7 +83,7 @@ class ElasticsearchExporter(Exporter):
         }
         self._product: Product | None = None
         self._greeting: asyncio.Task[None] | None = None
-        self._unfinished = Unfinished[Journey](most=_REMEMBERED)
+        self._unfinished = Unfinished[Journey](lambda journey: journey.begun, most=_REMEMBERED)
         self._began = uuid7(context.clock.wall_ns())  # requests of earlier runs have smaller ids
 
     async def start(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, ExporterContext, Signal
 from shipper.errors import DeliveryError, Rejected, Retryable, TooLarge, Unusable
-from shipper.testing.clock import FakeClock
+from shipper.testing.clock import START_WALL_NS, FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
 from shipper_exporters.elasticsearch import ElasticsearchExporter, ElasticsearchSettings
 from tests.exporters.fake_elastic import OPENSEARCH_2, Error, FakeElastic, Whole
@@ -236,6 +236,28 @@ def test_what_is_there_already() -> None:
             assert await exporter.send(prepared, deadline) == Accepted()
             assert len(node.seen) == 3
             assert len(node.documents()) == 3
+
+    asyncio.run(scenario())
+
+
+def test_an_outage_keeps_nothing() -> None:
+    """A request that certainly did not get there is not remembered, and one that nobody knows of is."""
+
+    async def scenario() -> None:
+        async with FakeElastic() as node, exporting(node) as exporter:
+            request = log_request(log_batch(["one"]), wall_ns=START_WALL_NS + 10**9)
+            prepared, deadline = exporter.prepare(request), Deadline.after(exporter._context.clock, 600)
+            await node.go_down()
+            with pytest.raises(Retryable) as caught:
+                await exporter.send(prepared, deadline)
+            assert caught.value.unsent
+            assert not exporter._unfinished._found
+            await node.come_up()
+            node.answer = Whole(fault="hang up")
+            with pytest.raises(Retryable) as caught:
+                await exporter.send(prepared, deadline)
+            assert not caught.value.unsent
+            assert exporter._unfinished._found
 
     asyncio.run(scenario())
 

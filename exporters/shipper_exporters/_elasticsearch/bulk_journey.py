@@ -45,6 +45,11 @@ class Journey:
         self._first = ""
         self._taken = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything is known of it that the next attempt needs; else it keeps no memory in an outage."""
+        return bool(self._taken or self._refused) or any(leg.doubt or leg.chosen is not None for leg in self._legs)
+
     async def go(self, post: Post, earlier: Earlier) -> Accepted:
         """Send what is not taken yet. Raises what ``post`` does."""
         while self._legs:
