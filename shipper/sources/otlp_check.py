@@ -195,25 +195,36 @@ def _runs(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _pass_over(data: bytes, at: int, end: int) -> int:
-    """Where fields like the one at ``at`` end, as far as all of each lies before ``end`` and its length takes a byte or two.
-
-    That is what nearly all of them are, so this is short.
-    """
-    tag = data[at]
-    if tag & 0x87 != LENGTH or tag < 8:
-        return at
-    while at + 2 < end and data[at] == tag:
-        length = data[at + 1]
-        if length < 0x80:
-            stop = at + 2 + length
-        elif (more := data[at + 2]) < 0x80:
-            stop = at + 3 + (length & 0x7F) + (more << 7)
-        else:
-            break
+    """Where fields from ``at`` on end, as far as all of each lies before ``end`` and it is one of `_SIZES`, as nearly all are."""
+    sizes = _SIZES
+    while at < end:
+        stop = at + sizes[data[at : at + 3]]
         if stop > end:
             break
         at = stop
     return at
+
+
+class _Sizes(dict[bytes, int]):
+    """By the first three bytes of a field: the size of the whole field, if tag and length take three bytes or fewer."""
+
+    _OTHER = 1 << 62
+
+    def __missing__(self, key: bytes) -> int:
+        if len(self) >= 1 << 14:
+            self.clear()
+        size = self[key] = self._size(key)
+        return size
+
+    def _size(self, key: bytes) -> int:
+        if len(key) < 3 or key[0] & 0x87 != LENGTH or key[0] < 8:
+            return self._OTHER
+        if key[1] < 0x80:
+            return 2 + key[1]
+        return 3 + (key[1] & 0x7F) + (key[2] << 7) if key[2] < 0x80 else self._OTHER
+
+
+_SIZES = _Sizes()
 
 
 def _wrapped(depth: int, part: bytes) -> bytes:
