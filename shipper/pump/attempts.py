@@ -23,7 +23,7 @@ from shipper.pump.reread import Rereading
 from shipper.pump.tools import Tools
 from shipper.pump.workbench import InHand
 
-LET_GO = 2.0  # seconds: who has to wait longer than this for the next attempt is prepared anew for it
+LET_GO = 10.0  # seconds: who has to wait longer than this for the next attempt is prepared anew for it
 _Of = TypeVar("_Of")
 
 
