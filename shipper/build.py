@@ -5,30 +5,25 @@ Each room gets only what its own signature asks for; whatever was opened is clos
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from shipper import __version__
 from shipper.account import Account, Who
+from shipper.build_destinations import Around, DestinationMaker, MakeExporter, own_addresses, shaping
 from shipper.build_life import LifeMaker
-from shipper.build_redact import make_view, redact_shaping
+from shipper.build_redact import make_view
 from shipper.build_remains import RemainsMaker
-from shipper.build_routes import make_routes, route_shaping
+from shipper.build_routes import make_routes
 from shipper.build_sources import MakeSettings, SourceMaker, Takers, file_settings, takers
 from shipper.clock import Clock
-from shipper.config import Config, Destination, Role, Traces, split_address, unix_path
+from shipper.config import Config, Role
 from shipper.config.produced import in_words, produced
 from shipper.contracts import Exporter, ExporterContext, Signal
-from shipper.errors import DeliveryError
 from shipper.events import Problem, Reporter
 from shipper.labels.finding import Surroundings
 from shipper.labels.identity import Identity
@@ -40,23 +35,14 @@ from shipper.notices.fd_store import FdStore
 from shipper.otlp.encode import resource
 from shipper.parts import Parts, samples
 from shipper.pump.hub import Hub
-from shipper.pump.load import make_exporter
-from shipper.pump.outage import Outage
 from shipper.pump.pace import TokenBucket
-from shipper.pump.pump import BATCH_BYTES, Pump
+from shipper.pump.pump import Pump
 from shipper.pump.quarantine import DIRECTORY as QUARANTINE_DIRECTORY
 from shipper.pump.quarantine import Quarantine
-from shipper.pump.route import Route
 from shipper.pump.workbench import Workbench
 from shipper.remains import Remains
 
 ACCOUNT_DIRECTORY = "account"
-SPOOL_BATCH_BYTES = 4 << 20  # a gateway's few streams hold whole requests: splitting them costs more than it shares
-ASK_SECONDS = 10.0  # for a destination to say what it has, after the ledger was lost
-
-
-MakeExporter = Callable[[str, Destination, ExporterContext], Exporter]
-"""An exporter for the destination of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +95,15 @@ class _Builder:
         self.stack = stack
         self.life = making.life
         self.making = making
+        self.destinations = DestinationMaker(
+            config,
+            role,
+            make=making.exporter,
+            buckets=making.buckets,
+            bench=making.bench,
+            clock=clock,
+            report=report,
+        )
 
     async def build(self) -> Parts:
         config = self.config
@@ -125,15 +120,14 @@ class _Builder:
             user_agent=f"Shipper/{__version__}",
             own_addresses=own_addresses(self.config, self.role),
         )
-        exporters = {name: self._exporter(name, wanted, context) for name, wanted in config.destinations.items()}
+        make = self.destinations
+        exporters = {name: make.exporter(name, wanted, context) for name, wanted in config.destinations.items()}
         view = make_view(self.config.redact, self.report)
         hub = Hub(ledger, clock=self.clock, report=self.report, view=view)
         routes = make_routes(config, self.report)
         quarantine = Quarantine(Path(config.state_dir) / QUARANTINE_DIRECTORY, max_bytes=config.quarantine.max_bytes)
-        every = {
-            name: self._pump(exporter, hub, ledger, decision, quarantine, routes.get(name))
-            for name, exporter in exporters.items()
-        }
+        around = Around(hub, ledger, decision.life, quarantine, self.life.ledger_lost)
+        every = {name: make.pump(exporter, routes.get(name), around) for name, exporter in exporters.items()}
         fallback = every.pop(config.standby, None)
         pumps = list(every.values())
         maker = SourceMaker(
@@ -150,7 +144,7 @@ class _Builder:
         )
         account = await self._account(decision, identity, encoded, hub, ledger, exporters, pumps, fallback, maker)
         remains = await self._remains(decision, quarantine, ledger) if self.role == "sidecar" else None
-        remembered = await self._remembered(context) if self.life.ledger_lost else frozenset()
+        remembered = await make.remembered(context, self.life.note) if self.life.ledger_lost else frozenset()
         sources = await maker.make(hub, ledger, self._takers(hub, pumps), remembered)
         return Parts(
             identity,
@@ -167,15 +161,8 @@ class _Builder:
             remains,
             maker.numbers,
             fallback,
-            self._outage(pumps, fallback),
+            make.outage(pumps, fallback),
         )
-
-    def _outage(self, pumps: list[Pump], fallback: Pump | None) -> Outage | None:
-        """Who decides when the fallback helps; where it is only one for drains, it does so only in these."""
-        if fallback is None:
-            return None
-        after = self.config.fallback.after if self.config.fallback.destination else math.inf
-        return Outage(pumps, fallback, after=after, clock=self.clock, report=self.report)
 
     def _takers(self, hub: Hub, pumps: list[Pump]) -> Takers:
         """Who gets what; said where nobody gets it, since a destination that takes only metrics is easily thought enough."""
@@ -198,7 +185,7 @@ class _Builder:
                 self.clock, life, run, f"Shipper/{__version__}", own_addresses(self.config, self.role)
             )
             return {
-                name: self._exporter(name, wanted, context)
+                name: self.destinations.exporter(name, wanted, context)
                 for name, wanted in self.config.destinations.items()
                 if name != self.config.standby
             }
@@ -209,7 +196,7 @@ class _Builder:
             boot=self.life.boot,
             boot_ns=boot_time_ns(Surroundings("/", self.env)),
             exporters=exporters,
-            shaping=lambda name: _shaping(self.config, name),
+            shaping=lambda name: shaping(self.config, name),
             quarantine=quarantine,
             bench=self.making.bench,
             note=self.life.note,
@@ -217,43 +204,6 @@ class _Builder:
             report=self.report,
         )
         return await maker.take_over(ledger)
-
-    def _exporter(self, name: str, wanted: Destination, context: ExporterContext) -> Exporter:
-        if self.making.exporter is not None:
-            return self.making.exporter(name, wanted, context)
-        options = dict(wanted.options)
-        if self.role == "gateway" and wanted.type == "archive":
-            # What a gateway wrote to its disk has left the hosts it came from: for them it is off-host.
-            options.setdefault("trust_local", True)
-        return make_exporter(wanted.type, name, options, context, where=f"destinations.{name}")
-
-    def _pump(
-        self,
-        exporter: Exporter,
-        hub: Hub,
-        ledger: LedgerThread,
-        decision: LifeDecision,
-        quarantine: Quarantine,
-        route: Route | None,
-    ) -> Pump:
-        return Pump(
-            exporter,
-            hub,
-            ledger,
-            life=decision.life,
-            clock=self.clock,
-            report=self.report,
-            quarantine=quarantine,
-            mode=self.config.mode,
-            shaping=_shaping(self.config, exporter.name),
-            ask_known=self.life.ledger_lost,
-            # What has to be looked at record by record is done in smaller steps, or it would hold everybody up.
-            batch_bytes=SPOOL_BATCH_BYTES if self.role == "gateway" and route is None else BATCH_BYTES,
-            standby=exporter.name == self.config.standby,
-            bucket=self.making.buckets.get(exporter.name),
-            bench=self.making.bench,
-            route=route,
-        )
 
     async def _account(
         self,
@@ -301,51 +251,6 @@ class _Builder:
         for labels, value in samples(self.report.metrics.refused):
             counts[labels["receiver"]] = counts.get(labels["receiver"], 0) + int(value)
         return counts
-
-    async def _remembered(self, context: ExporterContext) -> frozenset[str]:
-        """Ids of streams that destinations have of this life: with these, files are recognised without a ledger."""
-        names: set[str] = set()
-        for name, wanted in self.config.destinations.items():
-            exporter = self._exporter(name, wanted, context)
-            await exporter.start()
-            try:
-                async with asyncio.timeout(ASK_SECONDS):
-                    names |= (await exporter.known(context.life) or {}).keys()
-            except (DeliveryError, TimeoutError) as problem:
-                self.life.note(
-                    f"{name} could not be asked what it has; files are read from their beginning again ({problem})"
-                )
-            finally:
-                await exporter.aclose()
-        return frozenset(names)
-
-
-def own_addresses(config: Config, role: Role) -> frozenset[tuple[str, int]]:
-    """Where this process listens: nothing is sent there."""
-    listens = [config.admin.listen] if config.admin.listen else []
-    if role == "gateway":
-        listens.append(config.gateway.listen)
-    elif config.receivers.otlp is not None:
-        listens.append(config.receivers.otlp.http)
-    return frozenset(split_address(listen) for listen in listens if listen and not unix_path(listen))
-
-
-def _shaping(config: Config, destination: str = "") -> str:
-    """A hash of all settings that decide what becomes of a range of a stream for a destination.
-
-    It is kept with each request until that is answered.
-    """
-    groups = [
-        (group.include, group.max_line_bytes, group.attributes, group.multiline, group.shape) for group in config.files
-    ]
-    deciding: list[Any] = groups if config.traces == Traces() else [groups, config.traces]
-    if config.journal:
-        deciding = [deciding, config.journal]
-    if config.redact:
-        deciding = [deciding, redact_shaping(config.redact)]
-    if routed := route_shaping(config, destination):
-        deciding = [deciding, routed]
-    return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=8).hexdigest()
 
 
 def _exposure(pumps: list[Pump]) -> dict[str, Any]:

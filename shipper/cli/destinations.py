@@ -18,7 +18,8 @@ from shipper.pump.load import exporter_class, load_exporters, make_exporter
 
 def problems(loaded: Loaded, role: Role) -> list[ConfigError]:
     """What the exporters find wrong with the settings given for them, each named by where it was set, and what they lack."""
-    from shipper.build import own_addresses  # imported here: where nothing is made, a run's parts are not loaded
+    # Imported here: where nothing is made, a run's parts are not loaded.
+    from shipper.build_destinations import own_addresses
 
     found: list[ConfigError] = []
     own = own_addresses(loaded.config, role)

@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from shipper import __version__
-from shipper.build import own_addresses
+from shipper.build_destinations import own_addresses
 from shipper.clock import Clock
 from shipper.conductor import Conductor
 from shipper.config import Config

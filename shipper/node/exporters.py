@@ -122,7 +122,7 @@ class Destinations:
         self._shared: dict[str, Common] = {}
 
     def make(self, name: str, wanted: Destination, context: ExporterContext) -> Exporter:
-        """See `shipper.build.MakeExporter`."""
+        """See `shipper.build_destinations.MakeExporter`."""
         if name in self._shared:
             return Shared(self._shared[name])
         options: Mapping[str, Any] = wanted.options

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.build import _shaping
+from shipper.build_destinations import shaping
 from shipper.build_redact import make_redaction
 from shipper.config import Config, load
 from shipper.config.schema_shape import Redact
@@ -65,13 +65,13 @@ def test_what_cannot_work_is_named_by_its_place(tmp_path: Path, text: str, probl
 def test_what_is_masked_belongs_to_what_decides_about_bytes() -> None:
     """Another redaction is another hash; without one the hash is what it was before there was any."""
     hashes = [
-        _shaping(Config()),
-        _shaping(Config(redact=[Redact(kind="cards")])),
-        _shaping(Config(redact=[Redact(kind="email")])),
-        _shaping(Config(redact=[Redact(name="own", pattern="a")])),
+        shaping(Config()),
+        shaping(Config(redact=[Redact(kind="cards")])),
+        shaping(Config(redact=[Redact(kind="email")])),
+        shaping(Config(redact=[Redact(name="own", pattern="a")])),
     ]
     assert len(set(hashes)) == 4
-    assert _shaping(Config(redact=[])) == hashes[0]
+    assert shaping(Config(redact=[])) == hashes[0]
 
 
 def test_all_who_want_the_same_share_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shipper.build import _shaping
+from shipper.build_destinations import shaping
 from shipper.build_routes import make_routes
 from shipper.config import Loaded, load, validate
 from shipper.config.validate_routes import signals_of
@@ -153,5 +153,5 @@ def test_only_routes_of_a_destination_change_what_is_noticed_in_its_flight(tmp_p
     without = loaded(tmp_path, "").config
     one = loaded(tmp_path, "routes: [{to: datadog, when: {service: a}}]").config
     other = loaded(tmp_path, "routes: [{to: datadog, when: {service: b}}]").config
-    assert len({_shaping(each, "datadog") for each in (without, one, other)}) == 3
-    assert len({_shaping(each, "main") for each in (without, one, other)}) == 1
+    assert len({shaping(each, "datadog") for each in (without, one, other)}) == 3
+    assert len({shaping(each, "main") for each in (without, one, other)}) == 1

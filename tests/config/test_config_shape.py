@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.build import _shaping
+from shipper.build_destinations import shaping
 from shipper.build_shapes import shape_of, shape_settings
 from shipper.config import Config, load
 from shipper.config.convert import ConfigErrors
@@ -127,9 +127,9 @@ def test_what_is_shown_can_be_loaded_again(tmp_path: Path) -> None:
 def test_another_shape_is_noticed_by_what_is_in_flight(tmp_path: Path) -> None:
     """Requests keep a hash of what decides their records: a shape, one of its rules, or none gives another."""
     shapes = ("", "json", "auto", "{parse: json, sample: 0.5}", "{parse: json, drop: [a]}")
-    hashes = [_shaping(loaded(tmp_path, shape)) for shape in shapes]
+    hashes = [shaping(loaded(tmp_path, shape)) for shape in shapes]
     assert len(set(hashes)) == len(hashes)
-    assert _shaping(loaded(tmp_path, "json")) == hashes[1]
+    assert shaping(loaded(tmp_path, "json")) == hashes[1]
 
 
 def test_the_example_of_the_page_can_be_loaded(tmp_path: Path) -> None:
