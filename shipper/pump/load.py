@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from shipper.config.convert import convert
+from shipper.config.convert import convert, raise_all
 from shipper.contracts import Exporter, ExporterContext
 from shipper.errors import ConfigError, MissingExtra
 
@@ -36,10 +36,26 @@ def make_exporter(
     Raises `ConfigError` for an unknown type or wrong settings, `MissingExtra` when a part it needs is not installed.
     """
     kind = exporter_class(type_, where=where)
+    raise_all([ConfigError(path, "has bytes in it that are not UTF-8") for path in _not_utf8(raw_settings, where)])
     settings = convert(
         dict(raw_settings), kind.Settings, where, hint=f"`shipper exporters {type_}` lists what it can be told"
     )
     return kind(name, settings, context)
+
+
+def _not_utf8(raw: Any, path: str) -> Iterator[str]:
+    """Where text stands that no request can hold; it can come from the environment only, where any bytes may stand."""
+    if isinstance(raw, Mapping):
+        for key, value in raw.items():
+            yield from _not_utf8(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(raw, list):
+        for number, value in enumerate(raw):
+            yield from _not_utf8(value, f"{path}[{number}]")
+    elif isinstance(raw, str):
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            yield path
 
 
 def exporter_class(type_: str, *, where: str = "") -> type[Exporter]:

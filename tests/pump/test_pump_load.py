@@ -55,3 +55,17 @@ def test_settings_are_checked_with_their_path(monkeypatch: pytest.MonkeyPatch) -
     exporter = load.make_exporter("scripted", "main", {}, CONTEXT)
     assert isinstance(exporter, ScriptedExporter)
     assert exporter.name == "main"
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"headers": {"x-tenant": "\udcff"}}, "destinations.main.headers.x-tenant"),
+        ({"endpoints": ["http://a.example:1", "http://\udcff"]}, "destinations.main.endpoints[1]"),
+    ],
+)
+def test_text_that_no_request_can_hold_is_said(options: dict[str, object], path: str) -> None:
+    """The environment may hold any bytes; what is no UTF-8 would fail when it is sent, far from whoever set it."""
+    with pytest.raises(ConfigError) as caught:
+        load.make_exporter("otlp", "main", options, CONTEXT, where="destinations.main")
+    assert (caught.value.path, caught.value.problem) == (path, "has bytes in it that are not UTF-8")
