@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shipper.cli import main
 from shipper.config import Config, ConfigErrors, convert
 from shipper.config.convert import older_names
+from shipper.config.env import ALIASES, file_twins, twins
 from shipper.errors import ConfigError
 from shipper.pump.load import exporter_class, load_exporters
 
@@ -102,17 +103,17 @@ def typos(name: str) -> Iterator[str]:
     yield name.replace("_", "-")
 
 
-def said(file: Path, content: str) -> list[str]:
+def said(file: Path, content: str, env: dict[str, str] | None = None) -> list[str]:
     """The lines of `shipper check`, each of which has to name the file or a variable, and what is the matter with it."""
     file.write_bytes(content.encode("utf-8", "surrogatepass"))
-    result = CliRunner(env={}).invoke(main, ["check", str(file)])
+    result = CliRunner(env=env or {}).invoke(main, ["check", str(file)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in (0, 1)
     *lines, last = [line for line in result.output.splitlines() if not line.startswith("warning: ")]
     assert last.startswith(f"{file}: ok (") == (result.exit_code == 0)
     for line in lines:
         where, _, problem = line.removeprefix(f"{file}: ").partition(": ")
-        assert line.startswith(f"{file}"), line
+        assert line.startswith((f"{file}", "SHIPPER_", "OTEL_")), line
         assert where, line
         assert problem, line
         assert line.isprintable()
@@ -165,6 +166,22 @@ def test_wrong_text(tmp_path: Path, data: st.DataObject) -> None:
         piece = data.draw(st.sampled_from([*PIECES, "\0", "\x85", "\ud800", text[at : at + 20]]))
         text = text[:at] + piece + text[at + data.draw(st.sampled_from([0, 1, 3, 30])) :]
     said(tmp_path / "shipper.yaml", text)
+
+
+VARIABLES = [*twins(), *file_twins(), *ALIASES, "SHIPPER_TAIL", "SHIPPER_ARCHIVE", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+VARIABLES += [
+    f"SHIPPER_DESTINATIONS_{name.upper()}_{field.name.upper()}"
+    for name, options in EVERYTHING["destinations"].items()
+    for field in msgspec.structs.fields(exporter_class(options.get("type", "otlp")).Settings)
+]
+TEXTS = [*(value for value in ODD if isinstance(value, str) and "\0" not in value), "a=b", "=", "a,b", "\udcff", "1.5"]
+
+
+@few
+@given(env=st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(TEXTS), min_size=1, max_size=3))
+def test_wrong_variables(tmp_path: Path, env: dict[str, str]) -> None:
+    """Variables that are of no use, or hold bytes that are no text."""
+    said(tmp_path / "shipper.yaml", TEXT, env)
 
 
 @pytest.mark.parametrize("kind", [None, *load_exporters()])
