@@ -15,6 +15,8 @@ from shipper.pump.load import make_exporter
 from shipper.testing.clock import FakeClock
 from shipper.testing.sink import Answer, Sink, html, not_http, raw, redirect, refuse
 from shipper.testing.streams import LIFE
+from shipper_exporters._loki.settings import check
+from shipper_exporters.loki import LokiSettings
 from tests.exporters.loki_kit import at, exporting, plain, request_of, send
 from tests.exporters.loki_server import PUSH_PATHS, STORED
 
@@ -204,6 +206,13 @@ def test_what_is_on_the_wire() -> None:
             assert "Authorization" not in got.headers
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "/loki-a", "/of%2Fteam/"])
+def test_a_prefix_stays_as_it_is(prefix: str) -> None:
+    """Loki may be behind a proxy's prefix; what is encoded in that is sent so."""
+    url = check("loki", LokiSettings(endpoint=f"http://[::1]:3100{prefix}"))
+    assert str(url) == f"http://[::1]:3100{prefix.rstrip('/')}/loki/api/v1/push"
 
 
 def test_credentials_are_read_again(tmp_path: Path) -> None:

@@ -337,7 +337,7 @@ def test_no_token_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_endpoint_with_and_without_its_path(path: str) -> None:
     """The collector's path may be part of the endpoint or not, also behind a proxy's prefix."""
     context = ExporterContext(FakeClock(), LIFE, 1, "test")
-    for prefix in ("", "/splunk"):
+    for prefix in ("", "/splunk", "/of%2Fteam"):
         settings = SplunkSettings(endpoint=f"https://splunk.example:8088{prefix}{path}")
         exporter = SplunkExporter("splunk", settings, context)
         assert str(exporter._hec.base) == f"https://splunk.example:8088{prefix}/services/collector"

@@ -71,7 +71,8 @@ def check(destination: str, settings: LokiSettings) -> URL:
         raise wrong(destination, "username", "and token_file exclude each other")
     secret = "token_file" if settings.token_file else "username" if settings.username else ""
     check_http(destination, settings, OURS | ({_TENANT_HEADER} if settings.tenant else set()), secret)
-    return base.with_path(path + (OTLP_PATH if settings.protocol == "otlp" else PUSH_PATH))
+    appended = OTLP_PATH if settings.protocol == "otlp" else PUSH_PATH
+    return base.with_path(base.raw_path.rstrip("/") + appended, encoded=True)  # what is encoded in it stays so
 
 
 def _check_labels(destination: str, settings: LokiSettings) -> None:

@@ -63,7 +63,7 @@ def check(destination: str, settings: SplunkSettings) -> URL:
     url = parse_url(destination, "endpoint", settings.endpoint, _EXAMPLE)
     if url.query_string:
         raise wrong(destination, "endpoint", "has a query; it is the URL of the collector only")
-    path = url.path.rstrip("/")
+    path = url.raw_path.rstrip("/")
     before, found, behind = path.partition(COLLECTOR)
     if found and behind:
         raise wrong(destination, "endpoint", f"is the base URL, {COLLECTOR}{behind} is appended; leave that part out")
@@ -77,4 +77,4 @@ def check(destination: str, settings: SplunkSettings) -> URL:
     if settings.api == "raw" and (settings.metrics_index or settings.traces_index):
         raise wrong(destination, "api", "raw is for logs only; give metrics and spans a destination of their own")
     check_http(destination, settings, _OURS, "")
-    return url.with_path(before + COLLECTOR)
+    return url.with_path(before + COLLECTOR, encoded=True)
