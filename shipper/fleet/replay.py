@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from shipper.clock import Clock, Deadline
-from shipper.contracts import Batch, Cut, Exporter, Limits, Request, Signal, StreamKind
+from shipper.contracts import Batch, Cut, Exporter, Limits, Prepared, Request, Signal, StreamKind
 from shipper.errors import Rejected, Retryable, TooLarge
 from shipper.fleet.archive import Archive, Damage, Loose, Piece
 from shipper.fleet.records import Selection, loose, pieces, select
@@ -25,6 +25,7 @@ from shipper.pump.backoff import Backoff
 
 GIVE_UP_SECONDS = 300.0  # a destination that takes nothing for so long ends the replay
 HELD_BYTES = 32 << 20  # gathered for requests at most, besides those in flight
+WAITING = 32  # requests at most that were taken and wait to be acknowledged; their batches are held, too
 
 
 @dataclass(slots=True)
@@ -62,13 +63,13 @@ async def replay(
     done = Replayed()
     sender = _Sender(exporter, clock, give_up, done, progress)
     gathered = _Gathered(exporter.limits, clock)
-    slots = asyncio.Semaphore(exporter.limits.max_in_flight)
+    places = _Places(exporter.limits)
     try:
         async with asyncio.TaskGroup() as sends:
 
             async def begin(request: Request) -> None:
-                await slots.acquire()
-                sends.create_task(sender.send(request)).add_done_callback(lambda _: slots.release())
+                place = await places.free()
+                sends.create_task(sender.send(request, place.taken)).add_done_callback(lambda _: place.leave())
 
             batches = _batches(archive, selection, done.damage)
             # in a thread: a slow archive must not stall the requests under way
@@ -152,6 +153,39 @@ class _Gathered:
         return Request(uuid7(self._clock.wall_ns()), key[1], batches)
 
 
+class _Places:
+    """For requests: some in flight, and beside them those that were taken and wait to be acknowledged."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.in_flight = asyncio.Semaphore(limits.max_in_flight)
+        self.all = asyncio.Semaphore(limits.max_in_flight + min(WAITING, limits.max_unacknowledged))
+
+    async def free(self) -> _Place:
+        """One, when it is free."""
+        await self.all.acquire()
+        await self.in_flight.acquire()
+        return _Place(self)
+
+
+class _Place:
+    """One request's."""
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+        self._in_flight = True
+
+    def taken(self) -> None:
+        """The request holds nobody back any more; it may be said more often than once."""
+        if self._in_flight:
+            self._in_flight = False
+            self._places.in_flight.release()
+
+    def leave(self) -> None:
+        """It is over."""
+        self.taken()
+        self._places.all.release()
+
+
 class _Sender:
     """Sends requests until they are taken, halving those that are too large or hold something refused."""
 
@@ -164,14 +198,17 @@ class _Sender:
         self._done = done
         self._progress = progress
 
-    async def send(self, request: Request) -> None:
-        """Send one request; see `replay` for what it raises."""
+    async def send(self, request: Request, taken: Callable[[], None]) -> None:
+        """Send one request; see `replay` for what it raises. ``taken``: see `Prepared.taken`."""
         try:
-            rejected, message = await self._until_taken(request)
+            rejected, message = await self._until_acknowledged(request, taken)
         except TooLarge as error:
-            await self._in_halves(request, str(error))
+            await self._in_halves(request, str(error), taken)
         except Rejected as error:
-            await (self._in_halves(request, str(error)) if error.isolate else self._refuse(request, str(error)))
+            if error.isolate:
+                await self._in_halves(request, str(error), taken)
+            else:
+                await self._refuse(request, str(error))
         else:
             self._done.requests += 1
             self._done.records += _records(request) - rejected
@@ -180,11 +217,21 @@ class _Sender:
                 self._done.refusals.append(message or "partial success")
             self._progress(self._done)
 
-    async def _until_taken(self, request: Request) -> tuple[int, str]:
-        prepared = await asyncio.to_thread(self._exporter.prepare, request)
+    async def _until_acknowledged(self, request: Request, taken: Callable[[], None]) -> tuple[int, str]:
+        prepared: Prepared | None = None
+
+        def let_go() -> None:
+            nonlocal prepared
+            prepared = None  # so may the exporter have done with what it holds
+            taken()
+
         patience = Deadline.after(self._clock, self._give_up)
         backoff = Backoff(Random())
         while True:
+            if prepared is None:
+                prepared = await asyncio.to_thread(self._exporter.prepare, request)
+                if self._exporter.limits.max_unacknowledged:
+                    prepared = replace(prepared, taken=let_go)
             try:
                 accepted = await self._exporter.send(prepared, patience)
                 return min(accepted.rejected, _records(request)), accepted.message
@@ -194,14 +241,14 @@ class _Sender:
                     raise
                 await self._clock.sleep(pause)
 
-    async def _in_halves(self, request: Request, reason: str) -> None:
+    async def _in_halves(self, request: Request, reason: str, taken: Callable[[], None]) -> None:
         batches = request.batches if len(request.batches) > 1 else _halves(request.batches[0])
         if len(batches) < 2:
             await self._refuse(request, reason)
             return
         middle = len(batches) // 2
         for half in (batches[:middle], batches[middle:]):
-            await self.send(Request(uuid7(self._clock.wall_ns()), request.signal, tuple(half)))
+            await self.send(Request(uuid7(self._clock.wall_ns()), request.signal, tuple(half)), taken)
 
     async def _refuse(self, request: Request, reason: str) -> None:
         self._done.refused += _records(request)
