@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import cast
 
@@ -103,10 +102,10 @@ class Store(ScriptedExporter):
 class Coast:
     """One life: any number of runs over the same ledger, spools and destinations."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
-        self.directory = directory
+    def __init__(self, host: Host, seed: int) -> None:
+        self.host = host
+        self.directory = host.directory
         self.dice = Random(seed)
-        self.host = Host(directory)
         self.home, self.rescue = Store("home", self.host), Store("rescue", self.host)
         self.services = Services(self.host.clock)
         self.run = 0

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import tempfile
-from pathlib import Path
-from random import Random
-from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +11,10 @@ from hypothesis import strategies as st
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Prepared
 from shipper.errors import Retryable
-from shipper.pump import Pump, value
+from shipper.pump import Pump
 from shipper.pump.outage import Doing, Outage
-from tests.pump.pumpkit import ForgetfulStream, Host, ValuedStream
-from tests.pump.test_pump_model import DESTINATIONS, RESCUE, STREAMS, Moody, World
+from tests.pump.moodyworld import DESTINATIONS, RESCUE, STREAMS, Moody, Step, World, a_host
+from tests.pump.pumpkit import Host
 
 AFTER = 60.0
 
@@ -55,7 +51,7 @@ class Sea(World):
         self.outage = Outage(self.pumps, self.rescue, after=AFTER, clock=self.host.clock, report=self.host.report)
         return pumps
 
-    async def act(self, step: tuple[str, float, int]) -> None:
+    async def act(self, step: Step) -> None:
         what, one, _ = step
         if what in ("down", "up"):
             mood = self.moody[(*DESTINATIONS, RESCUE)[int(one)]]
@@ -99,40 +95,17 @@ class Sea(World):
                 assert not acknowledged or line in rescued
 
 
-async def history(directory: Path, steps: list[tuple[str, float, int]], seed: int) -> None:
+async def history(host: Host, steps: list[Step], seed: int) -> None:
     """Play ``steps``, let everything calm down, and look."""
-    host = Host(directory)
-    world = Sea(host, Random(seed))
-    world.moody = {name: Falling(host, world.dice) for name in (*DESTINATIONS, RESCUE)}
-    for name in STREAMS:
-        host.add(ValuedStream(name) if name != "c" else ForgetfulStream(name))
-    runs: list[list[tuple[str, float, int]]] = [[]]
-    for step in steps:
-        if step[0] == "crash":
-            runs.append([])
-        else:
-            runs[-1].append(step)
-    for number, run in enumerate(runs):
-        pumps = world.begin_run()
-        async with host.running(*pumps):
-            for step in run:
-                await world.act(step)
-            if number == len(runs) - 1:
-                await world.calm_down()
-    world.check_rescue()
+    world = Sea.over(host, seed, Falling)
+    await world.live(steps, world.calm_down)
     world.check_together()
-    for name in DESTINATIONS:
-        world.check(name)
-    host.close()
+    world.check_all()
 
 
 @settings(max_examples=20, deadline=None)
 @given(steps=st.lists(STEP, min_size=3, max_size=25), seed=st.integers(0, 2**32))
-def test_through_any_outages_everything_is_accounted_for(steps: list[tuple[str, float, int]], seed: int) -> None:
+def test_through_any_outages_everything_is_accounted_for(steps: list[Step], seed: int) -> None:
     """Whoever is down, for however long, and whenever the host dies: each primary ends up with everything, by key once."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        patch.object(value, "BLOCK", 64),
-        patch.object(value, "SLICE", 256),
-    ):
-        asyncio.run(history(Path(directory), steps, seed))
+    with a_host() as host:
+        asyncio.run(history(host, steps, seed))

@@ -6,10 +6,8 @@ And what the account says of that is what an audit finds.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -21,8 +19,8 @@ from shipper.drain.state import State
 from shipper.fleet.cover import without
 from shipper.fleet.report import LifeReport
 from shipper.intervals import IntervalSet
-from shipper.pump import value
 from shipper.pump.outage import Doing
+from tests.pump.moodyworld import a_host
 from tests.pump.repayworld import AFTER, STREAMS, Coast
 
 KNOWN_BY_THEN = 8.0  # seconds after which a backend that is well has been tried again, in a drain of at most 40 s
@@ -197,17 +195,13 @@ async def play_for(coast: Coast, seconds: float) -> None:
 
 @contextmanager
 def a_coast(seed: int) -> Iterator[Coast]:
-    """One whose streams are worth looking at in small ranges, and whose drains look around less often."""
+    """One whose drains look around less often than real ones, which takes time."""
     with (
-        tempfile.TemporaryDirectory() as directory,
-        patch.object(value, "BLOCK", 64),
-        patch.object(value, "SLICE", 256),
+        a_host() as host,
         patch.object(course, "LOOK_SECONDS", 0.1),
         patch.object(course, "SOON_SECONDS", 0.05),
     ):
-        coast = Coast(Path(directory), seed)
-        yield coast
-        coast.host.close()
+        yield Coast(host, seed)
 
 
 @settings(max_examples=20, deadline=None)
