@@ -77,11 +77,11 @@ class KafkaExporter(Exporter):
 
     async def send(self, prepared: Prepared, deadline: Deadline) -> Accepted:
         """See `Exporter.send`. What was acknowledged of a request before it failed is not sent again with it."""
-        producer = await self._ready()
-        journey = self._journey(prepared)
         topic = self._topics[prepared.signal]
         try:
             async with Patience(self._clock, self._settings.timeout, deadline) as patience:
+                producer = await self._ready()
+                journey = self._journey(prepared)
                 accepted = await journey.go(producer, topic, prepared.body, patience.progress)
         except TimeoutError:
             when = "before the deadline" if deadline.expired() else f"for {self._settings.timeout:g} s"

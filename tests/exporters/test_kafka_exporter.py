@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,7 @@ from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
 from shipper_exporters._kafka.answers import meaning, trouble
 from shipper_exporters._kafka.messages import messages
+from shipper_exporters._way.resolve import Found, Names
 from shipper_exporters.kafka import KafkaExporter, KafkaSettings
 from tests.exporters.kafka_broker import KafkaBroker
 
@@ -164,6 +166,31 @@ def test_that_all_brokers_are_down_is_said_with_the_reason() -> None:
     assert isinstance(unknown, Retryable)
     assert str(known) == "Kafka: no broker can be reached: Connection refused"
     assert "does it want TLS?" in str(unknown)
+
+
+def test_a_resolver_that_hangs_is_waited_for_no_longer_than_there_is_time() -> None:
+    """The names of brokers are asked for within the deadline, too."""
+    answered = threading.Event()
+
+    def hang(host: str, port: int) -> Found:
+        answered.wait()
+        raise OSError("gone")
+
+    async def main() -> None:
+        clock = FakeClock()
+        context = ExporterContext(clock, LIFE, 1, "Shipper/test")
+        one = KafkaExporter("kafka", KafkaSettings(endpoints=["broker.example:9092"]), context)
+        one._names = Names(clock, hang)
+        prepared = one.prepare(log_request(log_batch(["a"])))
+        async with asyncio.timeout(30), clock.autojump():
+            with pytest.raises(Retryable, match="before the deadline"):
+                await one.send(prepared, Deadline.after(clock, 5))
+        await one.aclose()
+
+    try:
+        asyncio.run(main())
+    finally:
+        answered.set()
 
 
 def test_a_name_that_leads_nowhere_is_tried_again() -> None:
