@@ -60,11 +60,14 @@ class Attempts:
         prepared: Prepared | None = None
         while True:
             try:
-                if self._long(backoff):
+                far = self._far(backoff)
+                if far:
                     prepared = None
                     hand.let_go()
                 async with parcel.recall.waiting():
                     await self._tools.gate.rest(backoff)
+                    if far:
+                        await self._tools.gate.passed()
                     if await self._tools.window.readmits(parcel):
                         prepared = None  # the exporter has let its bytes go
                 if prepared is None:
@@ -87,7 +90,7 @@ class Attempts:
                 self._count("partial" if answer.rejected else "accepted")
                 return answer
 
-    def _long(self, backoff: Backoff) -> bool:
+    def _far(self, backoff: Backoff) -> bool:
         """Whether the next attempt is so far away that nothing is kept for it: an outage costs no memory."""
         return max(backoff.until - self._tools.clock.monotonic(), self._tools.gate.wait()) > LET_GO
 

@@ -28,7 +28,7 @@ ROOM = 64 << 10
 
 async def down(prepared: Prepared, deadline: Deadline) -> Accepted:
     """Take nothing."""
-    raise Retryable("dead: HTTP 503", 60.0)  # so that it keeps nothing meanwhile
+    raise Retryable("dead: HTTP 503", 60.0, unsent=True)  # so that it keeps nothing meanwhile
 
 
 class Receiving:
