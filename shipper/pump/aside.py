@@ -49,7 +49,10 @@ class Aside:
             self._done(Done(parcel.pieces, False))
 
     async def _keep(self, batch: Batch, stream: str, cause: str, reason: str, backoff: Backoff) -> str:
-        """Keep a batch of ``stream``, by its name; waits while the disk is full. Raises `QuarantineFull`: its own limit does not go away by waiting."""
+        """Keep a batch of ``stream``, by its name; waits while the disk is full.
+
+        Raises `QuarantineFull`: its own limit does not go away by waiting.
+        """
         loop = asyncio.get_running_loop()
         put, name = self._tools.quarantine.put, self._tools.name
         while True:

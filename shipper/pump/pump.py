@@ -1,13 +1,12 @@
 """From streams to one destination: cut, written down, sent, and settled only by what the destination answers.
 
 The parts: `Lanes` knows the streams, `Feed` decides what goes when, `Unfinished` what goes again. `Dispatch` writes a request
-down in the ledger and has it delivered by a task of its own (`Courier`), as many at a time as the window allows (`Window`).
+down in the ledger and has it delivered by a task of its own (`Courier`), as many at a time as the window allows (`Window`). `Loop`
+keeps them going; here they are put together, and asked and told by those who do not send.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 from shipper.clock import Clock, Deadline
 from shipper.contracts import Exporter, Limits, Signal
 from shipper.events import Reporter
-from shipper.ledger import Ledger, LedgerThread
+from shipper.ledger import LedgerThread
 from shipper.pump.backoff import LONGEST
 from shipper.pump.books import Books
 from shipper.pump.delivery import Courier
@@ -27,8 +26,8 @@ from shipper.pump.gate import DRAIN_SHARE, Gate
 from shipper.pump.gather import Sizing
 from shipper.pump.health import Health
 from shipper.pump.hub import Hub
-from shipper.pump.known import ask_known
 from shipper.pump.lanes import Lanes
+from shipper.pump.loop import Loop
 from shipper.pump.pace import TokenBucket
 from shipper.pump.pulse import Pulse
 from shipper.pump.rate import Rate
@@ -44,7 +43,6 @@ Mode = Literal["default", "low-exposure"]
 
 BATCH_BYTES = 512 << 10  # of source in one batch: small enough that a turn takes milliseconds
 ERRORS_FIRST = 2.0  # seconds for which a backlog is looked through before anything but errors goes
-RENEW_SECONDS = 1.0  # how often an order by value is made anew, as streams grow
 
 
 class Pump:
@@ -80,17 +78,12 @@ class Pump:
         """
         self.name = exporter.name
         self.exporter = exporter
-        self._hub = hub
         self._clock = clock
-        self._shaping = shaping
-        self._ask_known = ask_known
-        self._loaded = False
         self._standby = standby
         self._route = route
         self._joined = False  # a pump that stands by: it was activated, if only once
-        self._active = not standby
         self._share: Share | None = None
-        self._orders = Pulse()
+        self._orders = orders = Pulse()
         self._work = work = Pulse()
         self._progress = progress = Pulse()
         self._figures = Figures(self.name, report.metrics)
@@ -118,12 +111,12 @@ class Pump:
         lifted = mode == "low-exposure"
         self._feed = feed = Feed(tools, lanes, hub, limits=now, lifted=lifted, batch_bytes=batch_bytes, beside=bucket)
         courier = Courier(tools, self._settle)
-        self._unfinished = Unfinished(tools, lanes, feed, courier, hub.values, limits=now)
-        self._dispatch = Dispatch(
+        self._unfinished = unfinished = Unfinished(tools, lanes, feed, courier, hub.values, limits=now)
+        self._dispatch = dispatch = Dispatch(
             tools,
             lanes,
             feed,
-            self._unfinished,
+            unfinished,
             courier,
             hub,
             limits=now,
@@ -131,6 +124,20 @@ class Pump:
             work=work,
             progress=progress,
             spare=standby,
+        )
+        self._loop = Loop(
+            tools,
+            hub,
+            lanes,
+            feed,
+            unfinished,
+            dispatch,
+            work=work,
+            progress=progress,
+            orders=orders,
+            shaping=shaping,
+            ledger_lost=ask_known,
+            active=not standby,
         )
         hub.attach(lanes)
 
@@ -178,7 +185,7 @@ class Pump:
 
     def failing(self) -> bool:
         """True while attempts fail in a row, or nothing was answered for seconds."""
-        return self._active and self._tools.health.failing(self._tools.window.usual_answer)
+        return self._loop.active and self._tools.health.failing(self._tools.window.usual_answer)
 
     def failure(self) -> str:
         """What became of the last attempt and why, for people; empty once one was answered."""
@@ -207,7 +214,7 @@ class Pump:
         if self._share is not None:
             self._share.end()
         self._share = share
-        self._active = self._joined = True
+        self._loop.active = self._joined = True
         share.join(self._lanes.member)
         self.order_by_value(not share.repaid)
 
@@ -216,7 +223,7 @@ class Pump:
         if self._share is not None:
             self._share.end()
             self._share = None
-            self._active = False
+            self._loop.active = False
             self._lanes.order_by_value(False)
             self._unfinished.call_back()
 
@@ -242,11 +249,11 @@ class Pump:
 
     def backlog(self) -> dict[str, int]:
         """Bytes seen but not settled, by stream; only streams that have any, and only data."""
-        return self._lanes.backlog() if self._active else {}
+        return self._lanes.backlog() if self._loop.active else {}
 
     def backlog_bytes(self) -> int:
         """Bytes of data seen but settled by nobody: in a share, neither here nor by another member of it."""
-        return self._lanes.unsettled_bytes() if self._active else 0
+        return self._lanes.unsettled_bytes() if self._loop.active else 0
 
     def oldest_unacknowledged(self) -> float:
         """Age in seconds of the oldest data not yet settled; 0 when there is none."""
@@ -262,11 +269,11 @@ class Pump:
         In a share, data that another member has settled counts as settled; birth, account and farewell do not. After `finish`
         data does not count any more.
         """
-        if not self._active:
+        if not self._loop.active:
             return True
         if self._dispatch.finishing:
-            return self._loaded and self._lanes.told()
-        return self._loaded and not self._unfinished.hopeful() and self._lanes.idle(include_account)
+            return self._loop.loaded and self._lanes.told()
+        return self._loop.loaded and not self._unfinished.hopeful() and self._lanes.idle(include_account)
 
     async def wait_idle(self, deadline: Deadline, include_account: bool = False) -> bool:
         """Wait until `idle`, new data included; False when ``deadline`` came first (it may be moved meanwhile)."""
@@ -288,49 +295,9 @@ class Pump:
         """Bring the gauges of backlog and age up to date; to be called before metrics are read."""
         self._figures.measure(self.backlog(), self.oldest_unacknowledged())
 
-    # -- the work ------------------------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Send until cancelled; then the ledger holds what is open, and the next run goes on from there."""
-        try:
-            while not self._active:
-                await self._orders.wait(self._clock)
-            await self.exporter.start()
-            if self._ask_known:
-                self._lanes.known.update(await ask_known(self._tools))
-            self.exporter.resume(await self._tools.books.call(Ledger.kept, self.name))
-            self._unfinished.load(await self._tools.books.call(Ledger.open_requests, self.name), self._shaping)
-            self._loaded = True
-            async with asyncio.TaskGroup() as deliveries:
-                deliveries.create_task(self._look_for_errors())
-                while True:
-                    seen = self._work.beats
-                    if await self._lanes.take_arrivals():
-                        self._progress.beat()
-                        self._orders.beat()
-                    await self._hub.tidy()
-                    while self._active and await self._dispatch.send_one(deliveries):
-                        pass
-                    look = min(self._feed.next_look(), self._unfinished.wait()) if self._active else math.inf
-                    await self._work.wait(self._clock, look, seen)
-        finally:
-            self._tools.threads.shutdown(wait=False, cancel_futures=True)
-            await self.exporter.aclose()
-
-    async def _look_for_errors(self) -> None:
-        """While value decides: look through the backlog, slice by slice between other work, and make the order anew."""
-        while True:
-            seen = self._orders.beats
-            if self._lanes.order.by_value:
-                found = self._lanes.look_for_errors()
-                self._work.beat()
-                if found:
-                    await asyncio.sleep(0)
-                    continue
-            await self._orders.wait(self._clock, RENEW_SECONDS if self._lanes.order.by_value else math.inf, seen)
-            if self._lanes.order.by_value:
-                self._lanes.order_by_value(True)
-                self._work.beat()
+        await self._loop.run()
 
     def _settle(self, done: Done) -> None:
         if done.acknowledged:
