@@ -164,6 +164,23 @@ def loki() -> Iterator[Loki]:
             server.close()
 
 
+def test_what_is_dropped_beside_late_entries(loki: Loki) -> None:
+    """Of a push with entries that came too late Loki says only that; what it dropped besides is found out, and nothing is twice."""
+    now = time.time_ns()
+    who = resource("beside")
+    first = payload({"body": "now", "time_unix_nano": now}, resource=who)
+    mixed = payload(
+        {"body": "late", "time_unix_nano": now - 2 * HOUR},
+        {"body": "x" * 20_000, "time_unix_nano": now + 1},
+        {"body": "fine", "time_unix_nano": now + 2},
+        resource=who,
+    )
+    accepted = sent(loki, request_of(first), request_of(mixed, records=3))
+    assert [one.rejected for one in accepted] == [0, 1]
+    assert "line_too_long" in accepted[1].message
+    assert [line for _, line, _, _ in loki.found("beside")] == ["late", "now", "fine"]
+
+
 def test_names_of_any_script(loki: Loki) -> None:
     """A service may be called as it likes, also beyond the first plane of Unicode."""
     name = "caf\u00e9 \U0001f680\u2028\x7f"
