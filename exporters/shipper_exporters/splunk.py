@@ -155,6 +155,7 @@ class SplunkExporter(Exporter):
         if outcome.ack is not None:
             return outcome, self._acks.expect(channel, outcome.ack)
         if isinstance(outcome, Taken):
+            self._acks.doubt()  # else these events would be sent once more with each attempt
             raise Unusable(
                 f"{where} took events but gave no id to ask for their acknowledgement; enable indexer acknowledgement for "
                 "this token, or set acknowledgement: false"

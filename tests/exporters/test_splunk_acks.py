@@ -271,6 +271,25 @@ def test_taken_without_an_id() -> None:
     with_collector(scenario)
 
 
+def test_a_token_that_loses_its_acknowledgement() -> None:
+    """Once a token has it no more, that is found out without sending the events again and again."""
+
+    async def scenario(server: HecServer, exporter: SplunkExporter, clock: FakeClock) -> None:
+        async with sending(exporter, prepared(exporter, "a")) as sends:
+            assert await ends(clock, *sends) == [Accepted()]
+        server.use_ack = False
+        one = prepared(exporter, "b")
+        for _ in range(3):
+            with pytest.raises(Unusable, match="acknowledgement: false"):
+                await exporter.send(one, Deadline(clock))
+        assert len(server.kept) == 2
+        server.use_ack = True
+        async with sending(exporter, one) as sends:
+            assert await ends(clock, *sends) == [Accepted()]
+
+    with_collector(scenario)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"acks": []}', b'{"acks": {"7": true, "x": true, "0": "true"}}'])
 def test_nonsense_and_unknown_ids(body: bytes) -> None:
     """Acknowledgements of ids nobody asked for, and answers that are none, acknowledge nothing."""

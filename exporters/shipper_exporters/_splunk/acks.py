@@ -145,10 +145,14 @@ class Acks:
         return self._current.guid
 
     async def prove(self, deadline: Deadline) -> None:
-        """Once: find out that the token has acknowledgement, before anything is sent. Raises `DeliveryError`."""
+        """Once, or when in doubt: find out that the token has acknowledgement, before anything is sent. Raises `DeliveryError`."""
         if not self._proved:
             await self._collector.acknowledged(self.channel, {0}, deadline)
             self._proved = True
+
+    def doubt(self) -> None:
+        """An answer says otherwise: whether the token has acknowledgement is to be found out again, before anything is sent."""
+        self._proved = False
 
     @contextmanager
     def posting(self) -> Iterator[Channel]:
