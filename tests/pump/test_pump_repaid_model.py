@@ -35,7 +35,7 @@ HAPPENS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("wait"), st.floats(0.1, 2 * AFTER)),
 )
 RUNS = st.lists(
-    st.tuples(st.lists(HAPPENS, max_size=8), st.sampled_from(["kill", "stop"])),
+    st.tuples(st.lists(HAPPENS, max_size=8), st.sampled_from(["kill", "stop", "killed in a drain"])),
     max_size=2,
 )
 ENDING = st.lists(st.tuples(st.floats(0.1, 12), HAPPENS), max_size=5)
@@ -85,6 +85,11 @@ async def lives(coast: Coast, runs: list[Run]) -> None:
                 await act(coast, step)
             if ending == "stop":
                 await play(coast, [], asyncio.create_task(coast.drain(10, ends_life=False)))
+            elif ending == "killed in a drain":
+                drain = asyncio.create_task(coast.drain(30, ends_life=True))
+                await coast.host.clock.run(coast.dice.uniform(0.1, 15))
+                drain.cancel()
+                await asyncio.gather(drain, return_exceptions=True)
 
 
 def everything(coast: Coast) -> dict[str, IntervalSet]:
