@@ -27,9 +27,7 @@ def board(config: BoardConfig) -> kit.Board:
     made.markers = markers(config)
     made.row("Is anything lost?", [_lost(fleet), _ends(fleet), _left(fleet)])
     made.row("Is anything late?", [_late(fleet), _oldest(fleet), _backlog(fleet)])
-    made.row(
-        "Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)]
-    )
+    made.row("Do the destinations take it?", [_destinations(fleet), _answers(fleet), _throughput(fleet)])
     made.row(
         "How are the hosts?",
         [shipping_hosts.states(fleet), shipping_hosts.notices(fleet), shipping_hosts.troubled(fleet)],
