@@ -79,7 +79,7 @@ class Body:
         self._wake()
 
     async def read(self, seconds: float) -> bytes:
-        """All of it, when it is there. Raises a `Refusal`: broken off, slow, or too much under way."""
+        """All of it, once, when it is there. Raises a `Refusal`: broken off, slow, or too much under way."""
         if self._missing and self._error is None:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -89,7 +89,8 @@ class Body:
                 self.fail(later("slow", f"the body did not arrive within {seconds:g} s"))
         if self._error is not None:
             raise self._error
-        return b"".join(self._pieces)
+        pieces, self._pieces = self._pieces, []  # or they would be kept until the answer
+        return b"".join(pieces)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
