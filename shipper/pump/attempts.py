@@ -24,6 +24,7 @@ from shipper.pump.tools import Tools
 from shipper.pump.workbench import InHand
 
 LET_GO = 10.0  # seconds: who has to wait longer than this for the next attempt is prepared anew for it
+STUCK = 60.0  # seconds of work on one request, after which others need not wait for its place
 _Of = TypeVar("_Of")
 
 
@@ -100,13 +101,14 @@ class Attempts:
             contents = hand.contents or await self._read(parcel, hand)
             if not contents.raw:
                 return None
+            parcel.raw = contents.raw
             if contents.packing is None:
                 request = Request(parcel.id, parcel.signal, tuple(contents.batches))
-                prepared = await self._work(parcel, contents.raw, self._tools.exporter.prepare, request)
+                prepared = await self._work(parcel, hand, self._tools.exporter.prepare, request)
             else:
                 with _exporter_at_work():
                     await contents.packed()
-                prepared = await self._work(parcel, contents.raw, contents.packing.prepared, parcel.id)
+                prepared = await self._work(parcel, hand, contents.packing.prepared, parcel.id)
             self._tools.sizing.measured(source=contents.source, raw=contents.raw, wire=prepared.wire_bytes)
             return prepared
         finally:
@@ -126,16 +128,19 @@ class Attempts:
         await self._rereading.each(parcel, take, hand.place)
         return contents
 
-    async def _work(self, parcel: Parcel, raw: int, prepare: Callable[[_Of], Prepared], of: _Of) -> Prepared:
-        """The exporter at work on ``raw`` bytes: in a thread, if that takes longer than a hop to one."""
-        parcel.raw = raw
-        if raw <= INLINE_BYTES:
+    async def _work(self, parcel: Parcel, hand: InHand, prepare: Callable[[_Of], Prepared], of: _Of) -> Prepared:
+        """The exporter at work: in a thread, if that takes longer than a hop to one."""
+        if parcel.raw <= INLINE_BYTES:
             with _exporter_at_work():
                 return prepare(of)
         loop = asyncio.get_running_loop()
-        async with parcel.recall.waiting():
-            with _exporter_at_work():
-                return await loop.run_in_executor(self._tools.threads, prepare, of)
+        alarm = loop.call_later(STUCK, hand.place.leave)  # a thread's time is real
+        try:
+            async with parcel.recall.waiting():
+                with _exporter_at_work():
+                    return await loop.run_in_executor(self._tools.threads, prepare, of)
+        finally:
+            alarm.cancel()
 
     async def _attempt(self, parcel: Parcel, prepared: Prepared) -> Accepted:
         gate, window = self._tools.gate, self._tools.window

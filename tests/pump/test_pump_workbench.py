@@ -9,10 +9,13 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Cut, Limits, Prepared, Request
 from shipper.errors import Retryable
 from shipper.ids import uuid7
+from shipper.pump import attempts
 from shipper.pump.pump import Pump
 from shipper.pump.workbench import EACH, PLACES, Workbench
 from tests.pump.answers import Failing, numbered
@@ -61,7 +64,8 @@ def test_what_is_in_hand_does_not_grow_with_the_number_of_destinations(tmp_path:
         host, bench = Host(tmp_path), Workbench()
         exporters = [Slow(f"dest{n}") for n in range(6)]
         pumps = [host.pump(one, bench=bench) for one in exporters]
-        stream = host.add(Counted("a", BACKLOG))
+        stream = Counted("a", BACKLOG)
+        host.add(stream)
         async with host.running(*pumps):
             await _until(lambda: sum(one.begun for one in exporters) == PLACES)
             for _ in range(100):
@@ -96,6 +100,28 @@ def test_an_exporter_that_never_comes_back_holds_up_nobody_else(tmp_path: Path) 
     asyncio.run(story())
 
 
+def test_two_exporters_that_never_come_back_hold_up_the_others_for_a_minute_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever works on one request for so long has no claim to its place any more."""
+    monkeypatch.setattr(attempts, "STUCK", 0.05)
+
+    async def story() -> None:
+        host, bench = Host(tmp_path), Workbench()
+        stuck, well = [Slow(f"stuck{n}") for n in range(3)], ScriptedExporter("well")
+        well.limits = LARGE
+        pumps = [host.pump(one, bench=bench) for one in (*stuck, well)]
+        host.add(MemoryStream("a", BACKLOG))
+        async with host.running(*pumps):
+            await _until(lambda: sorted(well.lines()) == sorted(BACKLOG.splitlines()))
+            for one in stuck:
+                one.freed.set()
+            await _until(lambda: all(pump.idle() for pump in pumps))
+        host.close()
+
+    asyncio.run(story())
+
+
 class Unreadable(MemoryStream):
     """Cannot be read again while it is ``broken``."""
 
@@ -114,7 +140,8 @@ def test_a_stream_that_cannot_be_read_again_takes_no_place(tmp_path: Path) -> No
 
     async def story() -> None:
         host = Host(tmp_path)
-        stream = host.add(Unreadable("a", numbered(1)))
+        stream = Unreadable("a", numbered(1))
+        host.add(stream)
         cuts = [(stream.id, Cut(0, len(stream.data), 0, len(stream.data), 1, 0))]
         for name in ("one", "two", "three"):
             host.ledger.ledger.commit(name, uuid7(1), stream.signal, cuts, "")
@@ -151,7 +178,7 @@ class Watched(ScriptedExporter):
         self.made += 1
         prepared = super().prepare(request)
         body = Body(prepared.body)
-        body.__class__.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
+        body.__class__.__hash__ = object.__hash__  # type: ignore[assignment]
         self.alive.add(body)
         return Prepared(prepared.request_id, prepared.signal, body, prepared.wire_bytes)
 
