@@ -109,12 +109,13 @@ class Converter:
         self._errors.append(ConfigError(self._locate(path), problem))
 
     def _struct(self, raw: Any, kind: type[msgspec.Struct], path: Path) -> Any:
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         short: str = getattr(kind, "shorthand", "")
         if short and isinstance(raw, str):
-            raw = {short: raw}
+            one_of_list = get_origin(_unwrap(fields[short].type)[0]) is list and not isinstance(raw, FromText)
+            raw = {short: [raw] if one_of_list else raw}
         if not isinstance(raw, Mapping):
             raise ValueError(f"expected a mapping, got {describe(raw)}")
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         before = len(self._errors)
         values: dict[str, Any] = {}
         older = older_names(kind)

@@ -35,7 +35,16 @@ def json_schema(exporters: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]
         "required": ["type"],
     }
     definitions["Destination"] = {"anyOf": [*choices, others]}
-    for shorthand in ("Scrape", "Multiline", "Shape", "ShapeCondition", "Journal", "SeverityRange"):
+    for shorthand in (
+        "Scrape",
+        "Multiline",
+        "Shape",
+        "ShapeCondition",
+        "Journal",
+        "SeverityRange",
+        "LogRequests",
+        "Redact",
+    ):
         definitions[shorthand] = {"anyOf": [{"type": "string"}, definitions[shorthand]]}
     settings_of = definitions["Config"]["properties"]
     settings_of["journal"] = {

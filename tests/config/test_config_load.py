@@ -201,6 +201,16 @@ def test_the_environment_is_substituted_in_values(write) -> None:
     assert config.gateway.insecure is True
 
 
+def test_a_glob_alone_counts_requests(write) -> None:
+    """Where an entry holds nothing but one glob, the glob stands for it, in a file as in a variable."""
+    text = MINIMAL + "requests: {logs: ['/var/log/nginx/*.log', {files: [/var/log/a.log], format: json}]}\n"
+    first, second = load(write(text), env={}).config.requests.logs
+    assert (first.files, first.format) == (["/var/log/nginx/*.log"], "common")
+    assert (second.files, second.format) == (["/var/log/a.log"], "json")
+    twins = {"SHIPPER_REQUESTS_LOGS": "/var/log/nginx/*.log"}
+    assert load(write(MINIMAL), env=twins).config.requests.logs == [first]
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [

@@ -10,6 +10,7 @@ import yaml
 
 from shipper.config import load
 from shipper.config.jsonschema import json_schema
+from shipper.config.section import Section
 from shipper.config.show import MASK, mask, mask_url, render
 from shipper.pump.load import exporter_class
 
@@ -72,3 +73,13 @@ def test_the_schema_covers_exporters_units_and_unknown_plug_ins() -> None:
     for name in ("Labels", "Files", "Drain", "Admin", "Gateway", "Log", "Account", "Quarantine", "FileLimits"):
         for field in definitions[name]["properties"].values():
             assert field.get("description"), name
+
+
+def test_what_may_be_a_single_word_is_so_in_the_schema() -> None:
+    """An editor accepts every shorthand that is accepted."""
+    sections = [Section]
+    for kind in sections:
+        sections += kind.__subclasses__()
+    short = {kind.__name__ for kind in sections if getattr(kind, "shorthand", "")}
+    definitions = json_schema({})["$defs"]
+    assert {name for name in short if {"type": "string"} not in definitions[name].get("anyOf", [])} == set()
