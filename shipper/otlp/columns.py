@@ -155,8 +155,9 @@ def _integers(values: Sequence[bytes], _: str) -> list[int]:
     """The signed numbers of 64 bits that these varints are. Raises ValueError for one that is none."""
     known: dict[bytes, int] = {}
     distinct = set(values)
-    for width in set(map(len, distinct)):
-        some = [value for value in distinct if len(value) == width]
+    widths = set(map(len, distinct))
+    for width in widths:
+        some = [value for value in distinct if len(value) == width] if len(widths) > 1 else list(distinct)
         known.update(zip(some, _short(some, width) if width <= _SHORT else map(_long, some), strict=True))
     return list(map(known.__getitem__, values))
 

@@ -18,8 +18,8 @@ from shipper.errors import MalformedOtlp
 from shipper.otlp.columns import Table
 from shipper.otlp.forms import Heads, Segment
 
-FEW = 8
-"""Records for which it is less work to read each by itself."""
+FEW = 24
+"""With fewer records it is less work to read each by itself."""
 
 _ENOUGH = 32  # records that must have had the same value before it is expected of others
 
@@ -27,9 +27,10 @@ Column = Sequence[Any]
 
 
 class Cutter:
-    """Takes records of one form apart."""
+    """Takes records of one form apart. ``useless``: for who keeps it, how often in a row that was in vain."""
 
     def __init__(self, form: tuple[Segment, ...]) -> None:
+        self.useless = 0
         self._form = form
         self._known: list[_Known] = []
         self._plain = _Plan(form, [_Known()] * len(form))
@@ -52,7 +53,7 @@ class Cutter:
             found = self._plain.cut(part, starts, stops, places)
             if found is not None:
                 yield found.table
-                if len(found.table) >= _ENOUGH:
+                if self._known or len(found.table) >= _ENOUGH:
                     self._learn(found)
 
     def _learn(self, found: _Found) -> None:
@@ -132,10 +133,7 @@ class _Plan:
         """Those of the records that are as expected; None when there are none."""
         if len(places) < len(starts):
             starts, stops = [starts[place] for place in places], [stops[place] for place in places]
-        try:
-            lengths, ends = self._lengths(part, starts)
-        except IndexError:
-            return None
+        lengths, ends = self._lengths(part, starts)
         if ends != stops:
             fits = list(map(eq, ends, stops))
             if not any(fits):
@@ -178,9 +176,16 @@ class _Plan:
         self._parts += 2
 
     def _lengths(self, part: bytes, ats: list[int]) -> tuple[list[list[int]], list[int]]:
-        """What each measured field says, and where the records end if all is as expected."""
+        """What each measured field says, and where the records end if all is as expected; -1 where that leads out of ``part``."""
         lengths: list[list[int]] = []
+        last = len(part) - self._size - 1
+        lost: set[int] = set()
+        if last < 0:
+            return lengths, [-1] * len(ats)
         for before, _, _ in self._measured:
+            if max(ats) > last:
+                lost.update([number for number, at in enumerate(ats) if at > last])
+                ats = [at if at <= last else 0 for at in ats]
             found = [part[at + before] for at in ats]
             if max(found) < 0x80:
                 ats = list(map(add, ats, found))
@@ -191,7 +196,10 @@ class _Plan:
                 ats = [at + one + (one > 0x7F) for at, one in zip(ats, found, strict=True)]
             lengths.append(found)
         size = self._size
-        return lengths, [at + size for at in ats]
+        ends = [at + size for at in ats]
+        for number in lost:
+            ends[number] = -1
+        return lengths, ends
 
     def _layout(self, starts: list[int], stops: list[int], lengths: list[list[int]]) -> str:
         """The format of all these records and what is between them."""

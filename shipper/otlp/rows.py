@@ -21,13 +21,14 @@ from shipper.otlp.encode import AttributeValue
 from shipper.otlp.messages import parse
 from shipper.otlp.rowwalk import row_of
 from shipper.otlp.scan import LINES
-from shipper.otlp.some import SOME, Some, walk
+from shipper.otlp.some import SOME, Forms, Some, walk
 from shipper.otlp.wire import LENGTH, expect, fields, read_tag, skip, utf8
 from shipper.otlp.wire import field as wire_field
 
 __all__ = ["SOME", "Envelope", "LogBlock", "LogRow", "Some", "Table", "log_blocks"]
 
 _ENVELOPES = 1024  # resources and scopes kept decoded: a gateway sees as many hosts at a time
+_ORIGINS = 64  # envelopes of which it is known what forms their records have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ class LogBlock:
         """The bodies, UTF-8, when nothing else is known of any record but when it was observed."""
         self.observed_ns = observed_ns
         """When the lines were observed, all of them."""
-        self._data, *self._borders = records
+        self._data, self._borders = records[0], records[1:]
         self._messages = messages
 
     def __len__(self) -> int:
@@ -91,7 +92,7 @@ class LogBlock:
         elif self._messages:
             yield Some(len(self._messages), (), dict(enumerate(map(row_of, self._messages))))
         else:
-            yield from walk(self._data, *self._borders)
+            yield from walk(self._data, self._borders, _forms(self.envelope))
 
     def _plain_rows(self, at: int) -> list[LogRow]:
         nothing: Mapping[str, AttributeValue] = {}
@@ -216,6 +217,12 @@ def _envelope(resource: bytes, scope: bytes) -> Envelope:
     attributes, own = attributes_of(found.resource.attributes), attributes_of(one.attributes)
     complete = _numbers(resource) <= {1} and _numbers(scope) <= {1, 2, 3}
     return Envelope(attributes, one.name, one.version, own, complete)
+
+
+@lru_cache(_ORIGINS)
+def _forms(_: Envelope) -> Forms:
+    """Those of the records of an envelope: mostly they are the same in the next request."""
+    return Forms()
 
 
 def _numbers(message: bytes) -> set[int]:

@@ -11,12 +11,15 @@ from shipper.otlp.cutting import FEW, Cutter
 from shipper.otlp.forms import form_of
 from shipper.otlp.rowwalk import Expected, row_at
 
-SOME = 128
+SOME = 256
 """Records made at a time: with what is made of them they stay in the processor's cache (measured: 1.5 times faster)."""
 
-_BEHIND = bytes(1 << 15)  # so that who follows a length that is none stays within what there is
-_PATIENCE = 8  # forms that hardly any record has, after which records are read one by one
-_MOST_FORMS = 16  # remembered while a block is read
+_MOST_FORMS = 4  # remembered of an origin; of more forms there are too few records each to be worth it
+_SHARE = 4  # of records that are tried, at least one in so many is to have a form
+_TRY = 1024  # records read one by one that are worth another look for forms
+_MOST_TRIES = 8 * _TRY
+_USELESS = 4  # times in a row that hardly a record had a form, after which it is forgotten
+
 T = TypeVar("T")
 
 
@@ -43,14 +46,19 @@ class Some:
         return [found[place] for place in range(self.count)]
 
 
-def walk(data: bytes, starts: Sequence[int], stops: Sequence[int]) -> Iterator[Some]:
-    """The records ``data[start:stop]``, some at a time. Raises `MalformedOtlp` when it comes to one that is broken."""
-    forms = _Forms()
+def walk(data: bytes, borders: tuple[Sequence[int], Sequence[int]], forms: Forms) -> Iterator[Some]:
+    """The records of which ``borders`` tell where they begin and end, some at a time.
+
+    Raises `MalformedOtlp` when it comes to one that is broken.
+    """
     layout: list[Expected] = []
-    for at in range(0, len(starts), SOME):
-        base, last = starts[at], stops[min(at + SOME, len(stops)) - 1]
-        part = data[base:last] + _BEHIND
-        begins, ends = ([one - base for one in all_[at : at + SOME]] for all_ in (starts, stops))
+    starts, stops = borders
+    at, count = 0, len(starts)
+    while at < count:
+        end = min(at + SOME, count)
+        base, last = starts[at], stops[end - 1]
+        begins, ends = ([one - base for one in every[at:end]] for every in (starts, stops))
+        part = data[base:last] + b"\0"
         tables, left = forms.tables(part, begins, ends)
         rows = {}
         if left:
@@ -60,37 +68,57 @@ def walk(data: bytes, starts: Sequence[int], stops: Sequence[int]) -> Iterator[S
         def encoded(place: int, part: bytes = part, begins: list[int] = begins, ends: list[int] = ends) -> bytes:
             return part[begins[place] : ends[place]]
 
-        yield Some(len(begins), tables, rows, encoded)
+        yield Some(end - at, tables, rows, encoded)
+        at = end
 
 
-class _Forms:
-    """The forms that records of a block have, as far as they were met."""
+class Forms:
+    """The forms that the records of one origin have, as far as they were met. May be used in several threads.
+
+    Where records have hardly anything in common it is given up to look for forms, and tried again after many more records.
+    """
 
     def __init__(self) -> None:
         self._cutters: list[Cutter] = []
-        self._patience = _PATIENCE
+        self._credit = _MOST_TRIES
 
     def tables(self, part: bytes, starts: list[int], stops: list[int]) -> tuple[list[Table], list[int]]:
         """Tables of most of these records, and which are in none."""
         found: list[Table] = []
         left = list(range(len(starts)))
         tried = iter(self._cutters.copy())
-        while len(left) >= FEW and self._patience > 0:
-            cutter = next(tried, None) or self._new(part, starts, stops, left[len(left) // 2])
+        while len(left) >= FEW:
+            known = next(tried, None)
+            if known is None and self._credit <= 0:
+                break
+            cutter = known or self._new(part, starts, stops, left[len(left) // 2])
             before = len(left)
             for table in cutter.tables(part, starts, stops, left) if cutter else ():
                 found.append(table)
                 taken = set(table.places) if len(table) < len(left) else ()
                 left = [place for place in left if place not in taken] if taken else []
-            self._patience += 1 if before - len(left) >= FEW else -1
-        self._patience = min(self._patience, _PATIENCE)
+            useful = before - len(left) >= max(FEW, before // _SHARE)
+            if known is None:
+                self._remember(cutter if useful else None)
+            else:
+                self._judge(known, useful)
+        self._credit = min(self._credit + len(left), _MOST_TRIES)
         return found, left
 
-    def _new(self, part: bytes, starts: list[int], stops: list[int], place: int) -> Cutter | None:
+    def _remember(self, cutter: Cutter | None) -> None:
+        """Keep a new form that was of use."""
+        if cutter is None:
+            self._credit -= _TRY
+        elif len(self._cutters) < _MOST_FORMS:
+            self._cutters = [*self._cutters, cutter]
+
+    def _judge(self, cutter: Cutter, useful: bool) -> None:
+        """Forget a form that no longer is of use."""
+        cutter.useless = 0 if useful else cutter.useless + 1
+        if cutter.useless >= _USELESS:
+            self._cutters = [one for one in self._cutters if one is not cutter]
+
+    @staticmethod
+    def _new(part: bytes, starts: list[int], stops: list[int], place: int) -> Cutter | None:
         form = form_of(part[starts[place] : stops[place]])
-        if form is None:
-            return None
-        cutter = Cutter(form)
-        if len(self._cutters) < _MOST_FORMS:
-            self._cutters.append(cutter)
-        return cutter
+        return None if form is None else Cutter(form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from shipper.otlp.rows import LogRow, log_blocks
 from shipper.otlp.wire import field
 from tests.otlp.otlp_strategies import records_alike
 
+_numbers = count()
 RESOURCE, SCOPE = resource({"service.name": "checkout"}), scope("app")
 
 
@@ -36,7 +38,9 @@ def rows(data: bytes) -> list[tuple[object, ...]]:
 
 
 def tables(made: Sequence[bytes]) -> list[Table]:
-    (block,) = log_blocks(export_logs(RESOURCE, SCOPE, made))
+    (block,) = log_blocks(
+        export_logs(RESOURCE, scope(str(next(_numbers))), made)
+    )  # what was learned of others is not known
     return [table for some in block.some() for table in some.tables]
 
 
@@ -78,14 +82,14 @@ def test_records_of_one_form_are_one_table() -> None:
             attributes={"region": "eu", "n": n, "share": n / 2},
             trace_id=n.to_bytes(16, "big"),
         )
-        for n in range(1, 257)
+        for n in range(1, 513)
     ]
     first, second = tables(made)
-    assert (first.scalar, len(first), list(second.places)) == (True, 128, list(range(128)))
+    assert (first.scalar, len(first), list(second.places)) == (True, 256, list(range(256)))
     assert [(one.name, list(one.values)[:2], one.same) for one in second.attributes] == [
         ("region", [b"eu", b"eu"], True),
-        ("n", [129, 130], False),
-        ("share", [64.5, 65.0], False),
+        ("n", [257, 258], False),
+        ("share", [128.5, 129.0], False),
     ]
     assert (first.bodies or [])[:2] == (b"line 1", b"line 2")
     assert first.trace_ids[0] == f"{1:032x}"
@@ -94,20 +98,20 @@ def test_records_of_one_form_are_one_table() -> None:
 
 def test_a_deviant_is_a_row() -> None:
     """One record with another level among many is read by itself, and stands at its place."""
-    made = [log_record(time_ns=n, observed_ns=7, body="x", severity=9, severity_text="INFO") for n in range(1, 300)]
-    made[200] = log_record(time_ns=201, observed_ns=7, body="x", severity=13, severity_text="WARN")
-    (block,) = log_blocks(export_logs(RESOURCE, SCOPE, made))
+    made = [log_record(time_ns=n, observed_ns=7, body="x", severity=9, severity_text="INFO") for n in range(1, 600)]
+    made[300] = log_record(time_ns=301, observed_ns=7, body="x", severity=13, severity_text="WARN")
+    (block,) = log_blocks(export_logs(RESOURCE, scope("deviant"), made))
     some = list(block.some())
-    assert [[len(table) for table in one.tables] for one in some] == [[128], [127], [43]]
-    assert {place: row.severity_text for place, row in some[1].rows.items()} == {72: "WARN"}
-    assert [row.time_ns for row in block.rows()] == list(range(1, 300))
+    assert [[len(table) for table in one.tables] for one in some] == [[256], [255], [87]]
+    assert {place: row.severity_text for place, row in some[1].rows.items()} == {44: "WARN"}
+    assert [row.time_ns for row in block.rows()] == list(range(1, 600))
 
 
 def test_what_varies_after_all_is_no_longer_expected() -> None:
     """A value that was the same in the first records and then is not is read all the same, in one table."""
-    made = [log_record(time_ns=n, observed_ns=7, body="x", attributes={"a": "eu"}) for n in range(1, 129)]
-    made += [log_record(time_ns=n, observed_ns=7, body="x", attributes={"a": f"{n}"}) for n in range(129, 400)]
-    assert [len(table) for table in tables(made)] == [128, 128, 128, 15]
+    made = [log_record(time_ns=n, observed_ns=7, body="x", attributes={"a": "eu"}) for n in range(1, 257)]
+    made += [log_record(time_ns=n, observed_ns=7, body="x", attributes={"a": f"{n}"}) for n in range(257, 801)]
+    assert [len(table) for table in tables(made)] == [256, 256, 256, 32]
     assert [column.same for table in tables(made) for column in table.attributes] == [False] * 4
 
 
@@ -153,4 +157,5 @@ def test_rows_of_a_table_have_every_field() -> None:
     (block,) = log_blocks(export_logs(RESOURCE, SCOPE, [record] * 9))
     expected = LogRow(*(5, 6, 17, "ERROR", "größe", {"a": "b", "ok": True, "n": -1}, "deploy", "01" * 16, "02" * 8, 3))
     assert list(block.rows()) == [expected] * 9
-    assert len(tables([record] * 9)) == 1
+    assert len(tables([record] * 24)) == 1
+    assert tables([record] * 24)[0].rows() == [expected] * 24
