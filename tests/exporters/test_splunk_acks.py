@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, ExporterContext, Prepared
 from shipper.errors import Retryable, Unusable
 from shipper.testing.clock import FakeClock
 from shipper.testing.streams import LIFE, log_batch, log_request
-from shipper_exporters._splunk.acks import SHAKEN, Acks, Channel
+from shipper_exporters._splunk.acks import NOBODYS, SHAKEN, Acks, Channel
 from shipper_exporters.splunk import SplunkExporter, SplunkSettings
 from tests.exporters.splunk_hec import TOKEN, HecServer, Say, code
 
@@ -100,7 +101,7 @@ def test_asked_for_together_and_not_too_often() -> None:
             for _ in range(240):
                 await clock.run(0.25)
                 await asyncio.sleep(0.002)
-            questions = [ids for _, ids in server.asked if ids != [0]]
+            questions = [ids for _, ids in server.asked if ids != [NOBODYS]]
             assert 5 <= len(questions) <= 15
             assert questions[-1] == list(range(8))
             server.indexing = True
@@ -343,6 +344,38 @@ def test_a_word_of_what_may_be_another_request() -> None:
         await acks.aclose()
 
     asyncio.run(scenario())
+
+
+class LateQuestion(HecServer):
+    """Its second question is on its way for as long as nothing was taken."""
+
+    questions = 0
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith("/ack"):
+            self.questions += 1
+            if self.questions == 2:
+                await until(lambda: bool(self.kept))
+        return await super().serve(request)
+
+
+def test_finding_out_uses_up_nobodys_acknowledgement() -> None:
+    """A "true" is said once: whoever asks whether there is acknowledgement at all does not ask by an id that somebody waits for."""
+
+    async def run() -> None:
+        clock = FakeClock()
+        async with asyncio.timeout(60), LateQuestion(use_ack=True) as server:
+            exporter = SplunkExporter(
+                "splunk", SplunkSettings(endpoint=server.url), ExporterContext(clock, LIFE, 1, "test")
+            )
+            await exporter.start()
+            began = clock.monotonic()
+            async with sending(exporter, prepared(exporter, "one"), prepared(exporter, "two")) as sends:
+                assert all(isinstance(answer, Accepted) for answer in await ends(clock, *sends))
+            assert clock.monotonic() - began < 30
+            await exporter.aclose()
+
+    asyncio.run(run())
 
 
 def test_answers_out_of_order_are_no_restart() -> None:

@@ -27,6 +27,9 @@ SHAKEN = 30.0
 _LONGEST_PAUSE = 10.0  # how often Splunk asks its clients to ask
 _GROWTH = 1.25  # so that an acknowledgement is found soon after it is there, measured by how long it took
 _LOOK_AGAIN = 0.25  # seconds after which deadlines are looked at again
+NOBODYS = (
+    1 << 31
+) - 1  # an id to ask by while others ask and send: "true" is said once, and nobody waits for this one's
 _DISORDER = 64  # the most requests that can be under way at once
 _NAMESPACE = uuid.UUID("6f5a2d51-4a75-5a4c-9d0c-9f1b0d1c7a53")
 
@@ -147,7 +150,7 @@ class Acks:
     async def prove(self, deadline: Deadline) -> None:
         """Once, or when in doubt: find out that the token has acknowledgement, before anything is sent. Raises `DeliveryError`."""
         if not self._proved:
-            await self._collector.acknowledged(self.channel, {0}, deadline)
+            await self._collector.acknowledged(self.channel, {NOBODYS}, deadline)
             self._proved = True
 
     def doubt(self) -> None:
