@@ -62,7 +62,7 @@ class Attempts:
         while True:
             try:
                 far = self._far(backoff)
-                if far:
+                if far or (prepared is None and backoff.until > self._tools.clock.monotonic()):
                     prepared = None
                     hand.let_go()
                 async with parcel.recall.waiting():
