@@ -45,6 +45,7 @@ NOT_IN_THE_STORY = {
     ("shipper-rollout", "Which generation came back under its old name?", "A"),
     ("shipper-shipping", "In which state are the hosts?", "B"),
     ("shipper-shipping", "In which state are the hosts?", "E"),
+    ("shipper-shipping", "Which destination cannot be reached, and by how many?", "B"),  # a fallback at work
     # These last for less than a push: drains, the time between a deploy's word and its first host, a roll under way.
     ("shipper-shipping", "In which state are the hosts?", "C"),
     ("shipper-rollout", "Is one under way?", "C"),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from shipper.clock import Deadline
 from shipper.contracts import Accepted, Exporter, Limits, Prepared, Request
@@ -54,8 +58,13 @@ class Indexer(Exporter):
         return Accepted()
 
 
-def test_a_replay_does_not_wait_for_each_acknowledgement(tmp_path: Path) -> None:
+def test_a_replay_does_not_wait_for_each_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was taken holds nobody back; what was lost then is sent again; never more is under way than may be."""
+
+    async def at_once(call: Callable[..., Any], *arguments: Any) -> Any:
+        return call(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)  # this clock does not wait for threads
     writer = Writer(tmp_path)
     writer.put(*(batch("a", 4 * at, 4 * at + 4) for at in range(20)))
 
