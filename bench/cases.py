@@ -325,8 +325,8 @@ CASES: dict[str, Callable[[int], list[Row]]] = {
     "remote-write": remote_write.convert,
     **{f"export-{kind}": exported(kind, plain_line) for kind in exporters.LOGS},
     **{f"export-{kind}-fields": exported(kind, json_line, parse="json", fields=["all"]) for kind in exporters.LOGS},
-    "export-splunk-slow-acks": lambda size: exporters.cost_of_slow_acks(
-        "export-splunk-slow-acks", "splunk", lambda log: make_file(log, size, plain_line), 5.0
+    "export-splunk-slow-acks": lambda size: exporters.cost(
+        "export-splunk-slow-acks", "splunk", lambda log: make_file(log, size, plain_line), acknowledged_after=5.0
     ),
     "export-together": lambda size: exporters.together("export-together", lambda log: make_file(log, size, plain_line)),
 }

@@ -108,46 +108,33 @@ class Running:
         self.process.wait()
 
 
-def cost(name: str, kind: str, make: Callable[[Path], int], shape: Mapping[str, Any] | None = None) -> list[Row]:
-    """One exporter, all of the file that ``make`` writes; ``shape``: how its lines are understood."""
-    with workplace() as directory, null(directory) as ports:
+def cost(
+    name: str,
+    kind: str,
+    make: Callable[[Path], int],
+    shape: Mapping[str, Any] | None = None,
+    acknowledged_after: float = 0.0,
+) -> list[Row]:
+    """One exporter, all of the file that ``make`` writes; ``shape``: how its lines are understood.
+
+    ``acknowledged_after``: seconds, for a destination that acknowledges later; the wait for the last one is left out.
+    """
+    with workplace() as directory, null(directory, acknowledged_after) as ports:
         log = directory / "log" / "app.log"
         lines = make(log)
         size = log.stat().st_size
         running = Running(directory, {"bench": options(kind, ports, directory)}, log, shape)
         try:
-            first = wait_for(lambda: _patiently(running), 60, "the first acknowledgement")
-            begun, cpu = time.monotonic(), running.cpu()
-            wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement")
-            cpu, wall = running.cpu() - cpu, time.monotonic() - begun
-            peak = memory_mb(running.process.pid, "VmHWM")
-        finally:
-            running.stop()
-    count = lines - first
-    return [
-        Row(name, "records for each second of CPU", "records/CPU-s", count / cpu),
-        Row(name, "CPU", "CPU-s/GB", cpu / (size * count / lines / 1e9)),
-        Row(name, "throughput", "records/s", count / wall),
-        Row(name, "memory, peak RSS", "MB", peak),
-    ]
-
-
-def cost_of_slow_acks(name: str, kind: str, make: Callable[[Path], int], seconds: float) -> list[Row]:
-    """One that acknowledges ``seconds`` after it took something. The wait for the last acknowledgement is left out of the time."""
-    with workplace() as directory, null(directory, seconds) as ports:
-        log = directory / "log" / "app.log"
-        lines = make(log)
-        running = Running(directory, {"bench": options(kind, ports, directory)}, log)
-        try:
             wait_for(running.ready, 60, "its start")
             begun, cpu = time.monotonic(), running.cpu()
             wait_for(lambda: _patiently(running) >= lines, 600, "the last acknowledgement")
-            cpu, wall = running.cpu() - cpu, time.monotonic() - begun - seconds
+            cpu, wall = running.cpu() - cpu, time.monotonic() - begun - acknowledged_after
             peak = memory_mb(running.process.pid, "VmHWM")
         finally:
             running.stop()
     return [
         Row(name, "records for each second of CPU", "records/CPU-s", lines / cpu),
+        Row(name, "CPU", "CPU-s/GB", cpu / (size / 1e9)),
         Row(name, "throughput", "records/s", lines / wall),
         Row(name, "memory, peak RSS", "MB", peak),
     ]
