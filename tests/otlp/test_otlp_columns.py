@@ -158,4 +158,4 @@ def test_rows_of_a_table_have_every_field() -> None:
     expected = LogRow(*(5, 6, 17, "ERROR", "größe", {"a": "b", "ok": True, "n": -1}, "deploy", "01" * 16, "02" * 8, 3))
     assert list(block.rows()) == [expected] * 9
     assert len(tables([record] * 24)) == 1
-    assert tables([record] * 24)[0].rows() == [expected] * 24
+    assert tables([record] * 24)[0].rows() == [expected] * 40
