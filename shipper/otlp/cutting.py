@@ -18,7 +18,7 @@ from shipper.errors import MalformedOtlp
 from shipper.otlp.columns import Table
 from shipper.otlp.forms import Heads, Segment
 
-FEW = 24
+FEW = 40
 """With fewer records it is less work to read each by itself."""
 
 _ENOUGH = 32  # records that must have had the same value before it is expected of others
