@@ -103,9 +103,16 @@ def test_a_repeat_after_a_crash_is_not_written_twice(tmp_path: Path) -> None:
     assert found == [("written",), ("not written",)]
 
 
-def test_a_refusal_after_a_write_that_nobody_saw_the_end_of(tmp_path: Path) -> None:
+def test_a_refusal_after_a_write_that_nobody_saw_the_end_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an attempt that was broken off has written is not forgotten for the next one's being refused."""
     path, aside = tmp_path / "logs.jsonl", tmp_path / "aside"
+    broken_off, real = threading.Event(), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        broken_off.wait(10)
+        real(descriptor)
+
+    monkeypatch.setattr(rolling.os, "fsync", fsync)
 
     async def run() -> None:
         async with exporting(str(tmp_path / "{signal}.jsonl")) as exporter:
@@ -113,7 +120,9 @@ def test_a_refusal_after_a_write_that_nobody_saw_the_end_of(tmp_path: Path) -> N
             sending = asyncio.create_task(send(exporter, request))
             await until(lambda: path.exists() and path.stat().st_size, "it is written")
             sending.cancel()
+            broken_off.set()
             await asyncio.gather(sending, return_exceptions=True)
+            assert sending.cancelled()
             path.rename(aside)
             path.mkdir()
             with pytest.raises(Unusable):
